@@ -1,0 +1,1 @@
+"""Everything the bus sees: publishing, consuming, schemas."""

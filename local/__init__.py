@@ -1,0 +1,1 @@
+"""One machine as an AWS Region."""

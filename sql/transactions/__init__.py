@@ -1,0 +1,1 @@
+"""One module a transaction: read, let the domain decide, write."""

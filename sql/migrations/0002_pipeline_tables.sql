@@ -11,6 +11,9 @@ create table if not exists xpoints.orders (
     region varchar(20) not null,
     correlation_id varchar(64),
     version int not null default 1,
+    -- When the consumer took the ordered quantities out of the cart. Until then they count as gone all the
+    -- same: a checkout sees the cart less what its uncleaned orders hold, so a second click orders nothing.
+    cart_cleaned_at timestamptz,
     constraint orders_status_known
         check (status in ('PLACED', 'CANCELLED', 'PART_REFUNDED', 'REFUNDED')),
     constraint orders_refund_within_total check (refunded_points between 0 and total_points)

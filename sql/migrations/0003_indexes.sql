@@ -18,3 +18,5 @@ create index async if not exists catalog_items_category on xpoints.catalog_items
 create index async if not exists orders_customer on xpoints.orders (customer_id, placed_at, id);
 
 create index async if not exists notifications_customer on xpoints.notifications (customer_id);
+
+create index async if not exists orders_cart_uncleaned on xpoints.orders (customer_id) where cart_cleaned_at is null;

@@ -72,6 +72,8 @@ grant insert on xpoints.inbox, xpoints.notifications, xpoints.outbox to consumer
 
 grant update, delete on xpoints.shopping_cart_items, xpoints.notifications to consumers;
 
+grant update on xpoints.orders to consumers;
+
 grant select on all tables in schema xpoints to jobs;
 
 grant delete on

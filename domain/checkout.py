@@ -1,0 +1,147 @@
+"""Checkout: what turns a cart into an order, decided from facts that were read in one snapshot."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.refusals import (
+    EmptyCart,
+    InsufficientPoints,
+    ItemUnavailable,
+    OutOfStock,
+    PriceChanged,
+    Refusal,
+    TooManyLines,
+    UnknownCustomer,
+)
+
+#: An order's lines, their stock slots and their copies in the ledger have to stay far below the 3,000 rows
+#: that DSQL lets one transaction change.
+MAX_ORDER_LINES = 100
+
+#: Units of one item in one cart line.
+MAX_LINE_QUANTITY = 999
+
+
+@dataclass(frozen=True, slots=True)
+class StockSlot:
+    """One row of a limited item's stock: `available` units that buyers of this slot compete for."""
+
+    slot: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """A cart line joined with its catalogue item.
+
+    `unit_points` is None where the item is unknown or retired; `stock` is None where it is unlimited.
+    """
+
+    item_id: UUID
+    name: str
+    quantity: int
+    unit_points: int | None
+    stock: tuple[StockSlot, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """A line of an order: what was bought, how many, and the price in points of one."""
+
+    item_id: UUID
+    name: str
+    quantity: int
+    unit_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class StockTake:
+    """Units to take from one slot of an item's stock."""
+
+    item_id: UUID
+    slot: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedOrder:
+    """The decision to sell: lines in item order, what to debit, the balance that remains, stock to take."""
+
+    lines: tuple[OrderLine, ...]
+    total_points: int
+    balance_after: int
+    stock: tuple[StockTake, ...]
+
+
+def total(lines: Sequence[CartLine | OrderLine]) -> int:
+    """Price of all lines in points; lines without a price count nothing."""
+    return sum(line.quantity * (line.unit_points or 0) for line in lines)
+
+
+def allocate(slots: Sequence[StockSlot], quantity: int, start: int) -> list[StockSlot] | None:
+    """Choose where `quantity` units come from, or None when there are too few.
+
+    Prefers the one slot that can serve the whole quantity, looking round from position `start`, so that buyers
+    who start at different places change different rows; otherwise gathers from slot after slot.
+    """
+    filled = [slot for slot in slots if slot.available > 0]
+    if sum(slot.available for slot in filled) < quantity:
+        return None
+    at = start % len(filled)
+    ring = filled[at:] + filled[:at]
+    for slot in ring:
+        if slot.available >= quantity:
+            return [StockSlot(slot.slot, quantity)]
+    taken: list[StockSlot] = []
+    missing = quantity
+    for slot in ring:
+        units = min(slot.available, missing)
+        taken.append(StockSlot(slot.slot, units))
+        missing -= units
+        if missing == 0:
+            break
+    return taken
+
+
+def decide_checkout(
+    cart: Sequence[CartLine],
+    balance: int | None,
+    expected_points: int,
+    pick: Callable[[int], int] = lambda _: 0,
+) -> AcceptedOrder | Refusal:
+    """Decide whether the cart becomes an order.
+
+    `balance` is None for a customer without a points account; `expected_points` is the total that the shopper
+    saw; `pick(n)` gives a number from 0 to n-1 and spreads buyers over a limited item's slots.
+    """
+    if balance is None:
+        return UnknownCustomer()
+    if not cart:
+        return EmptyCart()
+    if len(cart) > MAX_ORDER_LINES:
+        return TooManyLines(lines=len(cart), most=MAX_ORDER_LINES)
+    unavailable = tuple(line.item_id for line in cart if line.unit_points is None)
+    if unavailable:
+        return ItemUnavailable(unavailable)
+    required = total(cart)
+    if required != expected_points:
+        return PriceChanged(expected_points=expected_points, actual_points=required)
+    stock: list[StockTake] = []
+    for line in cart:
+        if line.stock is None:
+            continue
+        taken = allocate(line.stock, line.quantity, pick(len(line.stock)) if line.stock else 0)
+        if taken is None:
+            available = sum(slot.available for slot in line.stock)
+            return OutOfStock(item_id=line.item_id, requested=line.quantity, available=available)
+        stock.extend(StockTake(line.item_id, slot.slot, slot.available) for slot in taken)
+    if required > balance:
+        return InsufficientPoints(required_points=required, available_points=balance)
+    lines = tuple(
+        OrderLine(line.item_id, line.name, line.quantity, line.unit_points or 0)
+        for line in sorted(cart, key=lambda line: line.item_id)
+    )
+    # Rows are touched in key order, so that two transactions meet on the first shared row and not crosswise.
+    stock.sort(key=lambda take: (take.item_id, take.slot))
+    return AcceptedOrder(lines, required, balance - required, tuple(stock))

@@ -1,0 +1,72 @@
+"""The facts that the shop announces: frozen, versioned, without personal data.
+
+A customer is named by id alone; whoever needs an address looks it up at the moment of use. A breaking change
+is a new version beside the old one, published together for a while.
+"""
+
+from typing import ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Payload(BaseModel):
+    """What happened. `type_name` is `<Noun><PastParticiple>.v<version>`, the bus's detail-type."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type_name: ClassVar[str]
+    aggregate_type: ClassVar[str]
+
+
+class OrderedLine(BaseModel):
+    """One line of an order: units bought and the price in points of one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item_id: UUID
+    quantity: int = Field(gt=0)
+    unit_points: int = Field(ge=0)
+
+
+class OrderPlaced(Payload):
+    """A cart became an order and its points were debited."""
+
+    type_name: ClassVar[str] = "OrderPlaced.v1"
+    aggregate_type: ClassVar[str] = "order"
+
+    order_id: UUID
+    customer_id: UUID
+    total_points: int = Field(ge=0)
+    lines: tuple[OrderedLine, ...]
+
+
+P = TypeVar("P", bound=Payload)
+
+
+class Envelope(BaseModel, Generic[P]):
+    """What every event carries, whatever happened.
+
+    `id` is the outbox row's id: the same in every republication, so consumers deduplicate by it.
+    `aggregate_version` counts the changes of the aggregate, so a consumer can drop what is stale.
+    `correlation_id` is that of the request at the root; `causation_id` that of the event or request just
+    before this one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    type: str
+    occurred_at: AwareDatetime
+    aggregate_type: str
+    aggregate_id: UUID
+    aggregate_version: int = Field(ge=1)
+    region: str
+    correlation_id: str
+    causation_id: str | None = None
+    trace_id: str | None = None
+    data: P
+
+
+#: Every event that this project publishes, by detail-type.
+CONTRACTS: dict[str, type[Payload]] = {contract.type_name: contract for contract in (OrderPlaced,)}

@@ -1,0 +1,135 @@
+"""Refusals: the ways in which the shop says no, as typed outcomes rather than exceptions.
+
+A refusal is the caller's to mend, is never retried and leaves nothing written. The HTTP status and the
+problem type of each are a table at the edge (`handlers/edge/problems.py`).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A decision against the request. `code` is stable; `explain()` is a sentence with the remedy."""
+
+    code: ClassVar[str] = "refused"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "The request was refused."
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownCustomer(Refusal):
+    """The token is valid, but the shop has no account with points for this customer."""
+
+    code: ClassVar[str] = "unknown-customer"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "There is no points account for this customer. Sign in as a member of the shop."
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyCart(Refusal):
+    """There is nothing left to order: the cart is empty, or what it holds was ordered a moment ago."""
+
+    code: ClassVar[str] = "empty-cart"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "The cart holds nothing to order. Put an item into it and check out again."
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyLines(Refusal):
+    """The cart holds more lines than one order may have."""
+
+    code: ClassVar[str] = "too-many-lines"
+    lines: int
+    most: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The cart holds at least {self.lines} lines and an order may have {self.most}. Remove some lines."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemUnavailable(Refusal):
+    """Items of the cart were retired or are not in the catalogue."""
+
+    code: ClassVar[str] = "item-unavailable"
+    item_ids: tuple[UUID, ...]
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"{len(self.item_ids)} item(s) of the cart are no longer for sale: "
+            f"{', '.join(str(item_id) for item_id in self.item_ids)}. Remove them and check out again."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PriceChanged(Refusal):
+    """The cart's total is not the one that the shopper saw and agreed to."""
+
+    code: ClassVar[str] = "price-changed"
+    expected_points: int
+    actual_points: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The cart now costs {self.actual_points} points, not {self.expected_points}. "
+            "Show the new total and check out again with it."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InsufficientPoints(Refusal):
+    """The balance does not cover the amount."""
+
+    code: ClassVar[str] = "insufficient-points"
+    required_points: int
+    available_points: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"{self.required_points} points are needed and the balance is {self.available_points}. "
+            "Order less, or earn points first."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfStock(Refusal):
+    """A limited item has fewer units left than the cart asks for."""
+
+    code: ClassVar[str] = "out-of-stock"
+    item_id: UUID
+    requested: int
+    available: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"Of item {self.item_id} {self.requested} were asked for and {self.available} are left. "
+            "Lower the quantity or remove the item."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKeyReused(Refusal):
+    """The key already stands for a request with another content."""
+
+    code: ClassVar[str] = "idempotency-key-reused"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            "This Idempotency-Key was used for a different request. "
+            "Send a new key for a new request, or the same body to have the first answer again."
+        )

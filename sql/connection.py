@@ -1,0 +1,133 @@
+"""One database connection an execution environment, opened when first needed and replaced before it is old."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import psycopg
+
+#: DSQL ends a connection after 60 minutes; environments leave earlier, each at a moment of its own, so that
+#: they do not all come back at once against the limit of 100 new connections a second.
+MAX_CONNECTION_AGE_S = 45 * 60
+_AGE_SPREAD_S = 10 * 60
+
+_ADMIN_ROLE = "admin"
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the database is and who we are there.
+
+    `tls` is libpq's sslmode: `verify-full` for DSQL, `disable` for an embedded server on this machine.
+    `pipelined` sends the statements of one exchange together; off, each statement is a round trip of its own.
+    """
+
+    host: str
+    role: str
+    region: str
+    port: int = 5432
+    name: str = "postgres"
+    tls: str = "verify-full"
+    pipelined: bool = True
+    application_name: str = "rewards"
+
+
+class TokenMinter(Protocol):
+    """Gives the password for a connection."""
+
+    def __call__(self, settings: DatabaseSettings) -> str:
+        """Return a token for the settings' host, role and Region."""
+        ...
+
+
+def mint_token(settings: DatabaseSettings, expires_s: int = 900) -> str:
+    """Sign a DSQL authentication token: a SigV4 presigned request without its scheme.
+
+    botocore is imported here and not above because a handler that never connects should not pay for it, and
+    its signer alone costs half of what a boto3 client does. Raises RuntimeError without AWS credentials.
+    """
+    from botocore.auth import SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials, EnvProvider
+
+    credentials: Credentials | None = EnvProvider().load()
+    if credentials is None:
+        # A function always has its role's credentials in the environment; a person may use a profile.
+        from botocore.session import Session
+
+        credentials = Session().get_credentials()
+    if credentials is None:
+        raise RuntimeError("No AWS credentials to sign a database token with. Set AWS_PROFILE or log in.")
+    action = "DbConnectAdmin" if settings.role == _ADMIN_ROLE else "DbConnect"
+    request = AWSRequest(method="GET", url=f"https://{settings.host}/", params={"Action": action})
+    SigV4QueryAuth(credentials, "dsql", settings.region, expires=expires_s).add_auth(request)
+    url: str = request.prepare().url
+    return url.removeprefix("https://")
+
+
+class Database:
+    """The way to one database as one role: keeps a connection, and opens another when that is due.
+
+    Not for use by several threads at once; a Lambda execution environment serves one request at a time.
+    """
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        mint: TokenMinter = mint_token,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.connections_opened = 0
+        self._mint = mint
+        # Wall-clock time: a frozen execution environment ages although its monotonic clock may stand still.
+        self._clock = clock
+        self._connection: Connection | None = None
+        self._retire_at = 0.0
+
+    def connection(self) -> Connection:
+        """Give the kept connection, or a new one where it is closed, broken or too old.
+
+        Raises psycopg.OperationalError when the server does not answer or refuses the token.
+        """
+        connection = self._connection
+        if connection is not None and not connection.closed and self._clock() < self._retire_at:
+            return connection
+        self.discard()
+        connection = self._open()
+        self._connection = connection
+        self._retire_at = self._clock() + MAX_CONNECTION_AGE_S - random.uniform(0, _AGE_SPREAD_S)  # noqa: S311
+        self.connections_opened += 1
+        return connection
+
+    def discard(self) -> None:
+        """Close the kept connection, if any; the next use opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def with_role(self, role: str) -> "Database":
+        """Give a second way to the same database, as another role."""
+        return Database(replace(self.settings, role=role), self._mint, self._clock)
+
+    def _open(self) -> Connection:
+        settings = self.settings
+        return psycopg.connect(
+            host=settings.host,
+            port=settings.port,
+            dbname=settings.name,
+            user=settings.role,
+            password=self._mint(settings),
+            sslmode=settings.tls,
+            sslrootcert="system" if settings.tls == "verify-full" else None,
+            application_name=settings.application_name,
+            autocommit=True,  # transactions are explicit: BEGIN and COMMIT travel with their statements
+            connect_timeout=5,
+            # A frozen environment wakes up with a dead socket: say so in seconds, not after minutes.
+            tcp_user_timeout=5000,
+            keepalives_idle=60,
+        )

@@ -1,0 +1,53 @@
+"""What can go wrong between us and the database, told apart by what to do about it."""
+
+from enum import StrEnum
+
+import psycopg
+from psycopg import errors
+
+
+class Fault(StrEnum):
+    """A failure after which running the whole transaction again is right. Values are metric dimensions."""
+
+    CONFLICT = "conflict"  # OC000, or PostgreSQL's serialization failure
+    SCHEMA_CHANGED = "schema_changed"  # OC001: the catalogue moved under an open session
+    DUPLICATE_RECORD = "duplicate_record"  # a twin of this request wrote its record first
+    UNAVAILABLE = "unavailable"  # XX000 before COMMIT was sent
+    CONNECTION_LOST = "connection_lost"  # before COMMIT was sent
+    UNKNOWN_COMMIT = "unknown_commit"  # the connection or the server failed while COMMIT was under way
+
+
+#: Two requests that write the same record at once: DSQL reports OC000 at COMMIT, PostgreSQL 23505 at the
+#: statement. In both cases the loser runs again and finds the record. No other 23xxx is ever retried.
+_RECORD_CONSTRAINTS = frozenset({"idempotency_records_pkey", "inbox_pkey"})
+
+
+def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
+    """Tell what kind of fault an error is; None for one that a new attempt would not mend.
+
+    `commit_sent` says whether COMMIT may have reached the server. Codes: SQLSTATE 40001 with OC000 or OC001 in
+    the message, XX000 "server unavailable" (Aurora DSQL user guide, "Concurrency control").
+    """
+    state = error.sqlstate
+    if state == "40001" or isinstance(error, errors.DeadlockDetected):
+        return Fault.SCHEMA_CHANGED if "OC001" in str(error) else Fault.CONFLICT
+    if state == "23505":
+        return Fault.DUPLICATE_RECORD if error.diag.constraint_name in _RECORD_CONSTRAINTS else None
+    if state == "XX000":
+        return Fault.UNKNOWN_COMMIT if commit_sent else Fault.UNAVAILABLE
+    if isinstance(error, psycopg.OperationalError) and (state is None or state[:2] in ("08", "57")):
+        return Fault.UNKNOWN_COMMIT if commit_sent else Fault.CONNECTION_LOST
+    if state == "0A000" and "cached plan" in str(error):
+        return Fault.SCHEMA_CHANGED
+    return None
+
+
+class RetriesExhausted(Exception):
+    """The database kept failing in a way that is normally passing; nothing was written, or what was written
+    is found again by the same idempotency key. Send the request again in a moment.
+    """
+
+    def __init__(self, attempts: int, fault: Fault) -> None:
+        super().__init__(f"gave up after {attempts} attempts; the last fault was {fault.value}")
+        self.attempts = attempts
+        self.fault = fault

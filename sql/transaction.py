@@ -1,0 +1,157 @@
+"""Transactions as functions that are run again from their start after a conflict.
+
+A transaction has two exchanges with the server: one reads what a decision needs, one writes what was decided
+and commits. Pipelined, each is a single round trip; with pipelining off the same statements go one by one.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from psycopg import pq
+
+from sql.connection import Connection, Database
+from sql.errors import Fault, RetriesExhausted, classify
+from sql.queries import Query, Statement
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+_BEGIN = Query("begin", b"BEGIN", "")()
+_COMMIT = Query("commit", b"COMMIT", "")()
+_ROLLBACK = b"ROLLBACK"
+
+
+class Transaction:
+    """One attempt at a transaction: `read` any number of times, then `commit` once, or leave it to roll back."""
+
+    def __init__(self, connection: Connection, pipelined: bool) -> None:
+        self._connection = connection
+        self._pipelined = pipelined
+        self._begun = False
+        self.commit_sent = False
+        self.committed = False
+
+    def read(self, *statements: Statement) -> list[list[Row]]:
+        """Send statements in one exchange (the first brings BEGIN along) and give each one's rows."""
+        cursors = self._exchange(self._opening(statements))
+        return [cursor.fetchall() for cursor in cursors[-len(statements) :]]
+
+    def commit(self, *statements: Statement) -> list[int]:
+        """Send the last statements and COMMIT in one exchange; give each statement's count of rows.
+
+        COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
+        makes the statement fail and the COMMIT a rollback.
+        """
+        cursors = self._exchange((*self._opening(statements), _COMMIT), committing=True)
+        self.committed = True
+        return [cursor.rowcount for cursor in cursors[len(cursors) - len(statements) - 1 : -1]]
+
+    def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        if self._begun:
+            return statements
+        self._begun = True
+        return (_BEGIN, *statements)
+
+    def _exchange(
+        self, statements: tuple[Statement, ...], committing: bool = False
+    ) -> list[psycopg.Cursor[Row]]:
+        execute = self._connection.execute
+        if not self._pipelined:
+            cursors = []
+            for statement in statements:
+                # Only a COMMIT that was sent can have an unknown outcome.
+                self.commit_sent = statement is _COMMIT
+                cursors.append(execute(statement.query.text, statement.parameters or None))
+            return cursors
+        self.commit_sent = committing
+        # Leaving the block waits for all answers and raises the first error among them.
+        with self._connection.pipeline():
+            return [execute(statement.query.text, statement.parameters or None) for statement in statements]
+
+    def close(self) -> None:
+        """End the attempt: roll back what was not committed; a broken connection is closed."""
+        connection = self._connection
+        status = connection.pgconn.transaction_status
+        if status == pq.TransactionStatus.IDLE:
+            return
+        if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            try:
+                connection.execute(_ROLLBACK)
+                return
+            except psycopg.Error:
+                pass  # it cannot be used again, which is what closing it says
+        connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a transaction is tried and how long to wait in between, in seconds.
+
+    The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). `deadline_s`
+    bounds the whole, so that the caller is answered before its gateway gives up.
+    """
+
+    attempts: int = 6
+    base_s: float = 0.02
+    cap_s: float = 1.0
+    deadline_s: float = 15.0
+
+
+DEFAULT_POLICY = RetryPolicy()
+
+
+@dataclass(slots=True)
+class Completed(Generic[T]):
+    """A transaction function's value, with what it took: attempts and faults by kind."""
+
+    value: T
+    attempts: int = 1
+    faults: Counter[Fault] = field(default_factory=Counter)
+
+
+def run(
+    database: Database,
+    work: Callable[[Transaction], T],
+    policy: RetryPolicy = DEFAULT_POLICY,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    uniform: Callable[[float, float], float] = random.uniform,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Completed[T]:
+    """Run a transaction function, again from its start after a fault that another attempt can mend.
+
+    `work` must have no effect outside the database and must begin by reading the record that its own commit
+    would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an
+    unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly.
+
+    Raises RetriesExhausted when the policy is used up, and at once any psycopg.Error that is not a passing
+    fault (a violated constraint, a missing privilege).
+    """
+    faults: Counter[Fault] = Counter()
+    give_up_at = monotonic() + policy.deadline_s
+    for attempt in range(1, policy.attempts + 1):
+        transaction: Transaction | None = None
+        try:
+            transaction = Transaction(database.connection(), database.settings.pipelined)
+            value = work(transaction)
+            return Completed(value, attempt, faults)
+        except psycopg.Error as error:
+            fault = classify(error, transaction is not None and transaction.commit_sent)
+            if fault is None:
+                raise
+            faults[fault] += 1
+            if fault is not Fault.CONFLICT and fault is not Fault.DUPLICATE_RECORD:
+                database.discard()
+            pause_s = uniform(0, min(policy.cap_s, policy.base_s * 2**attempt))
+            if attempt == policy.attempts or monotonic() + pause_s > give_up_at:
+                raise RetriesExhausted(attempt, fault) from error
+        finally:
+            if transaction is not None and not transaction.committed:
+                transaction.close()
+        sleep(pause_s)
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -82,8 +82,8 @@ def total(lines: Sequence[CartLine | OrderLine]) -> int:
 def allocate(slots: Sequence[StockSlot], quantity: int, start: int) -> list[StockSlot] | None:
     """Choose where `quantity` units come from, or None when there are too few.
 
-    Prefers the one slot that can serve the whole quantity, looking round from position `start`, so that buyers
-    who start at different places change different rows; otherwise gathers from slot after slot.
+    Prefers the one slot that can serve the whole quantity, looking round from position `start`, so that
+    buyers who start at different places change different rows; otherwise gathers from slot after slot.
     """
     filled = [slot for slot in slots if slot.available > 0]
     if sum(slot.available for slot in filled) < quantity:

@@ -52,9 +52,7 @@ class TooManyLines(Refusal):
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
-        return (
-            f"The cart holds at least {self.lines} lines and an order may have {self.most}. Remove some lines."
-        )
+        return f"The cart holds at least {self.lines} lines; an order may have {self.most}. Remove some."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,4 @@
--- The statements of one checkout: three that read, up to seven that write.
-
--- name: find_idempotency_record
--- The stored answer of an earlier request with this key, if any.
-select request_hash, result_id, response_status, response_body
-from xpoints.idempotency_records
-where customer_id = %(customer_id)s and idempotency_key = %(idempotency_key)s
-
--- name: read_balance
--- The customer's points; no row for a customer without an account.
-select points_balance from xpoints.points_balances where customer_id = %(customer_id)s
+-- The statements that are a checkout's own.
 
 -- name: read_cart_for_order
 -- The cart joined with today's prices and stock, less what orders already took whose cart is not cleaned yet.
@@ -29,10 +19,6 @@ left join xpoints.stock s on s.item_id = c.item_id
 where c.customer_id = %(customer_id)s and c.quantity > coalesce(ordered.units, 0)
 order by c.item_id, s.slot
 
--- name: debit_balance
--- Unconditional: the CHECK on the column aborts the transaction where the decision was wrong.
-update xpoints.points_balances set points_balance = points_balance - %(points)s where customer_id = %(customer_id)s
-
 -- name: take_stock
 -- Take units from slots, in key order; the CHECK on the column is the last guard.
 update xpoints.stock s set available = s.available - t.quantity
@@ -49,24 +35,3 @@ values (%(order_id)s, %(customer_id)s, 'PLACED', %(points)s, %(placed_at)s, %(re
 insert into xpoints.order_items (tx_id, cat_item_id, unit_cnt, unit_points_price)
 select %(order_id)s, t.item_id, t.quantity, t.unit_points
 from unnest(%(item_ids)s::uuid[], %(quantities)s::int[], %(unit_points)s::int[]) as t (item_id, quantity, unit_points)
-
--- name: insert_ledger_entry
--- One ledger entry. The time is the statement's own and not the transaction's start: entries of one customer
--- then stand in the order in which they were committed.
-insert into xpoints.transactions
-    (id, customer_id, tx_type, points, tx_dt, tx_description, balance_after, reference_id)
-values
-    (%(id)s, %(customer_id)s, %(tx_type)s, %(points)s, clock_timestamp() at time zone 'UTC', %(description)s,
-    %(balance_after)s, %(reference_id)s)
-
--- name: insert_idempotency_record
--- The answer, stored with what it answers.
-insert into xpoints.idempotency_records
-    (customer_id, idempotency_key, request_hash, result_id, response_status, response_body)
-values
-    (%(customer_id)s, %(idempotency_key)s, %(request_hash)s, %(result_id)s, %(response_status)s, %(response_body)s)
-
--- name: insert_outbox_row
--- The letter to whoever follows; the relay takes it from here.
-insert into xpoints.outbox (region, shard, id, event_type, detail)
-values (%(region)s, %(shard)s, %(id)s, %(event_type)s, %(detail)s)

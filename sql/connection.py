@@ -1,4 +1,4 @@
-"""One database connection an execution environment, opened when first needed and replaced before it is old."""
+"""One connection an execution environment, opened when first needed and replaced before it is too old."""
 
 import random
 import time

@@ -25,8 +25,8 @@ _RECORD_CONSTRAINTS = frozenset({"idempotency_records_pkey", "inbox_pkey"})
 def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
     """Tell what kind of fault an error is; None for one that a new attempt would not mend.
 
-    `commit_sent` says whether COMMIT may have reached the server. Codes: SQLSTATE 40001 with OC000 or OC001 in
-    the message, XX000 "server unavailable" (Aurora DSQL user guide, "Concurrency control").
+    `commit_sent` says whether COMMIT may have reached the server. Codes: SQLSTATE 40001 with OC000 or OC001
+    in the message, XX000 "server unavailable" (Aurora DSQL user guide, "Concurrency control").
     """
     state = error.sqlstate
     if state == "40001" or isinstance(error, errors.DeadlockDetected):
@@ -42,9 +42,10 @@ def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
     return None
 
 
-class RetriesExhausted(Exception):
-    """The database kept failing in a way that is normally passing; nothing was written, or what was written
-    is found again by the same idempotency key. Send the request again in a moment.
+class RetriesExhaustedError(Exception):
+    """The database kept failing in a way that is normally passing: send the request again in a moment.
+
+    Nothing was written, or what was written is found again by the same idempotency key.
     """
 
     def __init__(self, attempts: int, fault: Fault) -> None:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import pq
 
 from sql.connection import Connection, Database
-from sql.errors import Fault, RetriesExhausted, classify
+from sql.errors import Fault, RetriesExhaustedError, classify
 from sql.queries import Query, Statement
 
 Row = tuple[Any, ...]
@@ -27,7 +27,7 @@ _ROLLBACK = b"ROLLBACK"
 
 
 class Transaction:
-    """One attempt at a transaction: `read` any number of times, then `commit` once, or leave it to roll back."""
+    """One attempt at a transaction: `read` any number of times, then `commit` once or not at all."""
 
     def __init__(self, connection: Connection, pipelined: bool) -> None:
         self._connection = connection
@@ -129,7 +129,7 @@ def run(
     would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an
     unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly.
 
-    Raises RetriesExhausted when the policy is used up, and at once any psycopg.Error that is not a passing
+    Raises RetriesExhaustedError when the policy is used up, and at once any psycopg.Error that is not a passing
     fault (a violated constraint, a missing privilege).
     """
     faults: Counter[Fault] = Counter()
@@ -149,7 +149,7 @@ def run(
                 database.discard()
             pause_s = uniform(0, min(policy.cap_s, policy.base_s * 2**attempt))
             if attempt == policy.attempts or monotonic() + pause_s > give_up_at:
-                raise RetriesExhausted(attempt, fault) from error
+                raise RetriesExhaustedError(attempt, fault) from error
         finally:
             if transaction is not None and not transaction.committed:
                 transaction.close()

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from domain.idempotency import Request
 from handlers.edge.observability import logger
 from handlers.edge.problems import KINDS, MEDIA_TYPE, FieldError, Problem, ProblemError
-from sql.errors import RetriesExhausted
+from sql.errors import RetriesExhaustedError
 
 #: Bytes of a request body. API Gateway's own limit is 10 MB; nothing here needs more than this.
 MAX_BODY_BYTES = 64 * 1024
@@ -112,14 +112,14 @@ class Api:
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = {(route.method, route.resource): route for route in routes}
 
-    def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Serve one request; whatever happens, the answer is an HTTP response."""
         request_id: str = event["requestContext"]["requestId"]
         try:
             reply = self._serve(event, request_id)
         except ProblemError as error:
             reply = error.problem
-        except RetriesExhausted as error:
+        except RetriesExhaustedError as error:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
         except psycopg.OperationalError as error:

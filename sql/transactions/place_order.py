@@ -56,7 +56,7 @@ def place_order(
 ) -> Completed[Answer | Refusal]:
     """Place the order, or find that it was placed already, or refuse it with nothing written.
 
-    Raises sql.errors.RetriesExhausted and psycopg.Error as `sql.transaction.run` does.
+    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
 
     def attempt(transaction: Transaction) -> Answer | Refusal:
@@ -84,7 +84,7 @@ def cart_lines(rows: Iterable[Row]) -> list[CartLine]:
     """Map the rows of `read_cart_for_order` to lines, gathering each line's stock slots."""
     lines: list[CartLine] = []
     for item_id, name, quantity, unit_points, slot, available in rows:
-        stock = None if slot is None else (StockSlot(slot, available),)
+        stock: tuple[StockSlot, ...] | None = None if slot is None else (StockSlot(slot, available),)
         if lines and lines[-1].item_id == item_id:
             stock = (lines.pop().stock or ()) + (stock or ())
         lines.append(CartLine(item_id, name, quantity, unit_points, stock))

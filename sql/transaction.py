@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -24,6 +24,13 @@ T = TypeVar("T")
 _BEGIN = Query("begin", b"BEGIN", "")()
 _COMMIT = Query("commit", b"COMMIT", "")()
 _ROLLBACK = b"ROLLBACK"
+
+
+class Written(NamedTuple):
+    """What one statement of a commit did: rows touched, and those that RETURNING gave."""
+
+    count: int
+    rows: list[Row]
 
 
 class Transaction:
@@ -41,15 +48,18 @@ class Transaction:
         cursors = self._exchange(self._opening(statements))
         return [cursor.fetchall() for cursor in cursors[-len(statements) :]]
 
-    def commit(self, *statements: Statement) -> list[int]:
-        """Send the last statements and COMMIT in one exchange; give each statement's count of rows.
+    def commit(self, *statements: Statement) -> list[Written]:
+        """Send the last statements and COMMIT in one exchange; give what each statement did.
 
         COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
         makes the statement fail and the COMMIT a rollback.
         """
         cursors = self._exchange((*self._opening(statements), _COMMIT), committing=True)
         self.committed = True
-        return [cursor.rowcount for cursor in cursors[len(cursors) - len(statements) - 1 : -1]]
+        return [
+            Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
+            for cursor in cursors[len(cursors) - len(statements) - 1 : -1]
+        ]
 
     def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         if self._begun:
@@ -129,7 +139,7 @@ def run(
     would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an
     unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly.
 
-    Raises RetriesExhaustedError when the policy is used up, and at once any psycopg.Error that is not a passing
+    Raises RetriesExhaustedError when the policy is used up, and at once any psycopg.Error that is no passing
     fault (a violated constraint, a missing privilege).
     """
     faults: Counter[Fault] = Counter()

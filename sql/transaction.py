@@ -29,7 +29,7 @@ _ROLLBACK = b"ROLLBACK"
 class Written(NamedTuple):
     """What one statement of a commit did: rows touched, and those that RETURNING gave."""
 
-    count: int
+    touched: int
     rows: list[Row]
 
 

@@ -1,0 +1,38 @@
+"""Letters to customers: what they say, without addresses or names, which are added when they are sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.checkout import OrderLine
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText:
+    """Subject and body of a message, in plain text."""
+
+    subject: str
+    body: str
+
+
+def order_confirmation(order_id: UUID, lines: Sequence[OrderLine], total_points: int) -> MessageText:
+    """Confirm an order: its lines, one a row, and the total."""
+    rows = [f"  {line.quantity} x {line.name}: {line.quantity * line.unit_points:,} points" for line in lines]
+    return MessageText(
+        subject=f"Your order {str(order_id)[:8]} is confirmed",
+        body="\n".join(
+            (
+                "thank you for your order. This is what we are getting ready for you:",
+                "",
+                *rows,
+                "",
+                f"Total: {total_points:,} points, taken from your balance.",
+                f"Order number: {order_id}",
+            )
+        ),
+    )
+
+
+def address_message(text: MessageText, first_name: str) -> MessageText:
+    """Add the greeting and the signature around a message's body."""
+    return MessageText(text.subject, f"Dear {first_name},\n\n{text.body}\n\nYour rewards shop\n")

@@ -1,4 +1,4 @@
-"""The inbox: an event has its effect once, because the record of it is written in the effect's transaction."""
+"""The inbox: an event has its effect once, as the record of it is written in the effect's transaction."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum

@@ -32,7 +32,7 @@ EXPIRIES = (
 def expire(
     database: Database, expiry: Expiry, time_is_up: Callable[[], bool], most: int = MAX_ROWS
 ) -> tuple[int, bool]:
-    """Delete what is too old, at most `most` rows a transaction; give rows deleted and whether all are gone."""
+    """Delete what is too old, `most` rows a transaction; give rows deleted and whether all are gone."""
     deleted = 0
     while not time_is_up():
         written = run(

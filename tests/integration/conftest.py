@@ -1,0 +1,127 @@
+"""A PostgreSQL server a test session, and in it a freshly migrated database a test.
+
+    def test_...(connect, database):
+        connect().execute("insert ...")       # set-up and inspection, as the superuser
+        run(database("checkout"), ...)        # the code under test, the way a function connects
+
+What runs over `database` is checked against DSQL's rules when the session ends (tests/conftest.py); what runs
+over `connect` is not: its application name is the fixtures'.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from local.postgres import EmbeddedPostgres
+from sql.connection import Connection, Database, DatabaseSettings
+from sql.migrate import migrate
+
+FIXTURE_APPLICATION = "fixture"
+PROJECT_APPLICATION = "rewards-tests"
+TEMPLATE = "migrated"
+
+_numbers = count(1)
+
+
+class Connect(Protocol):
+    """Opens a connection that ends with the test."""
+
+    def __call__(self, role: str = "admin", *, autocommit: bool = True) -> Connection:
+        """Connect to the test's database as any role."""
+        ...
+
+
+def settings(postgres: EmbeddedPostgres, database_name: str, role: str, **changes: Any) -> DatabaseSettings:
+    """Give what a function's environment would say about a database of this server."""
+    values: dict[str, Any] = {
+        "host": postgres.host,
+        "port": postgres.port,
+        "name": database_name,
+        "role": role,
+        "region": "us-east-1",
+        "tls": "disable",
+        "application_name": PROJECT_APPLICATION,
+    }
+    return DatabaseSettings(**{**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One server for the session; what it executes is logged, what it writes may be lost in a power cut."""
+    directory = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
+    # The server may run as another user, who has to get past this directory.
+    directory.chmod(0o711)
+    server = EmbeddedPostgres(directory / "data", log_statements=True, fsync=False)
+    try:
+        with server:
+            yield server
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with the schema in place, to be copied and never used."""
+    postgres.create_database(TEMPLATE)
+    database = Database(settings(postgres, TEMPLATE, "admin", application_name="fixture-migrate"))
+    migrate(database)
+    database.discard()
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database_name(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The name of a database of the test's own, without a schema."""
+    yield from _fresh_database(postgres, None)
+
+
+@pytest.fixture
+def database_name(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
+    """The name of a migrated database of the test's own, without a row of data."""
+    yield from _fresh_database(postgres, template_database)
+
+
+def _fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    postgres.create_database(name, template=template)
+    yield name
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connect(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Connect]:
+    """Connections for set-up and inspection, in the test's database."""
+    with ExitStack() as opened:
+
+        def open_connection(role: str = "admin", *, autocommit: bool = True) -> Connection:
+            return opened.enter_context(
+                psycopg.connect(
+                    postgres.conninfo(database_name, role),
+                    autocommit=autocommit,
+                    application_name=FIXTURE_APPLICATION,
+                )
+            )
+
+        yield open_connection
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Callable[..., Database]]:
+    """The project's own way to the test's database: `database("checkout", pipelined=False)`."""
+    with ExitStack() as opened:
+
+        def way(role: str, **changes: Any) -> Database:
+            database = Database(settings(postgres, database_name, role, **changes))
+            opened.callback(database.discard)
+            return database
+
+        yield way

@@ -1,6 +1,5 @@
 """Consumer of the enrolment queue: gives the shop's customers a user in the pool, a few at a time."""
 
-import json
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -69,8 +68,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     failures = []
     for record in event["Records"]:
         try:
-            for customer in json.loads(record["body"])["customers"]:
-                _enrol(Enrolment.model_validate(customer))
+            _enrol(Enrolment.model_validate_json(record["body"]))
         except Exception as error:
             logger.warning(
                 "enrolment failed", extra={"message_id": record["messageId"], "error": type(error).__name__}

@@ -1,0 +1,226 @@
+"""The whole checkout handler beside pgbench with the same SQL, and its latency over a network.
+
+python -m bench.checkout [--quick] [--json PATH] [--profile]
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from bench.environments import Fleet, Slice
+from bench.harness import (
+    Options,
+    Spread,
+    machine,
+    percentile,
+    ratios,
+    read_options,
+    say,
+    spread,
+    table,
+    take_turns,
+    write_json,
+)
+from bench.pgbench import Script, make_script, recorded_transaction, run_script
+from bench.shop import ROWS_A_CHECKOUT, Shop, checkout_event, customer_id, open_shop
+from local.proxy import ProxyProcess
+
+HANDLER = "handlers.checkout"
+ROLE = "checkout"
+CALLERS = (1, 8, 32)
+ROUND_TRIP_MS = 2.0
+
+_WARM_UP_CALLS = 20
+
+
+class UnequalWorkError(RuntimeError):
+    """Handler and pgbench do not leave the same rows per checkout, so their rates must not be compared."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, write the JSON."""
+    options = read_options("checkout", (__doc__ or "").splitlines()[0], arguments)
+    with open_shop(customers=16_000 if options.quick else 32_000) as shop:
+        say("Recording one checkout for pgbench's script ...")
+        script = _record(shop)
+        # Sessions from here on leave no log.
+        shop.admin.execute(f"alter role {ROLE} set log_statement = 'none'".encode())
+        with Fleet(HANDLER, shop.environment("bench", ROLE), max(CALLERS)) as fleet:
+            _warm_up(shop, fleet, max(CALLERS))
+            _check_equal_work(shop, fleet, script)
+            figures = _beside_pgbench(shop, fleet, script, options)
+            figures |= _by_layer(shop, fleet, options)
+        figures |= _over_a_network(shop, options)
+    print("\n" + ", ".join(f"{name}: {value}" for name, value in machine().items()))
+    write_json(options.json_path, figures)
+
+
+def _record(shop: Shop) -> Script:
+    key = "recorded-for-pgbench-000000000000001"
+    with Fleet(HANDLER, shop.environment("record", ROLE), 1) as fleet:
+        answer = fleet.run(partial(_event_with_key, key), callers=1, numbers=1, most=1).last_answer
+    order = answer["body"].split('"order_id": "')[1][:36]
+    statements = recorded_transaction(shop, ROLE)
+    return make_script(statements, customer=str(customer_id(1)), order=order, key=key)
+
+
+def _event_with_key(key: str, number: int, _: str) -> dict[str, Any]:
+    return checkout_event(number, key)
+
+
+def _warm_up(shop: Shop, fleet: Fleet, callers: int) -> None:
+    """Open connections and let every statement be prepared and planned for good."""
+    shop.tidy()
+    fleet.run(checkout_event, callers, shop.customers, most=_WARM_UP_CALLS)
+
+
+def _check_equal_work(shop: Shop, fleet: Fleet, script: Script) -> None:
+    """Raise UnequalWorkError unless both sides write the same rows a checkout."""
+
+    def rows_a_checkout(run: Any) -> dict[str, float]:
+        shop.tidy()
+        before = shop.count_rows()
+        run()
+        added = {name: count - before[name] for name, count in shop.count_rows().items()}
+        return {name: count / max(1, added["orders"]) for name, count in added.items()}
+
+    ours = rows_a_checkout(lambda: fleet.run(checkout_event, 1, shop.customers, most=10))
+    theirs = rows_a_checkout(lambda: run_script(shop, script, ROLE, clients=1, seconds=1))
+    if not ours == theirs == ROWS_A_CHECKOUT:
+        raise UnequalWorkError(f"{UnequalWorkError.__doc__} Handler: {ours}; pgbench: {theirs}")
+
+
+def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) -> dict[str, Any]:
+    rounds, seconds = ({1: 2, 8: 3, 32: 2}, 1) if options.quick else ({1: 5, 8: 9, 32: 5}, 2)
+    figures: dict[str, Any] = {"statements": script.statements}
+    rows = []
+    for callers in CALLERS:
+        say(f"{callers} at once: {rounds[callers]} rounds of {seconds} s for each side ...")
+        slices: list[Slice] = []
+
+        def handler(callers: int = callers, slices: list[Slice] = slices) -> float:
+            slices.append(fleet.run(checkout_event, callers, shop.customers, seconds))
+            return slices[-1].rate
+
+        def pgbench(callers: int = callers) -> float:
+            return run_script(shop, script, ROLE, callers, seconds)
+
+        ours, theirs = take_turns(rounds[callers], handler, pgbench, between=shop.tidy)
+        ratio = ratios(ours, theirs)
+        latencies = [latency for one in slices for latency in one.latencies_ms]
+        cpu_ms = 1000 * sum(one.cpu_s for one in slices) / sum(one.calls for one in slices)
+        p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
+        figures |= {
+            f"ratio_to_pgbench_{callers}": round(ratio.median, 3),
+            f"ratio_to_pgbench_{callers}_spread": [round(ratio.least, 3), round(ratio.most, 3)],
+            f"tps_{callers}": _rounded(spread(ours)),
+            f"pgbench_tps_{callers}": _rounded(spread(theirs)),
+            f"p50_ms_{callers}": round(p50, 3),
+            f"p99_ms_{callers}": round(p99, 3),
+            f"cpu_ms_{callers}": round(cpu_ms, 3),
+        }
+        rows.append(
+            [
+                str(callers),
+                _range(spread(ours)),
+                _range(spread(theirs)),
+                str(ratio),
+                f"{p50:.2f}",
+                f"{p99:.2f}",
+                f"{cpu_ms:.3f}",
+            ]
+        )
+    head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", "CPU ms a checkout"]
+    print(table("The whole handler beside pgbench: median (least..most of all slices)", head, rows))
+    return figures
+
+
+def _by_layer(shop: Shop, fleet: Fleet, options: Options) -> dict[str, Any]:
+    seconds = 2 if options.quick else 8
+    say(f"Sampling where the processor's time goes: {seconds} s ...")
+    shop.tidy()
+    taken = fleet.run(checkout_event, 8, shop.customers, seconds if options.quick else 4, sample=True)
+    if not options.quick:
+        shop.tidy()
+        taken.add(fleet.run(checkout_event, 8, shop.customers, 4, sample=True))
+    samples = taken.samples
+    cpu_ms = 1000 * taken.cpu_s / taken.calls
+    shares = {layer: count / samples.total for layer, count in samples.layers.most_common()}
+    rows = [[layer, f"{cpu_ms * share:.3f}", f"{share:.0%}"] for layer, share in shares.items()]
+    rows.append(["all", f"{cpu_ms:.3f}", f"{samples.total} samples"])
+    print(table("Processor time of the handler's process, 8 at once", ["layer", "ms a checkout", ""], rows))
+    if options.profile:
+        for title, counted in (
+            ("By function (its own time)", samples.functions),
+            ("By line of this project (with what it calls)", samples.lines),
+        ):
+            rows = [
+                [name, f"{cpu_ms * count / samples.total:.4f}"] for name, count in counted.most_common(40)
+            ]
+            print(table(title, ["where", "ms a checkout"], rows))
+    return {"cpu_ms_by_layer": {layer: round(cpu_ms * share, 4) for layer, share in shares.items()}}
+
+
+def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
+    seconds = 2 if options.quick else 8
+    say(f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {seconds} s each ...")
+    with ProxyProcess(shop.server.port, delay_ms=ROUND_TRIP_MS) as proxy:
+        statement_ms = _one_statement_ms(shop, proxy.port)
+        with Fleet(HANDLER, shop.environment("bench", ROLE, proxy.port), max(CALLERS)) as fleet:
+            _warm_up(shop, fleet, 1)
+            shop.tidy()
+            before = sum(proxy.round_trips)
+            alone = fleet.run(checkout_event, 1, shop.customers, seconds)
+            round_trips = (sum(proxy.round_trips) - before) / alone.calls
+            _warm_up(shop, fleet, max(CALLERS))
+            shop.tidy()
+            crowd = fleet.run(checkout_event, max(CALLERS), shop.customers, seconds)
+    rows = [
+        [
+            str(callers),
+            f"{one.rate:.0f}",
+            *(f"{percentile(one.latencies_ms, percent):.2f}" for percent in (50, 99)),
+        ]
+        for callers, one in ((1, alone), (max(CALLERS), crowd))
+    ]
+    head = ["at once", "tps", "p50 ms", "p99 ms"]
+    print(table(f"With {ROUND_TRIP_MS:g} ms a round trip to the database", head, rows))
+    print(f"Round trips a checkout, counted on the wire: {round_trips:.3f}")
+    print(f"A bare `select 1` over the same way: p50 {statement_ms:.2f} ms")
+    return {
+        "round_trips": round(round_trips, 3),
+        "select_1_p50_ms_at_2ms_rtt": round(statement_ms, 3),
+        "p50_ms_at_2ms_rtt": round(percentile(alone.latencies_ms, 50), 3),
+        "p99_ms_at_2ms_rtt": round(percentile(alone.latencies_ms, 99), 3),
+        "p50_ms_at_2ms_rtt_32": round(percentile(crowd.latencies_ms, 50), 3),
+        "p99_ms_at_2ms_rtt_32": round(percentile(crowd.latencies_ms, 99), 3),
+        "tps_at_2ms_rtt_32": round(crowd.rate, 1),
+    }
+
+
+def _one_statement_ms(shop: Shop, port: int) -> float:
+    import time
+
+    latencies = []
+    with psycopg.connect(make_conninfo(shop.server.conninfo(), port=port), autocommit=True) as connection:
+        for _ in range(200):
+            started = time.perf_counter()
+            connection.execute("select 1").fetchone()
+            latencies.append((time.perf_counter() - started) * 1000)
+    return percentile(latencies, 50)
+
+
+def _range(values: Spread) -> str:
+    return f"{values.median:.0f} ({values.least:.0f}..{values.most:.0f})"
+
+
+def _rounded(values: Spread) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in values._asdict().items()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

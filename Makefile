@@ -1,0 +1,102 @@
+# `make help` lists what there is. Needs git, make and Python >= 3.11; everything else goes under .local/.
+# Environments are made when their lock file is newer than their stamp; otherwise every target is a no-op there.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+# The first Python on PATH that is new enough. Give another with `make PYTHON=/path/to/python3 ...`.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' 2>/dev/null && break; done)
+
+TOOLS := .local/tools/.done
+DEV := .local/dev/.done
+EMULATOR := .local/emulator/.done
+SAM := .local/sam/.done
+LOCAL := $(DEV) $(EMULATOR) $(SAM)
+PY := .local/dev/bin/python
+UV := .local/tools/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# --- Run ------------------------------------------------------------------------------------------------
+
+.PHONY: demo up bench
+demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
+	@$(PY) -m local.demo
+
+up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
+	@$(PY) -m local
+
+bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
+	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi
+
+# --- Check ----------------------------------------------------------------------------------------------
+
+.PHONY: test check unit format
+test: check $(LOCAL) ## Run everything: the checks, then all tests
+	@echo "pytest: unit, integration and system tests"
+	@$(PY) -m pytest -q
+
+check: $(DEV) $(SAM) ## Run the linters and the type checker
+	@echo "ruff"
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
+	@echo "mypy"
+	@$(PY) -m mypy --no-error-summary
+	@echo "template.yaml: sam validate --lint"
+	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
+
+unit: $(DEV) ## Run the unit tests alone (seconds)
+	@$(PY) -m pytest -q tests/unit
+
+format: $(DEV) ## Format the code and mend what the linter can
+	@$(PY) -m ruff check --quiet --fix . || true
+	@$(PY) -m ruff format --quiet .
+
+# --- Build ----------------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(SAM) ## Build the Lambda artifacts for AWS into .aws-sam/build (then: sam deploy --guided)
+	@.local/sam/bin/sam build
+
+# What `sam build` calls for each function and layer. The interpreter is the one that the artifact is for:
+# bytecode made by another version would be carried along for nothing.
+.PHONY: build-%
+build-%:
+	@if [ "$$BUNDLE_FOR" = host ]; then python=.local/emulator/bin/python; \
+	else python=$$(python3.13 -c "import sys; print(sys.executable)" 2>/dev/null || echo .local/tools/bin/python); fi; \
+	$$python local/bundle.py $* $(ARTIFACTS_DIR)
+
+# --- Environments and their lock files ------------------------------------------------------------------
+
+.PHONY: tools lock clean
+tools: $(TOOLS) $(LOCAL) ## Make the environments under .local/ without doing anything with them
+
+$(TOOLS): requirements/tools.txt
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; put it on PATH or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "making .local/tools (once)"
+	@"$(PYTHON)" -m venv .local/tools
+	@.local/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.local/%/.done: requirements/%.txt $(TOOLS)
+	@echo "making .local/$* from $< (once; some seconds to a minute)"
+	@[ -x .local/$*/bin/python ] || $(UV) venv --quiet --python .local/tools/bin/python .local/$*
+	@$(UV) pip sync --quiet --require-hashes --python .local/$*/bin/python $<
+	@touch $@
+
+lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
+	@for name in tools runtime dev emulator sam; do \
+		echo "locking requirements/$$name.txt"; \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \
+			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## Remove everything that was built, the environments included
+	rm -rf .local .aws-sam .mypy_cache .ruff_cache .pytest_cache

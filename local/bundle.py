@@ -1,0 +1,184 @@
+"""Build one Lambda artifact: `python local/bundle.py FUNCTION_OR_LAYER DIRECTORY`, called by `sam build`.
+
+A function's artifact holds the project's modules that its handler reaches and the SQL they read; the layer
+holds what requirements/runtime.txt locks. Standard library only: it runs in the interpreter that the artifact
+is for, wherever there is one, because bytecode fits one version of Python alone.
+"""
+
+import ast
+import compileall
+import hashlib
+import os
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("domain", "sql", "events", "handlers")
+LAYER = "DependenciesLayer"
+
+#: The runtime in template.yaml. BUNDLE_FOR=host builds for this interpreter and processor instead.
+CLOUD_VERSION = "3.13"
+CLOUD_PLATFORM = "aarch64-manylinux_2_28"
+
+#: What a module reads from beside itself.
+DATA = {
+    "sql.queries": "sql/queries/*.sql",
+    "sql.migrate": "sql/migrations/*.sql",
+}
+
+
+class BundleError(RuntimeError):
+    """The artifact cannot be built; the message says what to change."""
+
+
+def main(name: str, directory: Path) -> None:
+    """Fill `directory` with the artifact of the function or layer `name` (its logical id in the template)."""
+    for_host = os.environ.get("BUNDLE_FOR") == "host"
+    if name == LAYER:
+        _link_tree(_layer(for_host), directory)
+        return
+    _copy_function(name, directory)
+    if for_host or _is_cloud_version():
+        _compile(directory)
+
+
+def modules_of(name: str) -> dict[str, Path]:
+    """Give the project's modules that a function's handler reaches, by name. Raises BundleError."""
+    start = _handler_module(name)
+    if _path(start) is None:
+        raise BundleError(f"{name}: template.yaml names {start}, which is no module of this project")
+    found: dict[str, Path] = {}
+    waiting = [start]
+    while waiting:
+        module = waiting.pop()
+        path = _path(module)
+        if path is None or module in found:
+            continue
+        found[module] = path
+        if "." in module:
+            waiting.append(module.rpartition(".")[0])
+        waiting.extend(_imports(module, path))
+    return found
+
+
+def _handler_module(name: str) -> str:
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    handler = re.search(
+        rf"^  {name}:\n(?:(?:   .*)?\n)*?      Handler: ([\w.]+)\.handler$", template, re.MULTILINE
+    )
+    if handler is None:
+        raise BundleError(f"template.yaml gives no Handler of the form handlers.<module>.handler for {name}")
+    return handler[1]
+
+
+def _path(module: str) -> Path | None:
+    if module.partition(".")[0] not in PACKAGES:
+        return None
+    stem = ROOT.joinpath(*module.split("."))
+    return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _copy_function(name: str, directory: Path) -> None:
+    found = modules_of(name)
+    data = [
+        path for module, pattern in DATA.items() if module in found for path in sorted(ROOT.glob(pattern))
+    ]
+    for path in [*found.values(), *data]:
+        target = directory / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _layer(for_host: bool) -> Path:
+    """Give the layer's tree, built if this lock file was not built for this target before."""
+    lock = ROOT / "requirements" / "runtime.txt"
+    target = f"{sys.version}-{sysconfig.get_platform()}" if for_host else f"{CLOUD_VERSION}-{CLOUD_PLATFORM}"
+    digest = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes() + target.encode())
+    layer = ROOT / ".local" / "layers" / digest.hexdigest()[:16]
+    if layer.exists():
+        return layer
+    # Built aside and renamed, so that an interrupted or concurrent build never leaves half a layer.
+    building = layer.with_name(f"{layer.name}.{os.getpid()}")
+    for_target = (
+        ["--python", sys.executable]
+        if for_host
+        else ["--python-version", CLOUD_VERSION, "--python-platform", CLOUD_PLATFORM]
+    )
+    uv = ROOT / ".local" / "tools" / "bin" / "uv"
+    if not uv.exists():
+        raise BundleError(f"{uv.relative_to(ROOT)} is missing: run `make tools` once")
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--link-mode", "copy", "--target", building / "python", *for_target, "-r", lock]
+    try:
+        subprocess.run(command, check=True)
+        for leftover in ("bin", ".lock"):
+            _remove(building / "python" / leftover)
+        if for_host or _is_cloud_version():
+            _compile(building)
+        building.rename(layer)
+    except OSError:
+        if not layer.exists():
+            raise
+    finally:
+        _remove(building)
+    return layer
+
+
+def _is_cloud_version() -> bool:
+    if CLOUD_VERSION == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return True
+    print(f"note: no python{CLOUD_VERSION} here, so the artifact carries no bytecode", file=sys.stderr)
+    return False
+
+
+def _compile(directory: Path) -> None:
+    # Lambda's folders are read-only: without bytecode every cold start compiles. Unchecked, because the
+    # deployment unpacks files with other times than these.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(directory, quiet=1, invalidation_mode=mode, stripdir=str(directory)):
+        raise BundleError(f"{directory} holds a module that does not compile; the message stands above")
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], Path(sys.argv[2]))
+    except BundleError as error:
+        sys.exit(str(error))

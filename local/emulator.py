@@ -1,0 +1,144 @@
+"""MiniStack, the AWS emulator: a process of this one, on 127.0.0.1, that ends when this one ends."""
+
+import os
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from local.guard import Guarded
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 60.0
+
+# Not 12 digits: MiniStack would take those for an account, and unsigned Cognito calls would miss the user pool.
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+ACCOUNT = "000000000000"
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class EmulatorStartError(RuntimeError):
+    """MiniStack did not start; the message holds what it said last."""
+
+
+class Emulator:
+    """A MiniStack for the length of a `with` block; everything it writes goes under `directory`."""
+
+    def __init__(self, directory: Path, region_name: str, port: int | None = None) -> None:
+        self.region_name = region_name
+        self.port = port or 0
+        self.log = directory / "emulator.log"
+        self._directory = directory
+        self._chosen_port = port
+        self._process: Guarded | None = None
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where every AWS API of the emulator answers."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS tool needs to talk to the emulator and to nothing else, whatever the user has set up."""
+        return {
+            **CREDENTIALS,
+            "AWS_REGION": self.region_name,
+            "AWS_DEFAULT_REGION": self.region_name,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": HOST,
+            "no_proxy": HOST,
+        }
+
+    def client(self, service: str) -> Any:
+        """Give a boto3 client of the emulator."""
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # a name known at run time only
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(proxies={}),
+        )
+
+    def start(self) -> None:
+        """Start without waiting; `wait` tells when it answers."""
+        self.port = self._chosen_port or _free_port()
+        temporary = self._directory / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        # A clean environment: the functions that the emulator runs inherit it.
+        environment = {
+            **self.environment,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(temporary),
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(self.port),
+            "MINISTACK_HOST": HOST,
+            "MINISTACK_REGION": self.region_name,
+            "TMPDIR": str(temporary),
+            "STATE_DIR": str(self._directory / "state"),
+            "S3_DATA_DIR": str(self._directory / "s3"),
+        }
+        python = _ROOT / ".local" / "emulator" / "bin" / "python"
+        if not python.exists():
+            raise EmulatorStartError("MiniStack is not installed; run `make tools`")
+        self._process = Guarded([python, "-m", "ministack.app"], environment, self.log)
+
+    def wait(self) -> None:
+        """Wait until it answers. Raises EmulatorStartError."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        assert self._process is not None
+        while not self._process.ended() and time.monotonic() < deadline:
+            try:
+                if _get(f"{self.endpoint_url}/_ministack/health").is_success:
+                    return
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        said = self._process.last_lines()
+        self.stop()
+        raise EmulatorStartError(f"MiniStack did not start on port {self.port}. It said last:\n{said}")
+
+    def stop(self) -> None:
+        """Kill it with its Lambda workers; nothing of its state is kept."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def emails(self) -> list[dict[str, Any]]:
+        """Give the messages that SES was asked to send: MessageId, Source, To, Subject, BodyText and more."""
+        answer = _get(f"{self.endpoint_url}/_ministack/ses/messages").raise_for_status().json()
+        messages: list[dict[str, Any]] = answer["messages"].get(ACCOUNT, [])
+        return messages
+
+    def __enter__(self) -> Self:
+        """Start and wait until it answers. Raises EmulatorStartError."""
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+def _get(url: str) -> httpx.Response:
+    # Not the environment's proxies: the address is this machine's.
+    return httpx.get(url, timeout=10, trust_env=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,229 @@
+"""One machine as a Region: PostgreSQL, the AWS emulator, and the real `sam build` and `sam deploy` onto it."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from local.emulator import ACCOUNT, HOST, Emulator
+from local.guard import Guarded
+from local.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / ".local" / "run"
+STACK_NAME = "rewards-orders"
+DEPLOY_TIMEOUT_S = 300.0
+
+DEMO_PASSWORD = "Shop-Points-2026"  # noqa: S105  # of users that exist on this machine only
+SENDER_ADDRESS = "orders@shop.example.com"
+
+
+class RegionStartError(RuntimeError):
+    """The local Region did not come up; the message holds what the failing step said last."""
+
+
+class LocalRegion:
+    """A deployed Region on this machine for the length of a `with` block.
+
+    `postgres` is a running server that several Regions share; without one the Region starts its own. Ports are
+    free ones unless given. Enter it in the main thread: on Linux the database stops with the thread that
+    started it.
+    """
+
+    def __init__(
+        self,
+        region_name: str = "us-east-1",
+        postgres: EmbeddedPostgres | None = None,
+        *,
+        port: int | None = None,
+        database_port: int | None = None,
+        log_statements: bool = False,
+        parameters: dict[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.region_name = region_name
+        self.outputs: dict[str, str] = {}
+        self._say = say
+        self._shared_postgres = postgres
+        self._port = port
+        self._database_port = database_port
+        self._log_statements = log_statements
+        self._parameters = parameters or {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start and deploy, some 10 s. Raises RegionStartError, EmulatorStartError or PostgresStartError."""
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop every process and remove what was written."""
+        self._stack.close()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where the Region's AWS APIs answer."""
+        return self._emulator.endpoint_url
+
+    @property
+    def api_url(self) -> str:
+        """The shop's API, without a slash at its end."""
+        return f"{self.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/v1"
+
+    def client(self, service: str) -> Any:
+        """Give a boto3 client of the Region."""
+        return self._emulator.client(service)
+
+    def emails(self) -> list[dict[str, Any]]:
+        """Give the messages sent so far: MessageId, Source, To, Subject, BodyText and more."""
+        return self._emulator.emails()
+
+    def sign_in(self, username: str, password: str | None = None) -> str:
+        """Sign in as a browser does and give the ID token that the API wants as `Authorization`."""
+        answer = self.client("cognito-idp").initiate_auth(
+            ClientId=self.outputs["UserPoolClientId"],
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": username, "PASSWORD": password or self.outputs["DemoPassword"]},
+        )
+        token: str = answer["AuthenticationResult"]["IdToken"]
+        return token
+
+    def logs(self) -> list[str]:
+        """Give every line that the functions have written, oldest first."""
+        pages = self.client("logs").get_paginator("filter_log_events")
+        events = [
+            event
+            for page in pages.paginate(logGroupName=self.outputs["FunctionLogGroupName"])
+            for event in page["events"]
+        ]
+        return [event["message"] for event in sorted(events, key=lambda event: event["timestamp"])]
+
+    def _start(self, stack: ExitStack) -> None:
+        directory = _run_directory(self.region_name, stack)
+        self._say("building the functions; starting the AWS emulator and PostgreSQL")
+        self._emulator = Emulator(directory, self.region_name, self._port)
+        self._emulator.start()
+        stack.callback(self._emulator.stop)
+        build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
+        stack.callback(build.stop)
+        self.postgres = self._shared_postgres or self._own_postgres(directory, stack)
+        self._emulator.wait()
+        self.client("s3").create_bucket(Bucket="sam-artifacts")
+        _finish(build, "sam build")
+        self._say("deploying template.yaml, which migrates the schema")
+        self._deploy(directory)
+
+    def _own_postgres(self, directory: Path, stack: ExitStack) -> EmbeddedPostgres:
+        server = EmbeddedPostgres(
+            directory / "postgres",
+            port=self._database_port,
+            log_statements=self._log_statements,
+            fsync=False,  # the data are thrown away
+        )
+        stack.callback(shutil.rmtree, server.data_directory, ignore_errors=True)
+        return stack.enter_context(server)
+
+    def _deploy(self, directory: Path) -> None:
+        parameters = {
+            "ClusterEndpoint": self.postgres.host,
+            "ClusterArn": f"arn:aws:dsql:{self.region_name}:{ACCOUNT}:cluster/local",
+            "DatabasePort": str(self.postgres.port),
+            "DatabaseTls": "disable",
+            "SenderAddress": SENDER_ADDRESS,
+            "DemoPassword": DEMO_PASSWORD,
+            # The emulator runs one worker a function: a run must end before the next minute begins.
+            "RelayRunS": "57",
+            **self._parameters,
+        }
+        overrides = [f"{name}={value}" for name, value in parameters.items()]
+        template = directory / "sam" / "build" / "template.yaml"
+        deploy = self._sam(
+            ["deploy", "--template-file", template, "--parameter-overrides", *overrides], directory
+        )
+        try:
+            _finish(deploy, "sam deploy")
+        finally:
+            deploy.stop()
+        stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
+        self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
+        # EventBridge Scheduler fires a rate schedule first when it is made, the emulator a minute later.
+        self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")
+
+    def _sam(self, arguments: list[str | Path], directory: Path) -> Guarded:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **self._emulator.environment,
+            "BUNDLE_FOR": "host",
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.2",
+            "__SAM_CLI_APP_DIR": str(directory / "sam"),
+        }
+        name, *rest = arguments
+        sam = ROOT / ".local" / "sam" / "bin" / "sam"
+        if not sam.exists():
+            raise RegionStartError("the SAM CLI is not installed; run `make tools`")
+        options = ["--config-env", "local", "--config-file", ROOT / "samconfig.toml"]
+        command = [sam, name, *options, *rest]
+        if name == "build":
+            command += ["--template-file", ROOT / "template.yaml"]
+        return Guarded(command, environment, directory / f"sam-{name}.log")
+
+
+def _finish(step: Guarded, name: str) -> None:
+    code = step.wait(DEPLOY_TIMEOUT_S)
+    if code != 0:
+        raise RegionStartError(f"{name} failed (exit code {code}). It said last:\n{step.last_lines()}")
+
+
+def _run_directory(region_name: str, stack: ExitStack) -> Path:
+    """Make this run's directory, and remove those of runs that were killed."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for path in RUNS.iterdir():
+        with suppress(ValueError):
+            if not _is_alive(int(path.name.split("-")[0])):
+                shutil.rmtree(EmbeddedPostgres(path / "postgres").data_directory, ignore_errors=True)
+                shutil.rmtree(path, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-{region_name}-", dir=RUNS))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def stop_on_signals() -> None:
+    """Have SIGTERM and SIGHUP leave the `with` blocks, as Ctrl-C does."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+
+
+def stopwatch() -> Callable[[str], None]:
+    """Give a `say` that prints each step to the standard error with the seconds since now."""
+    start = time.monotonic()
+
+    def say(step: str) -> None:
+        print(f"{time.monotonic() - start:5.1f} s  {step}", file=sys.stderr, flush=True)
+
+    return say

@@ -1,0 +1,474 @@
+"""The checkout against a real PostgreSQL: whole or not at all, once, whatever fails."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from domain.checkout import MAX_ORDER_LINES, AcceptedOrder
+from domain.idempotency import Answer
+from domain.refusals import (
+    EmptyCart,
+    IdempotencyKeyReused,
+    InsufficientPoints,
+    ItemUnavailable,
+    OutOfStock,
+    PriceChanged,
+    Refusal,
+    TooManyLines,
+    UnknownCustomer,
+)
+from local.proxy import Proxy, Verdict, forward
+from sql.connection import Database
+from sql.errors import Fault, RetriesExhaustedError
+from sql.transaction import RetryPolicy, Transaction, run
+from sql.transactions.place_order import PlaceOrder, place_order
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop, render, wish
+
+QUICK = RetryPolicy(base_s=0.001, cap_s=0.005)
+
+DatabaseFactory = Callable[..., Database]
+
+
+@pytest.fixture
+def shop(connect: Connect) -> Shop:
+    return Shop(connect())
+
+
+@pytest.fixture(params=[True, False], ids=["pipelined", "one by one"])
+def checkout(request: pytest.FixtureRequest, database: DatabaseFactory) -> Database:
+    """The way of the checkout function to the database, with and without pipelining."""
+    return database("checkout", pipelined=request.param)
+
+
+@pytest.fixture
+def filled(shop: Shop) -> tuple[UUID, int]:
+    """A customer with 1,000 points and a cart of three lines; and the cart's total."""
+    customer_id = shop.customer(1000)
+    shop.fill_cart(customer_id, {shop.item(10): 2, shop.item(30): 1, shop.item(25, stock=[5]): 2})
+    return customer_id, 100
+
+
+def stored(answer: Answer | Refusal) -> Answer:
+    assert isinstance(answer, Answer), answer
+    return answer
+
+
+# --- One order -------------------------------------------------------------------------------------------
+
+
+def test_a_cart_becomes_an_order_with_everything_that_belongs_to_it(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    command = wish(customer_id, total)
+    completed = place_order(checkout, command, render)
+
+    assert completed.value == Answer(201, render(command, _accepted(total))[1], replayed=False)
+    assert completed.attempts == 1
+    assert shop.balance(customer_id) == 900
+    assert shop.scalar("select available from xpoints.stock") == 3
+    assert shop.rows("select status, total_points, region, cart_cleaned_at from xpoints.orders") == [
+        ("PLACED", 100, "us-east-1", None)
+    ]
+    assert shop.rows(
+        "select points, balance_after, tx_type from xpoints.transactions where id = %s",
+        [command.request.result_id],
+    ) == [(-100, 900, "PURCHASE")]
+    assert shop.count("order_items") == 3
+    assert shop.count("shopping_cart_items") == 3, "the cart is a consumer's to clean"
+    event = json.loads(shop.scalar("select detail from xpoints.outbox"))
+    assert event["id"] == str(command.event_id)
+    assert len(event["data"]["lines"]) == 3
+    shop.assert_sound()
+
+
+def test_a_replay_gives_the_stored_answer_and_writes_nothing(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    first = stored(place_order(checkout, wish(customer_id, total), render).value)
+    before = shop.contents()
+    again = stored(place_order(checkout, wish(customer_id, total), render).value)
+    assert again == Answer(first.status, first.body, replayed=True)
+    assert shop.contents() == before
+
+
+def test_another_body_under_a_used_key_is_refused(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    place_order(checkout, wish(customer_id, total), render)
+    before = shop.contents()
+    refused = place_order(checkout, wish(customer_id, total, body="other"), render).value
+    assert refused == IdempotencyKeyReused()
+    assert shop.contents() == before
+
+
+def test_a_key_is_its_customers_own(shop: Shop, checkout: Database) -> None:
+    answers = []
+    for _ in range(2):
+        customer_id = shop.customer()
+        shop.fill_cart(customer_id, {shop.item(10): 1})
+        answers.append(stored(place_order(checkout, wish(customer_id, 10), render).value))
+    assert [answer.replayed for answer in answers] == [False, False]
+    assert answers[0].body != answers[1].body
+
+
+def test_what_was_ordered_counts_as_gone_before_the_cart_is_cleaned(shop: Shop, checkout: Database) -> None:
+    customer_id, item_id = shop.customer(), shop.item(10)
+    shop.fill_cart(customer_id, {item_id: 2})
+    stored(place_order(checkout, wish(customer_id, 20, "first-key"), render).value)
+    assert place_order(checkout, wish(customer_id, 20, "second-key"), render).value == EmptyCart()
+    shop.connection.execute("update xpoints.shopping_cart_items set quantity = 5")
+    stored(place_order(checkout, wish(customer_id, 30, "third-key"), render).value)
+    assert shop.balance(customer_id) == 950
+    shop.assert_sound()
+
+
+# --- Refusals --------------------------------------------------------------------------------------------
+
+
+def _refused_cases(shop: Shop) -> dict[str, tuple[UUID, int, Refusal]]:
+    """Set up one customer for each reason to refuse; give what to expect and what comes back."""
+    poor, browsing, window, retired, unknown, changed, sold_out, hoarder = (
+        shop.customer(10) for _ in range(8)
+    )
+    dear, gone, last, nothing = shop.item(11), shop.item(1), shop.item(1, stock=[1, 0]), UUID(int=7)
+    shop.connection.execute("update xpoints.catalog_items set retired_at = now() where id = %s", [gone])
+    shop.fill_cart(poor, {dear: 1})
+    shop.fill_cart(retired, {gone: 1})
+    shop.fill_cart(unknown, {nothing: 1})
+    shop.fill_cart(changed, {dear: 1})
+    shop.fill_cart(sold_out, {last: 2})
+    shop.fill_cart(hoarder, {shop.item(0): 1 for _ in range(MAX_ORDER_LINES + 1)})
+    return {
+        "not enough points": (poor, 11, InsufficientPoints(11, 10)),
+        "empty cart": (browsing, 0, EmptyCart()),
+        "no account": (UUID(int=1), 0, UnknownCustomer()),
+        "empty cart at another total": (window, 5, EmptyCart()),
+        "retired item": (retired, 0, ItemUnavailable((gone,))),
+        "unknown item": (unknown, 0, ItemUnavailable((nothing,))),
+        "price changed": (changed, 10, PriceChanged(10, 11)),
+        "sold out": (sold_out, 2, OutOfStock(last, 2, 1)),
+        "too many lines": (hoarder, 0, TooManyLines(MAX_ORDER_LINES + 1, MAX_ORDER_LINES)),
+    }
+
+
+def test_a_refusal_says_which_and_writes_nothing(shop: Shop, checkout: Database) -> None:
+    cases = _refused_cases(shop)
+    before = shop.contents()
+    for name, (customer_id, expected, refusal) in cases.items():
+        completed = place_order(checkout, wish(customer_id, expected), render)
+        assert completed.value == refusal, name
+        assert completed.attempts == 1, f"{name}: a refusal is not retried"
+    assert shop.contents() == before
+
+
+def test_the_schema_refuses_a_negative_balance_whatever_the_code_decided(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer_id, total = filled
+
+    def generous(*_: object) -> AcceptedOrder:
+        return _accepted(5000)
+
+    monkeypatch.setattr("sql.transactions.place_order.decide_checkout", generous)
+    before = shop.contents()
+    with pytest.raises(psycopg.errors.CheckViolation, match="points_balance_not_negative"):
+        place_order(checkout, wish(customer_id, total), render)
+    assert shop.contents() == before
+
+
+# --- At once ---------------------------------------------------------------------------------------------
+
+
+def _at_once(
+    database: DatabaseFactory, commands: list[PlaceOrder], pipelined: bool = True
+) -> list[tuple[Answer | Refusal, int]]:
+    """Run checkouts that have all read before any of them writes; give values and attempts."""
+    barrier = threading.Barrier(len(commands))
+
+    def buy(command: PlaceOrder) -> tuple[Answer | Refusal, int]:
+        met = False
+
+        def meet(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
+            nonlocal met
+            if not met:
+                met = True
+                barrier.wait(10)
+            return render(command, order)
+
+        completed = place_order(database("checkout", pipelined=pipelined), command, meet, QUICK)
+        return completed.value, completed.attempts
+
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(buy, commands))
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
+    shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int], pipelined: bool
+) -> None:
+    customer_id, total = filled
+    results = _at_once(database, [wish(customer_id, total), wish(customer_id, total)], pipelined)
+    answers = [stored(answer) for answer, _ in results]
+    assert answers[0].body == answers[1].body
+    assert sorted(answer.replayed for answer in answers) == [False, True]
+    assert sorted(attempts for _, attempts in results) == [1, 2], "the loser's retry fired"
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_two_tabs_at_once_order_the_cart_once(
+    shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    commands = [wish(customer_id, total, "tab-one-key"), wish(customer_id, total, "tab-two-key")]
+    results = _at_once(database, commands)
+    assert sorted(type(value).__name__ for value, _ in results) == ["Answer", "EmptyCart"]
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_the_last_unit_goes_to_one_of_two_buyers(shop: Shop, database: DatabaseFactory) -> None:
+    seat = shop.item(10, stock=[1])
+    buyers = [shop.customer(100), shop.customer(100)]
+    for buyer in buyers:
+        shop.fill_cart(buyer, {seat: 1})
+    results = _at_once(database, [wish(buyer, 10) for buyer in buyers])
+    assert sorted(type(value).__name__ for value, _ in results) == ["Answer", "OutOfStock"]
+    assert shop.scalar("select available from xpoints.stock") == 0
+    shop.assert_sound()
+
+
+# --- Faults ----------------------------------------------------------------------------------------------
+
+
+def _disturb_once(shop: Shop, state: str, message: str, at_commit: bool) -> None:
+    """Have the server raise an error, the first time that an order is inserted only."""
+    shop.connection.execute("create sequence faults")
+    shop.connection.execute("grant usage on sequence faults to public")
+    body = (
+        "begin if nextval('faults') = 1 then raise exception using errcode = "
+        f"'{state}', message = '{message}'; end if; return null; end"
+    )
+    shop.connection.execute(
+        f"create function disturb() returns trigger language plpgsql as $${body}$$".encode()
+    )
+    when = "constraint trigger disturb after insert on xpoints.orders deferrable initially deferred"
+    if not at_commit:
+        when = "trigger disturb after insert on xpoints.orders"
+    shop.connection.execute(f"create {when} for each row execute function disturb()".encode())
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "at_commit", "fault"),
+    [
+        ("40001", "change conflicts with another transaction, please retry: (OC000)", True, Fault.CONFLICT),
+        ("40001", "change conflicts with another transaction, please retry: (OC000)", False, Fault.CONFLICT),
+        ("40001", "schema has been updated, please retry: (OC001)", True, Fault.SCHEMA_CHANGED),
+        ("40001", "schema has been updated, please retry: (OC001)", False, Fault.SCHEMA_CHANGED),
+        ("XX000", "server unavailable", True, Fault.UNKNOWN_COMMIT),
+    ],
+)
+def test_a_passing_fault_is_retried_and_one_order_is_placed(
+    shop: Shop,
+    checkout: Database,
+    filled: tuple[UUID, int],
+    state: str,
+    message: str,
+    at_commit: bool,
+    fault: Fault,
+) -> None:
+    customer_id, total = filled
+    _disturb_once(shop, state, message, at_commit)
+    completed = place_order(checkout, wish(customer_id, total), render, QUICK)
+    assert not stored(completed.value).replayed
+    assert completed.attempts == 2
+    assert dict(completed.faults) == {fault: 1}
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_a_concurrent_debit_makes_the_checkout_decide_again(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    seen: list[int] = []
+
+    def spend_meanwhile(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
+        if not seen:
+            shop.connection.execute(
+                "with spent as (update xpoints.points_balances set points_balance = points_balance - 950 "
+                "where customer_id = %s) insert into xpoints.transactions (customer_id, tx_type, points) "
+                "values (%s, 'GIFT', -950)",
+                (customer_id, customer_id),
+            )
+        seen.append(order.balance_after)
+        return render(command, order)
+
+    completed = place_order(checkout, wish(customer_id, total), spend_meanwhile, QUICK)
+    assert completed.value == InsufficientPoints(100, 50)
+    assert completed.attempts == 2
+    assert seen == [900], "the second attempt decided on the new balance and refused"
+    shop.assert_sound()
+
+
+class _Wire:
+    """A checkout's way to the database through a proxy that fails it once."""
+
+    def __init__(self, database: DatabaseFactory, proxy: Proxy, pipelined: bool) -> None:
+        self.proxy = proxy
+        self.database = database("checkout", port=proxy.port, pipelined=pipelined)
+
+
+@pytest.fixture(params=[True, False], ids=["pipelined", "one by one"])
+def wire(request: pytest.FixtureRequest, database: DatabaseFactory, checkout_port: int) -> Iterator[_Wire]:
+    with Proxy(checkout_port) as proxy:
+        wire = _Wire(database, proxy, request.param)
+        yield wire
+        wire.database.discard()
+
+
+@pytest.fixture
+def checkout_port(database: DatabaseFactory) -> int:
+    return database("checkout").settings.port
+
+
+def _once(condition: Callable[[bytes], bool], verdict: Verdict) -> Callable[[bytes], Verdict]:
+    done = False
+
+    def hook(data: bytes) -> Verdict:
+        nonlocal done
+        if not done and condition(data):
+            done = True
+            return verdict
+        return Verdict.FORWARD
+
+    return hook
+
+
+def _has_commit(data: bytes) -> bool:
+    return b"COMMIT" in data
+
+
+def test_a_connection_lost_before_commit_arrives_is_opened_again(
+    shop: Shop, wire: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    wire.proxy.on_client_bytes = _once(_has_commit, Verdict.CUT)
+    completed = place_order(wire.database, wish(customer_id, total), render, QUICK)
+    assert not stored(completed.value).replayed
+    assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
+    assert wire.database.connections_opened == 2
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
+    shop: Shop, wire: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    rendered: list[UUID] = []
+
+    def remember(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
+        rendered.append(command.request.result_id)
+        return render(command, order)
+
+    # The server's answer to the commit says COMMIT too: it was done, and nobody hears of it.
+    wire.proxy.on_server_bytes = _once(_has_commit, Verdict.CUT)
+    completed = place_order(wire.database, wish(customer_id, total), remember, QUICK)
+    answer = stored(completed.value)
+    assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
+    assert not answer.replayed, "it is this very request's order, not an earlier one's"
+    assert len(rendered) == 1, "the second attempt found the record and decided nothing"
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_a_socket_that_died_while_the_environment_was_frozen_is_replaced(
+    shop: Shop, wire: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    wire.database.connection()
+    wire.proxy.cut_all()
+    completed = place_order(wire.database, wish(customer_id, total), render, QUICK)
+    stored(completed.value)
+    assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
+    shop.assert_sound()
+
+
+def test_a_database_that_stays_away_is_given_up_with_nothing_written(
+    shop: Shop, wire: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    before = shop.contents()
+    wire.proxy.on_client_bytes = lambda data: Verdict.CUT if _has_commit(data) else forward(data)
+    with pytest.raises(RetriesExhaustedError) as raised:
+        place_order(wire.database, wish(customer_id, total), render, QUICK)
+    assert raised.value.attempts == QUICK.attempts
+    assert shop.contents() == before
+
+
+def test_a_checkout_takes_two_round_trips(shop: Shop, database: DatabaseFactory, checkout_port: int) -> None:
+    item_id = shop.item(1)
+    with Proxy(checkout_port) as proxy:
+        counts: dict[bool, set[int]] = {}
+        for pipelined in (True, False):
+            warm = database("checkout", port=proxy.port, pipelined=pipelined)
+            for number in range(10):
+                customer_id = shop.customer()
+                shop.fill_cart(customer_id, {item_id: 1})
+                before = sum(proxy.round_trips)
+                stored(place_order(warm, wish(customer_id, 1), render).value)
+                if number > 0:
+                    counts.setdefault(pipelined, set()).add(sum(proxy.round_trips) - before)
+            warm.discard()
+    assert counts[True] == {2}
+    assert min(counts[False]) == 11, "one by one, the same statements take a round trip each"
+
+
+# --- Retrying --------------------------------------------------------------------------------------------
+
+
+def test_pauses_grow_with_full_jitter_and_attempts_are_bounded(database: DatabaseFactory) -> None:
+    pauses: list[float] = []
+    upper: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        assert low == 0
+        upper.append(high)
+        return high
+
+    def conflict(_: Transaction) -> None:
+        raise psycopg.errors.SerializationFailure("(OC000)")
+
+    policy = RetryPolicy(attempts=5, base_s=0.02, cap_s=0.25, deadline_s=60)
+    with pytest.raises(RetriesExhaustedError) as raised:
+        run(database("checkout"), conflict, policy, sleep=pauses.append, uniform=uniform)
+    assert raised.value.attempts == 5
+    assert pauses == [0.04, 0.08, 0.16, 0.25]
+    assert pauses == upper[:4]
+
+
+def test_no_attempt_starts_after_the_deadline(database: DatabaseFactory) -> None:
+    now = [0.0]
+
+    def conflict(_: Transaction) -> None:
+        now[0] += 4.0
+        raise psycopg.errors.SerializationFailure("(OC000)")
+
+    policy = RetryPolicy(attempts=100, deadline_s=10)
+    with pytest.raises(RetriesExhaustedError) as raised:
+        run(database("checkout"), conflict, policy, sleep=lambda _: None, monotonic=lambda: now[0])
+    assert raised.value.attempts == 3
+
+
+def _accepted(total: int) -> AcceptedOrder:
+    return AcceptedOrder((), total, 0, ())

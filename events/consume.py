@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from domain.events import Envelope, Payload
 
-logger = Logger(service="rewards", child=True)
+logger = Logger(service="rewards")
 
 #: The effect of an event. It deduplicates by the event's id in its own transaction; raising leaves the record
 #: in the queue to be delivered again and, in the end, to go to the dead-letter queue.

@@ -41,6 +41,54 @@ class OrderPlaced(Payload):
     lines: tuple[OrderedLine, ...]
 
 
+class CustomerErased(Payload):
+    """A customer asked to be forgotten; what the shop holds of them goes, orders and ledger stay nameless."""
+
+    type_name: ClassVar[str] = "CustomerErased.v1"
+    aggregate_type: ClassVar[str] = "customer"
+
+    customer_id: UUID
+
+
+class CatalogItemRetired(Payload):
+    """An item is no longer for sale, and will not be again."""
+
+    type_name: ClassVar[str] = "CatalogItemRetired.v1"
+    aggregate_type: ClassVar[str] = "catalog_item"
+
+    item_id: UUID
+
+
+class CustomerErasureContinued(Payload):
+    """Erasing a customer's dependants took longer than one turn; the next turn begins at `step`.
+
+    `after` is the key behind which it begins, None for the step's beginning. Published by the cascade and for
+    itself: between two of its turns, others have theirs.
+    """
+
+    type_name: ClassVar[str] = "CustomerErasureContinued.v1"
+    aggregate_type: ClassVar[str] = "customer"
+
+    customer_id: UUID
+    step: str
+    after: UUID | None = None
+
+
+class ItemRetirementContinued(Payload):
+    """Clearing up after a retired item took longer than one turn; fields as in CustomerErasureContinued.
+
+    `retirement_id` is the id of the CatalogItemRetired event, by which the messages to shoppers are found.
+    """
+
+    type_name: ClassVar[str] = "ItemRetirementContinued.v1"
+    aggregate_type: ClassVar[str] = "catalog_item"
+
+    item_id: UUID
+    retirement_id: UUID
+    step: str
+    after: UUID | None = None
+
+
 P = TypeVar("P", bound=Payload)
 
 
@@ -69,4 +117,13 @@ class Envelope(BaseModel, Generic[P]):
 
 
 #: Every event that this project publishes, by detail-type.
-CONTRACTS: dict[str, type[Payload]] = {contract.type_name: contract for contract in (OrderPlaced,)}
+CONTRACTS: dict[str, type[Payload]] = {
+    contract.type_name: contract
+    for contract in (
+        OrderPlaced,
+        CustomerErased,
+        CatalogItemRetired,
+        CustomerErasureContinued,
+        ItemRetirementContinued,
+    )
+}

@@ -32,6 +32,42 @@ class UnknownCustomer(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownItem(Refusal):
+    """The catalogue has no such item, or it was retired."""
+
+    code: ClassVar[str] = "unknown-item"
+    item_id: UUID
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"There is no item {self.item_id} for sale. Choose one from the catalogue."
+
+
+@dataclass(frozen=True, slots=True)
+class CartFull(Refusal):
+    """The cart has as many lines as an order may have."""
+
+    code: ClassVar[str] = "cart-full"
+    most: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"A cart holds {self.most} different items. Order them, or remove one first."
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOrder(Refusal):
+    """The customer has no such order."""
+
+    code: ClassVar[str] = "unknown-order"
+    order_id: UUID
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"There is no order {self.order_id} of this customer. List the orders to find its id."
+
+
+@dataclass(frozen=True, slots=True)
 class EmptyCart(Refusal):
     """There is nothing left to order: the cart is empty, or what it holds was ordered a moment ago."""
 

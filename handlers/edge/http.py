@@ -4,15 +4,17 @@ The gateway has routed already; what is left is a look-up by method and resource
 the OpenAPI document is generated at build time, so no function carries a generator.
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 from uuid import UUID
 
 import psycopg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import TypeVar
 
 from domain.idempotency import Request
 from handlers.edge.observability import logger
@@ -22,20 +24,53 @@ from sql.errors import RetriesExhaustedError
 #: Bytes of a request body. API Gateway's own limit is 10 MB; nothing here needs more than this.
 MAX_BODY_BYTES = 64 * 1024
 
+#: Wrong values that one problem document names; the caller mends these first.
+MAX_FIELD_ERRORS = 20
+
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
-_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+_VERSION = re.compile(r'"([0-9]{1,9})"')
+
+#: What every answer carries. The browser's page may come from another origin; tokens travel in a header and
+#: never in a cookie, so that no origin can borrow a session.
+_COMMON = {
+    "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", "*"),
+    "Access-Control-Expose-Headers": "ETag,Idempotency-Replayed,Retry-After,Rewards-Attempts",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_EMPTY = {**_COMMON, "Cache-Control": "no-store"}
+
+_JSON = {**_EMPTY, "Content-Type": "application/json"}
+
+_PROBLEM = {**_EMPTY, "Content-Type": MEDIA_TYPE}
 
 _BUSY = (
     "The database is busy or out of reach. Nothing is lost: send the same request with the same "
     "Idempotency-Key again after Retry-After seconds."
 )
+_CORRECT = "Correct the values named in errors and send the request again."
 _OURS = (
     "The fault is ours and was recorded. Send the same request with the same Idempotency-Key again later; "
     "if it stays, tell us the instance."
 )
 
-B = TypeVar("B", bound=BaseModel | None)
+B = TypeVar("B", bound=BaseModel | None, default=None)
+Q = TypeVar("Q", bound=BaseModel | None, default=None)
+
+
+class Body(BaseModel):
+    """What a request body's model starts from: no unknown member, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Parameters(BaseModel):
+    """What a query string's model starts from: no unknown parameter; text is read as the type asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +82,48 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[B]):
-    """A request as a route sees it."""
+class Call(Generic[B, Q]):
+    """A request as a route sees it. `body` and `query` are instances of the models that the route names."""
 
     caller: Caller
     body: B
+    query: Q
     path: Mapping[str, str]
-    query: Mapping[str, str]
     headers: Mapping[str, str]
     correlation_id: str
     trace_id: str | None
+
+    def path_id(self, name: str) -> UUID:
+        """Give an id of the path. Raises ProblemError where it is not a UUID in its usual form."""
+        text = self.path.get(name) or ""
+        if not _UUID.fullmatch(text):
+            raise ProblemError(
+                "invalid-request",
+                f"Correct the path: {name} must be a UUID such as those that the API's answers hold.",
+                [FieldError(f"path:{name}", "must be a UUID")],
+            )
+        return UUID(text)
+
+    def expected_version(self) -> int:
+        """Give the version that the If-Match header names.
+
+        Raises ProblemError when the header is missing or is not an ETag that this API gave.
+        """
+        tag = self.headers.get("if-match")
+        if tag is None:
+            raise ProblemError(
+                "precondition-required",
+                "Read the resource, and send the ETag of that answer as If-Match.",
+                [FieldError("header:If-Match", "is required")],
+            )
+        match = _VERSION.fullmatch(tag.strip())
+        if match is None:
+            raise ProblemError(
+                "precondition-failed",
+                "If-Match names no version of this resource. Read it again and send that answer's ETag.",
+                [FieldError("header:If-Match", 'must be an ETag such as "7"')],
+            )
+        return int(match[1])
 
     def idempotent(self, operation: str, result_id: UUID) -> Request:
         """Give the identity of a write that may be sent again: customer, key and a hash of its content.
@@ -96,14 +163,26 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation of the API. `body` is the model that its request body must fit, None for no body."""
+    """One operation of the API.
+
+    `body` is the model that its request body must fit, None for no body; `query` likewise, where None means
+    that no parameter is known. What stands below them is for the OpenAPI document: `answer` is the type of
+    the usual answer (None for one without a body) and `status` its status, `problems` the kinds beyond those
+    that every operation can answer with, and `headers` the request headers that it reads.
+    """
 
     method: str
     resource: str
-    serve: Callable[[Call[Any]], Reply | Problem]
+    serve: Callable[[Call[Any, Any]], Reply | Problem]
     summary: str
     body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
     groups: frozenset[str] = frozenset()
+    answer: Any = None
+    status: int = 200
+    problems: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    description: str = ""
 
 
 class Api:
@@ -111,6 +190,9 @@ class Api:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = {(route.method, route.resource): route for route in routes}
+        self._methods: dict[str, list[str]] = {}
+        for route in routes:
+            self._methods.setdefault(route.resource, []).append(route.method)
 
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Serve one request; whatever happens, the answer is an HTTP response."""
@@ -131,13 +213,14 @@ class Api:
         if isinstance(reply, Problem):
             return {
                 "statusCode": reply.kind.status,
-                "headers": {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **reply.headers},
+                "headers": {**_PROBLEM, **reply.headers},
                 "body": reply.body(request_id),
                 "isBase64Encoded": False,
             }
+        usual = _JSON if reply.body else _EMPTY
         return {
             "statusCode": reply.status,
-            "headers": {**_JSON, **reply.headers},
+            "headers": {**usual, **reply.headers},
             "body": reply.body,
             "isBase64Encoded": False,
         }
@@ -145,7 +228,7 @@ class Api:
     def _serve(self, event: dict[str, Any], request_id: str) -> Reply | Problem:
         route = self.routes.get((event["httpMethod"], event["resource"]))
         if route is None:
-            raise ProblemError("not-found", "There is no such operation. See the API's OpenAPI document.")
+            raise self._no_route(event["resource"])
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         caller = _caller(event)
         if route.groups and not route.groups & caller.groups:
@@ -153,13 +236,37 @@ class Api:
         call = Call(
             caller=caller,
             body=_body(event, headers, route.body) if route.body is not None else None,
+            query=_query(event, route.query),
             path=event.get("pathParameters") or {},
-            query=event.get("queryStringParameters") or {},
             headers=headers,
             correlation_id=request_id,
             trace_id=headers.get("x-amzn-trace-id"),
         )
         return route.serve(call)
+
+    def _no_route(self, resource: str) -> ProblemError:
+        methods = self._methods.get(resource)
+        if methods is None:
+            return ProblemError("not-found", "There is no such operation. See the API's OpenAPI document.")
+        allowed = ", ".join(sorted(methods))
+        return ProblemError(
+            "method-not-allowed", f"Use one of {allowed} here.", headers={"Allow": f"{allowed}, OPTIONS"}
+        )
+
+
+def tagged(call: Call[Any, Any], body: str) -> Reply:
+    """Answer with an ETag of the body's content, or with 304 alone where the caller has just that.
+
+    The caller may keep the answer, and asks again before each use whether it still holds.
+    """
+    tag = f'"{sha256(body.encode()).hexdigest()[:27]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = call.headers.get("if-none-match", "")
+    if known and (
+        known.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in known.split(","))
+    ):
+        return Reply(304, "", headers)
+    return Reply(200, body, headers)
 
 
 def _caller(event: dict[str, Any]) -> Caller:
@@ -176,13 +283,34 @@ def _caller(event: dict[str, Any]) -> Caller:
     return Caller(customer_id, frozenset(groups))
 
 
+def _query(event: dict[str, Any], model: type[BaseModel] | None) -> BaseModel | None:
+    parameters = event.get("queryStringParameters") or {}
+    if not parameters and model is None:
+        return None
+    repeated = event.get("multiValueQueryStringParameters") or {}
+    errors = [
+        FieldError(f"query:{name[:64]}", "is given twice") for name, all_ in repeated.items() if len(all_) > 1
+    ]
+    if model is None:
+        errors += [
+            FieldError(f"query:{name[:64]}", "is not a parameter of this operation") for name in parameters
+        ]
+    elif not errors:
+        try:
+            return model.model_validate(parameters)
+        except ValidationError as error:
+            errors = _field_errors(error, "query:")
+    raise ProblemError("invalid-request", _CORRECT, errors)
+
+
 def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[B]) -> B:
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise ProblemError(
             "unsupported-media-type", "Send the body as JSON, with Content-Type application/json."
         )
     text: str = event.get("body") or ""
-    if len(text) > MAX_BODY_BYTES:
+    # Bytes are what is limited; only text that is not plain ASCII has to be encoded to know them.
+    if len(text) > MAX_BODY_BYTES or (not text.isascii() and _utf8_bytes(text) > MAX_BODY_BYTES):
         raise ProblemError("too-large", f"Send a body of at most {MAX_BODY_BYTES} bytes.")
     if event.get("isBase64Encoded"):
         raise ProblemError("malformed-request", "Send the body as UTF-8 text, not as binary.")
@@ -190,11 +318,20 @@ def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[B]) -> 
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-    if problems[0]["type"] == "json_invalid":
+        problems = _field_errors(error, "/")
+        unreadable = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+    if unreadable == "json_invalid":
         raise ProblemError("malformed-request", "The body is not valid JSON. Send a JSON object.")
-    raise ProblemError(
-        "invalid-request",
-        "Correct the values named in errors and send the request again.",
-        [FieldError("/" + "/".join(str(part) for part in p["loc"]), p["msg"]) for p in problems],
-    )
+    raise ProblemError("invalid-request", _CORRECT, problems)
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        FieldError(prefix + "/".join(str(part)[:64] for part in problem["loc"]), problem["msg"])
+        for problem in problems[:MAX_FIELD_ERRORS]
+    ]

@@ -16,3 +16,11 @@ insert into xpoints.transactions
 values
     (%(id)s, %(customer_id)s, %(tx_type)s, %(points)s, clock_timestamp() at time zone 'UTC', %(description)s,
     %(balance_after)s, %(reference_id)s)
+
+-- name: list_ledger
+-- A page of a customer's ledger, newest first.
+select id, tx_type, points, tx_dt, tx_description, reference_id
+from xpoints.transactions
+where customer_id = %(customer_id)s and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
+order by tx_dt desc, id desc
+limit %(most)s

@@ -1,0 +1,52 @@
+"""The cart: what is stored so that the shopper sees the quantity that they set.
+
+An order does not touch the cart. Until the cleanup has followed it, the units that it holds count as gone:
+what the shopper sees is the stored quantity less those, so what is stored is the wish plus those.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
+from domain.refusals import CartFull, Refusal, UnknownItem
+
+
+@dataclass(frozen=True, slots=True)
+class LineFacts:
+    """What is known of one cart line in one snapshot.
+
+    `unit_points` is None where the item is not on the shelf, `stored` where there is no line; `ordered` is
+    what orders hold whose cart is not cleaned yet; `other_lines` counts the rest of the cart.
+    """
+
+    item_id: UUID
+    unit_points: int | None
+    stored: int | None
+    ordered: int
+    other_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """The quantity to store; 0 stands for no line. `existed` tells a change from an insert."""
+
+    quantity: int
+    existed: bool
+
+
+def decide_quantity(facts: LineFacts, wish: int) -> StoredLine | Refusal:
+    """Decide what to store so that `wish` units (1 to MAX_LINE_QUANTITY) are in the cart."""
+    if not 1 <= wish <= MAX_LINE_QUANTITY:
+        raise ValueError(f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the wish before deciding on it")
+    if facts.unit_points is None:
+        return UnknownItem(facts.item_id)
+    if facts.other_lines >= MAX_ORDER_LINES:
+        return CartFull(most=MAX_ORDER_LINES)
+    return StoredLine(wish + facts.ordered, existed=facts.stored is not None)
+
+
+def decide_removal(facts: LineFacts) -> StoredLine | None:
+    """Decide what to store so that nothing of the item is in the cart; None where that is so already."""
+    if facts.stored is None or facts.stored <= facts.ordered:
+        return None
+    return StoredLine(facts.ordered, existed=True)

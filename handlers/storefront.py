@@ -1,0 +1,376 @@
+"""What a customer looks at: the catalogue, their cart (which they also change here), orders and points."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
+from domain.refusals import Refusal, UnknownCustomer, UnknownItem
+from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
+from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
+from handlers.edge.pictures import PictureUrls
+from handlers.edge.problems import FieldError, Problem, ProblemError
+from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.text import PlainText
+from handlers.order_views import Order, OrderPage, order_page, order_view
+from sql.reads import (
+    Item,
+    Sort,
+    list_items,
+    list_ledger,
+    read_balance,
+    show_cart,
+    show_item,
+)
+from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
+
+
+class StorefrontEnvironment(DatabaseEnvironment):
+    """The environment of this function. Without a bucket, items have no pictures."""
+
+    pictures_bucket: str | None = Field(None, alias="PICTURES_BUCKET", min_length=3)
+
+
+_ENVIRONMENT = StorefrontEnvironment.read()
+_DATABASE = _ENVIRONMENT.database()
+_PICTURES = PictureUrls(_ENVIRONMENT.pictures_bucket, _ENVIRONMENT.region)
+
+# --- The catalogue ------------------------------------------------------------------------------------------
+
+#: For each order of sorting: what lies before the first row, and the type of the value sorted by.
+_STARTS: dict[Sort, tuple[Any, UUID, type]] = {
+    "name": ("", FIRST_ID, str),
+    "points": (-1, FIRST_ID, int),
+    "-points": (2**53, LAST_ID, int),
+    "-rating": (float("inf"), LAST_ID, float),
+}
+
+_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+
+class CatalogQuery(Page):
+    """Which items, in which order."""
+
+    category: Annotated[PlainText, Field(min_length=1, max_length=20)] | None = None
+    q: (
+        Annotated[
+            PlainText,
+            Field(min_length=1, max_length=50, description="Text within the name or the description."),
+        ]
+        | None
+    ) = None
+    sort: Sort = "name"
+
+
+class CatalogItem(TypedDict):
+    """An item of the catalogue. `available` is null where stock is unlimited."""
+
+    item_id: str
+    name: str
+    description: str | None
+    category: str | None
+    points: int
+    rating: float | None
+    available: int | None
+    picture_url: str | None
+
+
+class CatalogPage(TypedDict):
+    """A page of the catalogue; `next_cursor` is null on the last one."""
+
+    items: list[CatalogItem]
+    next_cursor: str | None
+
+
+class Picture(TypedDict):
+    """A picture of an item; the URL works for at least ten minutes."""
+
+    image_id: str
+    url: str
+
+
+class CatalogItemDetail(CatalogItem):
+    """An item with all that is known of it."""
+
+    usd_price: str | None
+    sku: str | None
+    weight: float | None
+    width: float | None
+    height: float | None
+    depth: float | None
+    pictures: list[Picture]
+
+
+def _list_catalog(call: Call[None, CatalogQuery]) -> Reply:
+    query = call.query
+    after, after_id, kind = _STARTS[query.sort]
+    if query.cursor is not None:
+        sort, after, after_id = read_cursor(query.cursor, str, kind, UUID)
+        if sort != query.sort:
+            raise ProblemError(
+                "invalid-request",
+                "Use a cursor with the sort that it was given for.",
+                [FieldError("query:cursor", "is of a list in another order")],
+            )
+    pattern = None if query.q is None else f"%{query.q.translate(_LIKE)}%"
+    rows = list_items(
+        _DATABASE, _ENVIRONMENT.region, query.sort, after, after_id, query.category, pattern, query.limit + 1
+    )
+    page = rows[: query.limit]
+    urls = _PICTURES.resolve(_DATABASE, [picture for _, picture in page if picture], datetime.now(UTC))
+    cursor = None
+    if len(rows) > query.limit:
+        last = page[-1][0]
+        value = {"name": last.name, "rating": last.rating}.get(query.sort.lstrip("-"), last.points)
+        cursor = write_cursor(query.sort, value, str(last.item_id))
+    items = [_item(item, urls.get(picture.image_id) if picture else None) for item, picture in page]
+    answer: CatalogPage = {"items": items, "next_cursor": cursor}
+    return tagged(call, json.dumps(answer))
+
+
+def _item(item: Item, picture_url: str | None) -> CatalogItem:
+    return {
+        "item_id": str(item.item_id),
+        "name": item.name,
+        "description": item.description,
+        "category": item.category,
+        "points": item.points,
+        "rating": item.rating,
+        "available": item.available,
+        "picture_url": picture_url,
+    }
+
+
+def _show_item(call: Call) -> Reply | Problem:
+    item_id = call.path_id("item_id")
+    found = show_item(_DATABASE, _ENVIRONMENT.region, item_id)
+    if found is None:
+        return Problem.of(UnknownItem(item_id))
+    item, detail, pictures = found
+    urls = _PICTURES.resolve(_DATABASE, pictures, datetime.now(UTC))
+    answer: CatalogItemDetail = {
+        **_item(item, urls.get(detail.thumbnail_id) if detail.thumbnail_id else None),
+        "usd_price": None if detail.usd_price is None else str(detail.usd_price),
+        "sku": detail.sku,
+        "weight": detail.weight,
+        "width": detail.width,
+        "height": detail.height,
+        "depth": detail.depth,
+        "pictures": [{"image_id": str(image_id), "url": url} for image_id, url in sorted(urls.items())],
+    }
+    return tagged(call, json.dumps(answer))
+
+
+# --- The cart -----------------------------------------------------------------------------------------------
+
+
+class Quantity(Body):
+    """How many units of the item the cart shall hold."""
+
+    quantity: int = Field(ge=1, le=MAX_LINE_QUANTITY)
+
+
+class CartLine(TypedDict):
+    """A line of the cart at today's price; `unit_points` is null where the item is no longer for sale."""
+
+    item_id: str
+    name: str | None
+    quantity: int
+    unit_points: int | None
+    line_points: int | None
+    available: int | None
+
+
+class Cart(TypedDict):
+    """The cart with live totals: send `total_points` as `expected_total_points` to order it.
+
+    The totals are those of all lines; `lines` holds the first 100, as many as one order may have.
+    """
+
+    lines: list[CartLine]
+    line_count: int
+    unit_count: int
+    total_points: int
+
+
+def _cart(call: Call[Any, Any]) -> Reply:
+    rows = show_cart(_DATABASE, call.caller.customer_id, MAX_ORDER_LINES)
+    answer: Cart = {
+        "lines": [
+            {
+                "item_id": str(row.item_id),
+                "name": row.name,
+                "quantity": row.quantity,
+                "unit_points": row.unit_points,
+                "line_points": None if row.unit_points is None else row.unit_points * row.quantity,
+                "available": row.available,
+            }
+            for row in rows
+        ],
+        "line_count": rows[0].lines if rows else 0,
+        "unit_count": rows[0].units if rows else 0,
+        "total_points": rows[0].total_points if rows else 0,
+    }
+    return Reply(200, json.dumps(answer))
+
+
+def _set_cart_item(call: Call[Quantity]) -> Reply | Problem:
+    item_id = call.path_id("item_id")
+    outcome = set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity).value
+    return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
+
+
+def _remove_cart_item(call: Call) -> Reply:
+    remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id"))
+    return Reply(204, "")
+
+
+def _clear_cart(call: Call) -> Reply:
+    clear_cart(_DATABASE, call.caller.customer_id)
+    return Reply(204, "")
+
+
+# --- Orders and points --------------------------------------------------------------------------------------
+
+
+def _list_orders(call: Call[None, Page]) -> Reply:
+    return Reply(200, json.dumps(order_page(_DATABASE, call.caller.customer_id, call.query)))
+
+
+def _show_order(call: Call) -> Reply | Problem:
+    order = order_view(_DATABASE, call.caller.customer_id, call.path_id("order_id"))
+    return Problem.of(order) if isinstance(order, Refusal) else Reply(200, json.dumps(order))
+
+
+class Points(TypedDict):
+    """The balance."""
+
+    balance: int
+
+
+class Entry(TypedDict):
+    """A ledger entry: signed points and the balance that it left. `at` is UTC."""
+
+    entry_id: str
+    kind: str
+    points: int
+    balance_after: int
+    at: str
+    description: str | None
+    reference_id: str | None
+
+
+class LedgerPage(TypedDict):
+    """A page of the ledger, newest entry first; `next_cursor` is null on the last one."""
+
+    entries: list[Entry]
+    next_cursor: str | None
+
+
+def _points(call: Call) -> Reply | Problem:
+    balance = read_balance(_DATABASE, call.caller.customer_id)
+    if balance is None:
+        return Problem.of(UnknownCustomer())
+    answer: Points = {"balance": balance}
+    return Reply(200, json.dumps(answer))
+
+
+def _ledger(call: Call[None, Page]) -> Reply | Problem:
+    page = call.query
+    after, after_id, running = LAST_TIME, LAST_ID, None
+    if page.cursor is not None:
+        after, after_id, running = read_cursor(page.cursor, datetime, UUID, int)
+    balance, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
+    if balance is None:
+        return Problem.of(UnknownCustomer())
+    # What entries left behind is reckoned back from the balance: rows that other tools wrote have no such
+    # column. A cursor carries it on, since older entries never change.
+    running = balance if running is None else running
+    entries: list[Entry] = []
+    for row in rows[: page.limit]:
+        entries.append(
+            {
+                "entry_id": str(row.entry_id),
+                "kind": row.kind,
+                "points": row.points,
+                "balance_after": running,
+                "at": row.at.replace(tzinfo=UTC).isoformat(),
+                "description": row.description,
+                "reference_id": str(row.reference_id) if row.reference_id else None,
+            }
+        )
+        running -= row.points
+    cursor = None
+    if len(rows) > page.limit:
+        last = rows[page.limit - 1]
+        cursor = write_cursor(last.at.isoformat(), str(last.entry_id), running)
+    answer: LedgerPage = {"entries": entries, "next_cursor": cursor}
+    return Reply(200, json.dumps(answer))
+
+
+handler = Api(
+    [
+        Route(
+            "GET",
+            "/catalog",
+            _list_catalog,
+            "Browse the catalogue",
+            query=CatalogQuery,
+            answer=CatalogPage,
+            headers=("If-None-Match",),
+        ),
+        Route(
+            "GET",
+            "/catalog/{item_id}",
+            _show_item,
+            "Show an item with its pictures",
+            answer=CatalogItemDetail,
+            problems=("unknown-item",),
+            headers=("If-None-Match",),
+        ),
+        Route("GET", "/cart", _cart, "Show the cart with live totals", answer=Cart),
+        Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204),
+        Route(
+            "PUT",
+            "/cart/items/{item_id}",
+            _set_cart_item,
+            "Set how many units of an item the cart holds",
+            body=Quantity,
+            status=204,
+            problems=("unknown-item", "cart-full"),
+        ),
+        Route(
+            "DELETE", "/cart/items/{item_id}", _remove_cart_item, "Remove an item from the cart", status=204
+        ),
+        Route("GET", "/orders", _list_orders, "List past orders, newest first", query=Page, answer=OrderPage),
+        Route(
+            "GET",
+            "/orders/{order_id}",
+            _show_order,
+            "Show an order with its lines and history",
+            answer=Order,
+            problems=("unknown-order",),
+        ),
+        Route(
+            "GET",
+            "/points",
+            _points,
+            "Show the points balance",
+            answer=Points,
+            problems=("unknown-customer",),
+        ),
+        Route(
+            "GET",
+            "/points/ledger",
+            _ledger,
+            "List the ledger with the running balance, newest first",
+            query=Page,
+            answer=LedgerPage,
+            problems=("unknown-customer",),
+        ),
+    ]
+)

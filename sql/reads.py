@@ -1,0 +1,232 @@
+"""Reads for people: one exchange with the server, one snapshot, rows mapped to named tuples.
+
+What a row means stands with its statement in `sql/queries/`. Where a page is read, `after` and `after_id` are
+the sort value and the id of the last row that the reader has (or a bound that every row lies behind).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sql.connection import Database
+from sql.queries import Query, Statement, load
+from sql.transaction import Row, run
+
+_CATALOG = load("catalog")
+_CART = load("cart")
+_ORDERS = load("orders")
+_LEDGER = load("ledger")
+
+OrderStatus = Literal["PLACED", "CANCELLED", "PART_REFUNDED", "REFUNDED"]
+
+Sort = Literal["name", "points", "-points", "-rating"]
+
+_LISTS: dict[str, Query] = {
+    "name": _CATALOG["list_items_by_name"],
+    "points": _CATALOG["list_items_by_points"],
+    "-points": _CATALOG["list_items_by_points_down"],
+    "-rating": _CATALOG["list_items_by_rating_down"],
+}
+_SHOW_ITEM = _CATALOG["show_item"]
+_LIST_PICTURES = _CATALOG["list_item_pictures"]
+_KEEP_URLS = _CATALOG["keep_picture_urls"]
+_SHOW_CART = _CART["show_cart"]
+_LIST_ORDERS = _ORDERS["list_orders"]
+_SHOW_ORDER = _ORDERS["show_order"]
+_LIST_LINES = _ORDERS["list_order_lines"]
+_LIST_EVENTS = _ORDERS["list_order_events"]
+_READ_BALANCE = _LEDGER["read_balance"]
+_LIST_LEDGER = _LEDGER["list_ledger"]
+
+
+class Picture(NamedTuple):
+    """An image's file name in the bucket, with the URL that was last presigned for it in this Region."""
+
+    image_id: UUID
+    filename: str
+    url: str | None
+    created: datetime | None
+
+
+class Item(NamedTuple):
+    """An item on the shelf. `available` is None where stock is unlimited."""
+
+    item_id: UUID
+    name: str
+    description: str | None
+    category: str | None
+    points: int
+    rating: float | None
+    available: int | None
+
+
+class ItemDetail(NamedTuple):
+    """What only an item's own page shows. Measures have the units that the workshop's data has."""
+
+    usd_price: Decimal | None
+    sku: str | None
+    weight: float | None
+    width: float | None
+    height: float | None
+    depth: float | None
+    thumbnail_id: UUID | None
+
+
+class CartRow(NamedTuple):
+    """A cart line with live price; the last three are those of the whole cart."""
+
+    item_id: UUID
+    name: str | None
+    quantity: int
+    unit_points: int | None
+    available: int | None
+    lines: int
+    units: int
+    total_points: int
+
+
+class OrderSummary(NamedTuple):
+    """An order in a list."""
+
+    order_id: UUID
+    status: OrderStatus
+    total_points: int
+    refunded_points: int
+    placed_at: datetime
+    units: int
+
+
+class OrderHead(NamedTuple):
+    """An order by itself."""
+
+    order_id: UUID
+    status: OrderStatus
+    total_points: int
+    refunded_points: int
+    placed_at: datetime
+    region: str
+    version: int
+
+
+class OrderLineRow(NamedTuple):
+    """A line of an order, with how many of its units were given back."""
+
+    item_id: UUID
+    name: str
+    quantity: int
+    refunded: int
+    unit_points: int
+
+
+class OrderEvent(NamedTuple):
+    """What happened to an order after it was placed. `lines` is JSON: item ids and quantities."""
+
+    version: int
+    event_type: str
+    occurred_at: datetime
+    points: int
+    lines: str
+
+
+class LedgerEntry(NamedTuple):
+    """A ledger entry. `at` is UTC."""
+
+    entry_id: UUID
+    kind: str
+    points: int
+    at: datetime
+    description: str | None
+    reference_id: UUID | None
+
+
+def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
+    """Send read-only statements in one exchange and give each one's rows, all of one snapshot.
+
+    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    """
+    written = run(database, lambda transaction: transaction.commit(*statements)).value
+    return [one.rows for one in written]
+
+
+def list_items(
+    database: Database,
+    region: str,
+    sort: Sort,
+    after: Any,
+    after_id: UUID,
+    category: str | None,
+    pattern: str | None,
+    most: int,
+) -> list[tuple[Item, Picture | None]]:
+    """Give a page of the catalogue with each item's thumbnail. `pattern` is for ILIKE."""
+    (rows,) = snapshot(
+        database,
+        _LISTS[sort](
+            region=region, after=after, after_id=after_id, category=category, pattern=pattern, most=most
+        ),
+    )
+    return [(Item(*row[:7]), Picture(*row[7:]) if row[7] is not None else None) for row in rows]
+
+
+def show_item(
+    database: Database, region: str, item_id: UUID
+) -> tuple[Item, ItemDetail, list[Picture]] | None:
+    """Give one item of the shelf with its pictures, or None."""
+    items, pictures = snapshot(
+        database, _SHOW_ITEM(item_id=item_id), _LIST_PICTURES(item_id=item_id, region=region)
+    )
+    if not items:
+        return None
+    return Item(*items[0][:7]), ItemDetail(*items[0][7:]), [Picture(*row) for row in pictures]
+
+
+def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], created: datetime) -> None:
+    """Store presigned URLs for the next reader in this Region. `created` is UTC without a zone."""
+    statement = _KEEP_URLS(region=region, created=created, image_ids=list(urls), urls=list(urls.values()))
+    snapshot(database, statement)
+
+
+def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow]:
+    """Give the first `most` lines of a cart."""
+    (rows,) = snapshot(database, _SHOW_CART(customer_id=customer_id, most=most))
+    return [CartRow(*row) for row in rows]
+
+
+def list_orders(
+    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int
+) -> list[OrderSummary]:
+    """Give a page of a customer's orders, newest first."""
+    (rows,) = snapshot(
+        database, _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
+    )
+    return [OrderSummary(*row) for row in rows]
+
+
+def show_order(
+    database: Database, customer_id: UUID, order_id: UUID
+) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | None:
+    """Give a customer's order with its lines and what happened to it, or None where there is none."""
+    key = {"order_id": order_id, "customer_id": customer_id}
+    heads, lines, events = snapshot(database, _SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
+    if not heads:
+        return None
+    return OrderHead(*heads[0]), [OrderLineRow(*row) for row in lines], [OrderEvent(*row) for row in events]
+
+
+def read_balance(database: Database, customer_id: UUID) -> int | None:
+    """Give a customer's points, or None for one without an account."""
+    (rows,) = snapshot(database, _READ_BALANCE(customer_id=customer_id))
+    return rows[0][0] if rows else None
+
+
+def list_ledger(
+    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int
+) -> tuple[int | None, list[LedgerEntry]]:
+    """Give the balance and a page of the ledger, newest first, of one snapshot."""
+    balances, rows = snapshot(
+        database,
+        _READ_BALANCE(customer_id=customer_id),
+        _LIST_LEDGER(customer_id=customer_id, after=after, after_id=after_id, most=most),
+    )
+    return balances[0][0] if balances else None, [LedgerEntry(*row) for row in rows]

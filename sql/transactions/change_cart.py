@@ -1,0 +1,77 @@
+"""Changes of the cart: set a line, remove a line, clear it all. Each is idempotent by its nature."""
+
+from uuid import UUID
+
+from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
+from domain.checkout import MAX_ORDER_LINES
+from domain.refusals import Refusal
+from sql.connection import Database
+from sql.queries import Statement, load
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Transaction, run
+
+#: Lines that clearing deletes in one transaction. Carts that the API filled are far below it.
+CLEARED_AT_ONCE = 1000
+
+_CART = load("cart")
+_READ_LINE = _CART["read_line_to_set"]
+_INSERT_LINE = _CART["insert_line"]
+_CHANGE_LINE = _CART["change_line"]
+_DELETE_LINE = _CART["delete_line"]
+_HOLD_ORDERED = _CART["hold_ordered_lines"]
+_DELETE_OTHERS = _CART["delete_other_lines"]
+
+
+def set_quantity(
+    database: Database, customer_id: UUID, item_id: UUID, quantity: int, policy: RetryPolicy = DEFAULT_POLICY
+) -> Completed[StoredLine | Refusal]:
+    """Have `quantity` units of the item in the cart, whatever there was.
+
+    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    """
+
+    def attempt(transaction: Transaction) -> StoredLine | Refusal:
+        decision = decide_quantity(_read(transaction, customer_id, item_id), quantity)
+        if not isinstance(decision, Refusal):
+            transaction.commit(_write(customer_id, item_id, decision))
+        return decision
+
+    return run(database, attempt, policy)
+
+
+def remove_line(
+    database: Database, customer_id: UUID, item_id: UUID, policy: RetryPolicy = DEFAULT_POLICY
+) -> Completed[bool]:
+    """Have nothing of the item in the cart; tell whether there was something."""
+
+    def attempt(transaction: Transaction) -> bool:
+        line = decide_removal(_read(transaction, customer_id, item_id))
+        if line is None:
+            return False
+        transaction.commit(_write(customer_id, item_id, line))
+        return True
+
+    return run(database, attempt, policy)
+
+
+def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY) -> None:
+    """Have nothing in the cart. A cart that outgrew a transaction is cleared by several."""
+    statements = (
+        _HOLD_ORDERED(customer_id=customer_id),
+        _DELETE_OTHERS(customer_id=customer_id, most=CLEARED_AT_ONCE),
+    )
+    while True:
+        _, deleted = run(database, lambda transaction: transaction.commit(*statements), policy).value
+        if deleted.touched < CLEARED_AT_ONCE:
+            return
+
+
+def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts:
+    ((row,),) = transaction.read(_READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES))
+    return LineFacts(item_id, *row)
+
+
+def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement:
+    if line.quantity == 0:
+        return _DELETE_LINE(customer_id=customer_id, item_id=item_id)
+    write = _CHANGE_LINE if line.existed else _INSERT_LINE
+    return write(customer_id=customer_id, item_id=item_id, quantity=line.quantity)

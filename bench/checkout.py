@@ -44,7 +44,7 @@ class UnequalWorkError(RuntimeError):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write the JSON."""
     options = read_options("checkout", (__doc__ or "").splitlines()[0], arguments)
-    with open_shop(customers=16_000 if options.quick else 32_000) as shop:
+    with open_shop(customers=8_000 if options.quick else 24_000) as shop:
         say("Recording one checkout for pgbench's script ...")
         script = _record(shop)
         # Sessions from here on leave no log.
@@ -95,15 +95,20 @@ def _check_equal_work(shop: Shop, fleet: Fleet, script: Script) -> None:
 
 
 def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) -> dict[str, Any]:
-    rounds, seconds = ({1: 2, 8: 3, 32: 2}, 1) if options.quick else ({1: 5, 8: 9, 32: 5}, 2)
+    rounds, seconds = ({1: 1, 8: 3, 32: 1}, 1) if options.quick else ({1: 5, 8: 9, 32: 5}, 2)
     figures: dict[str, Any] = {"statements": script.statements}
     rows = []
     for callers in CALLERS:
         say(f"{callers} at once: {rounds[callers]} rounds of {seconds} s for each side ...")
         slices: list[Slice] = []
+        server_s: list[float] = []
 
-        def handler(callers: int = callers, slices: list[Slice] = slices) -> float:
+        def handler(
+            callers: int = callers, slices: list[Slice] = slices, server_s: list[float] = server_s
+        ) -> float:
+            before = shop.processor_s()
             slices.append(fleet.run(checkout_event, callers, shop.customers, seconds))
+            server_s.append(shop.processor_s() - before)
             return slices[-1].rate
 
         def pgbench(callers: int = callers) -> float:
@@ -112,7 +117,9 @@ def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) 
         ours, theirs = take_turns(rounds[callers], handler, pgbench, between=shop.tidy)
         ratio = ratios(ours, theirs)
         latencies = [latency for one in slices for latency in one.latencies_ms]
-        cpu_ms = 1000 * sum(one.cpu_s for one in slices) / sum(one.calls for one in slices)
+        calls = sum(one.calls for one in slices)
+        cpu_ms = 1000 * sum(one.cpu_s for one in slices) / calls
+        server_cpu_ms = 1000 * sum(server_s) / calls
         p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
         figures |= {
             f"ratio_to_pgbench_{callers}": round(ratio.median, 3),
@@ -122,6 +129,7 @@ def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) 
             f"p50_ms_{callers}": round(p50, 3),
             f"p99_ms_{callers}": round(p99, 3),
             f"cpu_ms_{callers}": round(cpu_ms, 3),
+            f"server_cpu_ms_{callers}": round(server_cpu_ms, 3),
         }
         rows.append(
             [
@@ -131,22 +139,21 @@ def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) 
                 str(ratio),
                 f"{p50:.2f}",
                 f"{p99:.2f}",
-                f"{cpu_ms:.3f}",
+                f"{cpu_ms:.2f} + {server_cpu_ms:.2f}",
             ]
         )
-    head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", "CPU ms a checkout"]
+    head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", "CPU ms, handler + server"]
     print(table("The whole handler beside pgbench: median (least..most of all slices)", head, rows))
     return figures
 
 
 def _by_layer(shop: Shop, fleet: Fleet, options: Options) -> dict[str, Any]:
-    seconds = 2 if options.quick else 8
-    say(f"Sampling where the processor's time goes: {seconds} s ...")
-    shop.tidy()
-    taken = fleet.run(checkout_event, 8, shop.customers, seconds if options.quick else 4, sample=True)
-    if not options.quick:
+    slices = 1 if options.quick else 4
+    say(f"Sampling where the processor's time goes: {2 * slices} s ...")
+    taken = Slice()
+    for _ in range(slices):
         shop.tidy()
-        taken.add(fleet.run(checkout_event, 8, shop.customers, 4, sample=True))
+        taken.add(fleet.run(checkout_event, 8, shop.customers, 2, sample=True))
     samples = taken.samples
     cpu_ms = 1000 * taken.cpu_s / taken.calls
     shares = {layer: count / samples.total for layer, count in samples.layers.most_common()}
@@ -166,8 +173,8 @@ def _by_layer(shop: Shop, fleet: Fleet, options: Options) -> dict[str, Any]:
 
 
 def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
-    seconds = 2 if options.quick else 8
-    say(f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {seconds} s each ...")
+    seconds = 1.5 if options.quick else 8
+    say(f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {seconds:g} s each ...")
     with ProxyProcess(shop.server.port, delay_ms=ROUND_TRIP_MS) as proxy:
         statement_ms = _one_statement_ms(shop, proxy.port)
         with Fleet(HANDLER, shop.environment("bench", ROLE, proxy.port), max(CALLERS)) as fleet:

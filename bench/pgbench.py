@@ -21,6 +21,7 @@ _PARAMETER = re.compile(r"\$(\d+) = (?:NULL|'((?:[^']|'')*)')")
 _PLACE = re.compile(r"\$(\d+)")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RATE = re.compile(r"^tps = ([\d.]+) ", re.MULTILINE)
+_PROCESSED = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
 _LOG_WAIT_S = 10.0
 
 # A uuid out of pgbench's numbers, which are all it can compute with; it costs the server well under 1 us.
@@ -110,7 +111,10 @@ def make_script(statements: list[Recorded], customer: str, order: str, key: str)
 
 
 def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int) -> float:
-    """Run the script and give transactions a second, without the time to connect."""
+    """Run the script and give transactions a second, without the time to connect.
+
+    Raises RuntimeError when pgbench fails or uses more customers than there are.
+    """
     path = shop.server.data_directory.parent / "checkout.pgbench"
     path.write_text(script.text, encoding="utf-8")
     definitions = {**script.constants, "n": "0", "share": str(shop.customers // clients)}
@@ -129,7 +133,11 @@ def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int
         "postgres",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    rate = _RATE.search(done.stdout)
-    if done.returncode != 0 or rate is None or "aborted" in done.stderr:
+    rate, processed = _RATE.search(done.stdout), _PROCESSED.search(done.stdout)
+    if done.returncode != 0 or rate is None or processed is None or "aborted" in done.stderr:
         raise RuntimeError(f"pgbench failed ({done.returncode}): {done.stderr[-2000:]}")
+    if int(processed[1]) > shop.customers:
+        raise RuntimeError(
+            f"pgbench made {processed[1]} checkouts and {shop.customers} carts were full: seed more."
+        )
     return float(rate[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -63,6 +64,15 @@ class Shop:
             row = self.admin.execute(count).fetchone()
             counts[table] = row[0] if row else 0
         return counts
+
+    def processor_s(self) -> float:
+        """Give the processor time that the server has used so far, in seconds, ended sessions included."""
+        backend = psutil.Process(self.admin.info.backend_pid)
+        postmaster = backend.parent()
+        assert postmaster is not None
+        times = [process.cpu_times() for process in (postmaster, *postmaster.children())]
+        ended = times[0].children_user + times[0].children_system
+        return float(ended + sum(each.user + each.system for each in times))
 
     def environment(self, function: str, role: str, port: int | None = None) -> dict[str, str]:
         """Give the environment variables of a function that uses this database, `port` for a proxy's."""

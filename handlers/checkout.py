@@ -1,6 +1,7 @@
 """POST /orders: the caller's cart becomes an order."""
 
 import json
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -50,6 +51,7 @@ def _render(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
 
 
 def _place(call: Call[OrderWish]) -> Reply | Problem:
+    start_s = time.perf_counter()
     command = PlaceOrder(
         request=call.idempotent("POST /orders", result_id=uuid4()),
         event_id=uuid4(),
@@ -61,6 +63,7 @@ def _place(call: Call[OrderWish]) -> Reply | Problem:
     )
     completed = place_order(_DATABASE, command, _render)
     answer = completed.value
+    duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
     refused = isinstance(answer, Refusal)
     outcome = answer.code if isinstance(answer, Refusal) else "replayed" if answer.replayed else "placed"
     metrics().add_metric("CheckoutRefused" if refused else f"Checkout_{outcome}", MetricUnit.Count, 1)
@@ -70,7 +73,9 @@ def _place(call: Call[OrderWish]) -> Reply | Problem:
         extra={
             "correlation_id": call.correlation_id,
             "outcome": outcome,
+            "duration_ms": duration_ms,
             "attempts": completed.attempts,
+            "round_trips": completed.round_trips,
             "faults": {fault.value: times for fault, times in completed.faults.items()},
         },
     )
@@ -83,6 +88,8 @@ def _place(call: Call[OrderWish]) -> Reply | Problem:
         {
             "Idempotency-Replayed": "true" if answer.replayed else "false",
             "Rewards-Attempts": str(completed.attempts),
+            "Rewards-Round-Trips": str(completed.round_trips),
+            "Server-Timing": f"checkout;dur={duration_ms}",
         },
     )
 

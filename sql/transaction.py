@@ -40,8 +40,8 @@ class Transaction:
         self._connection = connection
         self._pipelined = pipelined
         self._begun = False
+        self.round_trips = 0
         self.commit_sent = False
-        self.committed = False
 
     def read(self, *statements: Statement) -> list[list[Row]]:
         """Send statements in one exchange (the first brings BEGIN along) and give each one's rows."""
@@ -55,11 +55,17 @@ class Transaction:
         makes the statement fail and the COMMIT a rollback.
         """
         cursors = self._exchange((*self._opening(statements), _COMMIT), committing=True)
-        self.committed = True
         return [
             Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
             for cursor in cursors[len(cursors) - len(statements) - 1 : -1]
         ]
+
+    def alone(self, statement: Statement) -> Written:
+        """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
+        self.commit_sent = True
+        cursor = self._connection.execute(statement.query.text, statement.parameters or None)
+        self.committed = True
+        return Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
 
     def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         if self._begun:
@@ -71,6 +77,7 @@ class Transaction:
         self, statements: tuple[Statement, ...], committing: bool = False
     ) -> list[psycopg.Cursor[Row]]:
         execute = self._connection.execute
+        self.round_trips += 1 if self._pipelined else len(statements)
         if not self._pipelined:
             cursors = []
             for statement in statements:
@@ -91,6 +98,7 @@ class Transaction:
             return
         if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
             try:
+                self.round_trips += 1
                 connection.execute(_ROLLBACK)
                 return
             except psycopg.Error:
@@ -117,10 +125,11 @@ DEFAULT_POLICY = RetryPolicy()
 
 @dataclass(slots=True)
 class Completed(Generic[T]):
-    """A transaction function's value, with what it took: attempts and faults by kind."""
+    """A transaction function's value, with what it took: attempts, round trips, faults by kind."""
 
     value: T
     attempts: int = 1
+    round_trips: int = 0
     faults: Counter[Fault] = field(default_factory=Counter)
 
 
@@ -143,13 +152,15 @@ def run(
     fault (a violated constraint, a missing privilege).
     """
     faults: Counter[Fault] = Counter()
+    round_trips = 0
     give_up_at = monotonic() + policy.deadline_s
     for attempt in range(1, policy.attempts + 1):
         transaction: Transaction | None = None
         try:
             transaction = Transaction(database.connection(), database.settings.pipelined)
             value = work(transaction)
-            return Completed(value, attempt, faults)
+            transaction.close()
+            return Completed(value, attempt, round_trips + transaction.round_trips, faults)
         except psycopg.Error as error:
             fault = classify(error, transaction is not None and transaction.commit_sent)
             if fault is None:
@@ -161,7 +172,8 @@ def run(
             if attempt == policy.attempts or monotonic() + pause_s > give_up_at:
                 raise RetriesExhaustedError(attempt, fault) from error
         finally:
-            if transaction is not None and not transaction.committed:
+            if transaction is not None:
                 transaction.close()
+                round_trips += transaction.round_trips
         sleep(pause_s)
     raise AssertionError("unreachable: the last attempt returns or raises")

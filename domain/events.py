@@ -4,7 +4,9 @@ A customer is named by id alone; whoever needs an address looks it up at the mom
 is a new version beside the old one, published together for a while.
 """
 
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Generic, Literal, TypeVar, cast
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -13,7 +15,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 class Payload(BaseModel):
     """What happened. `type_name` is `<Noun><PastParticiple>.v<version>`, the bus's detail-type."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when first used: a function uses one or two of them, and each costs its start some time.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     type_name: ClassVar[str]
     aggregate_type: ClassVar[str]
@@ -89,6 +92,72 @@ class ItemRetirementContinued(Payload):
     after: UUID | None = None
 
 
+class OrderCancelled(Payload):
+    """An order was undone as a whole and its points were credited again."""
+
+    type_name: ClassVar[str] = "OrderCancelled.v1"
+    aggregate_type: ClassVar[str] = "order"
+
+    order_id: UUID
+    customer_id: UUID
+    points: int = Field(ge=0)
+    lines: tuple[OrderedLine, ...]
+
+
+class OrderRefunded(Payload):
+    """Units of an order were given back and their points credited; `complete` when none is left.
+
+    `refund_id` is the id of the ledger entry.
+    """
+
+    type_name: ClassVar[str] = "OrderRefunded.v1"
+    aggregate_type: ClassVar[str] = "order"
+
+    order_id: UUID
+    customer_id: UUID
+    refund_id: UUID
+    points: int = Field(ge=0)
+    complete: bool
+    lines: tuple[OrderedLine, ...]
+
+
+class PointsTransferred(Payload):
+    """A member gave points to another. `transfer_id` is the id of the payer's ledger entry."""
+
+    type_name: ClassVar[str] = "PointsTransferred.v1"
+    aggregate_type: ClassVar[str] = "transfer"
+
+    transfer_id: UUID
+    payer_id: UUID
+    payee_id: UUID
+    points: int = Field(gt=0)
+
+
+class PointsCredited(Payload):
+    """A member got points from the shop. `credit_id` is the id of the ledger entry."""
+
+    type_name: ClassVar[str] = "PointsCredited.v1"
+    aggregate_type: ClassVar[str] = "credit"
+
+    credit_id: UUID
+    customer_id: UUID
+    points: int = Field(gt=0)
+    kind: Literal["EARN", "GIFT", "BOOST"]
+
+
+class StockExhausted(Payload):
+    """An order took the last unit of a limited item, as far as it could see.
+
+    Where two orders take the last units from two slots at once, neither sees the other: then none says so.
+    """
+
+    type_name: ClassVar[str] = "StockExhausted.v1"
+    aggregate_type: ClassVar[str] = "sale"
+
+    item_id: UUID
+    order_id: UUID
+
+
 P = TypeVar("P", bound=Payload)
 
 
@@ -116,14 +185,46 @@ class Envelope(BaseModel, Generic[P]):
     data: P
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a write's event comes from: its id, the moment, the Region, and the request behind it."""
+
+    event_id: UUID
+    now: datetime
+    region: str
+    correlation_id: str
+    trace_id: str | None = None
+
+    def announce(self, payload: P, aggregate_id: UUID, version: int = 1) -> Envelope[P]:
+        """Put what happened into its envelope. `version` counts the changes of the aggregate."""
+        contract = cast(type[Envelope[P]], Envelope.__class_getitem__(type(payload)))
+        return contract(
+            id=self.event_id,
+            type=payload.type_name,
+            occurred_at=self.now,
+            aggregate_type=payload.aggregate_type,
+            aggregate_id=aggregate_id,
+            aggregate_version=version,
+            region=self.region,
+            correlation_id=self.correlation_id,
+            trace_id=self.trace_id,
+            data=payload,
+        )
+
+
 #: Every event that this project publishes, by detail-type.
 CONTRACTS: dict[str, type[Payload]] = {
     contract.type_name: contract
     for contract in (
         OrderPlaced,
+        OrderCancelled,
+        OrderRefunded,
+        PointsTransferred,
+        PointsCredited,
         CustomerErased,
         CatalogItemRetired,
         CustomerErasureContinued,
         ItemRetirementContinued,
+        StockExhausted,
     )
 }

@@ -167,3 +167,171 @@ class IdempotencyKeyReused(Refusal):
             "This Idempotency-Key was used for a different request. "
             "Send a new key for a new request, or the same body to have the first answer again."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceLimit(Refusal):
+    """The account would hold more points than an account may."""
+
+    code: ClassVar[str] = "balance-limit"
+    most: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"An account holds at most {self.most} points. Send fewer."
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownPayee(Refusal):
+    """No member, or more than one, has the username that points should go to."""
+
+    code: ClassVar[str] = "unknown-payee"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "No member can be paid under this username. Ask them for it, and mind capital letters."
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTransfer(Refusal):
+    """The payer is the payee."""
+
+    code: ClassVar[str] = "self-transfer"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "The payee is the payer. Name another member."
+
+
+@dataclass(frozen=True, slots=True)
+class HouseholdAboveLimit(Refusal):
+    """The household has too many points together for a boost."""
+
+    code: ClassVar[str] = "household-above-limit"
+    together_points: int
+    below_points: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The household has {self.together_points} points together; a boost is for households below "
+            f"{self.below_points}. Nothing needs to be done."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NotCancellable(Refusal):
+    """Something of the order was given back already, or all of it."""
+
+    code: ClassVar[str] = "not-cancellable"
+    status: str
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The order is {self.status} and can no longer be cancelled as a whole. "
+            "Refund the units that are left."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyRefunded(Refusal):
+    """Nothing of the order is left to give back."""
+
+    code: ClassVar[str] = "already-refunded"
+    status: str
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"The order is {self.status}: every unit was given back. There is nothing left to refund."
+
+
+@dataclass(frozen=True, slots=True)
+class NotInOrder(Refusal):
+    """The refund names an item that the order does not hold."""
+
+    code: ClassVar[str] = "not-in-order"
+    item_id: UUID
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"The order holds no item {self.item_id}. Name items of its lines."
+
+
+@dataclass(frozen=True, slots=True)
+class RefundTooLarge(Refusal):
+    """The refund names more units than are left of the line."""
+
+    code: ClassVar[str] = "refund-too-large"
+    item_id: UUID
+    requested: int
+    left: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"Of item {self.item_id} {self.requested} were to be given back and {self.left} are left. "
+            "Lower the quantity."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StockUnlimited(Refusal):
+    """The item's stock is not limited, so that there is nothing to adjust."""
+
+    code: ClassVar[str] = "stock-unlimited"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "The item's stock is unlimited. Set a stock first, then adjust it."
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfStockToAdjust(Refusal):
+    """More units are to be taken out of stock than there are."""
+
+    code: ClassVar[str] = "stock-too-low"
+    available: int
+    delta: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"There are {self.available} units and the change is {self.delta}. Take out fewer."
+
+
+@dataclass(frozen=True, slots=True)
+class VersionConflict(Refusal):
+    """The resource was changed by somebody else since the caller read it."""
+
+    code: ClassVar[str] = "precondition-failed"
+    actual: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The resource is at version {self.actual} now. Read it again, apply the change to what it "
+            "holds, and send the new ETag as If-Match."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetired(Refusal):
+    """The item was taken off the shelf for good."""
+
+    code: ClassVar[str] = "item-retired"
+    item_id: UUID
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"Item {self.item_id} was retired. Add a new item instead."
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownImage(Refusal):
+    """The thumbnail is not among the shop's pictures."""
+
+    code: ClassVar[str] = "unknown-image"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "There is no picture with this thumbnail_id. Load the picture first, or leave it out."

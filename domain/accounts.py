@@ -1,0 +1,60 @@
+"""A customer's own account: changes that nobody else's change is lost to, and erasure."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.points import BalanceChange
+from domain.refusals import Refusal, UnknownCustomer, VersionConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a customer may change of their account; None stands for nothing known."""
+
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    phone_num: str | None
+    address: str | None
+    city: str | None
+    state: str | None
+    state_code: str | None
+    postal_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A customer as stored. `erased` accounts are on their way out."""
+
+    customer_id: UUID
+    username: str
+    version: int
+    erased: bool
+    profile: Profile
+
+
+def decide_change(member: Member | None, expected_version: int, wish: Profile) -> int | Refusal:
+    """Decide the version under which the wish is stored, or that it is stored already under the present one.
+
+    A change that is sent again after its answer was lost finds itself stored, which is no conflict.
+    """
+    if member is None or member.erased:
+        return UnknownCustomer()
+    if member.profile == wish and expected_version in (member.version, member.version - 1):
+        return member.version
+    if member.version != expected_version:
+        return VersionConflict(actual=member.version)
+    return member.version + 1
+
+
+def decide_erasure(member: Member | None, balance: int | None) -> BalanceChange | Refusal | None:
+    """Decide whether an account is erased; None where that was done before.
+
+    Points are forfeited, by an entry like any other, and in the same transaction: an order or a transfer that
+    is under way meets it on the balance and cannot spend or leave points behind it.
+    """
+    if member is None:
+        return UnknownCustomer()
+    if member.erased:
+        return None
+    return BalanceChange(member.customer_id, -(balance or 0), 0)

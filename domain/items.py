@@ -1,0 +1,56 @@
+"""The staff's side of the catalogue: adding, changing and retiring items."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from domain.refusals import ItemRetired, Refusal, UnknownImage, UnknownItem, VersionConflict
+
+#: Larger prices would not fit an order's sums into what every JSON reader holds exactly.
+MAX_POINTS_PRICE = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ItemData:
+    """What staff decide of an item."""
+
+    name: str
+    description: str | None
+    category: str | None
+    usd_price: Decimal | None
+    points_price: int
+    rating: float | None
+    sku: str | None
+    weight: float | None
+    width: float | None
+    height: float | None
+    depth: float | None
+    thumbnail_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as stored."""
+
+    version: int
+    retired: bool
+
+
+def decide_item_change(
+    item_id: UUID, item: StoredItem | None, expected_version: int, image_known: bool
+) -> int | Refusal:
+    """Decide the version that a change makes. `image_known` is false where it names a picture that is not."""
+    if item is None:
+        return UnknownItem(item_id)
+    if item.retired:
+        return ItemRetired(item_id)
+    if item.version != expected_version:
+        return VersionConflict(actual=item.version)
+    return item.version + 1 if image_known else UnknownImage()
+
+
+def decide_retirement(item_id: UUID, item: StoredItem | None) -> int | Refusal | None:
+    """Decide the version that retiring makes; None where the item was retired before."""
+    if item is None:
+        return UnknownItem(item_id)
+    return None if item.retired else item.version + 1

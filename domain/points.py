@@ -1,0 +1,116 @@
+"""Points that change hands: credits, transfers between members, and the household boost.
+
+Whatever is decided here becomes a change of a balance and a ledger entry in one transaction. Nothing is ever
+edited: what was wrong is put right by a further entry.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from domain.refusals import (
+    BalanceLimit,
+    HouseholdAboveLimit,
+    InsufficientPoints,
+    Refusal,
+    SelfTransfer,
+    UnknownCustomer,
+    UnknownPayee,
+)
+
+#: The largest balance: every JSON reader can hold it exactly.
+MAX_BALANCE = 2**53
+
+#: The most that one credit or transfer moves.
+MAX_POINTS_AT_ONCE = 1_000_000_000
+
+CreditKind = Literal["EARN", "GIFT"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A customer's points as they were read."""
+
+    customer_id: UUID
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """Signed points for one account, and the balance that they leave."""
+
+    customer_id: UUID
+    points: int
+    balance_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedTransfer:
+    """The decision to move points: both changes, in the order in which their rows are to be touched."""
+
+    payer: BalanceChange
+    payee: BalanceChange
+
+    @property
+    def in_key_order(self) -> tuple[BalanceChange, BalanceChange]:
+        """Two transfers between the same two members meet on the first row and not crosswise."""
+        if self.payer.customer_id < self.payee.customer_id:
+            return self.payer, self.payee
+        return self.payee, self.payer
+
+
+def decide_credit(account: Account | None, points: int) -> BalanceChange | Refusal:
+    """Decide whether an account (None: there is none) gets points, 1 to MAX_POINTS_AT_ONCE."""
+    _check(points)
+    if account is None:
+        return UnknownCustomer()
+    if account.balance + points > MAX_BALANCE:
+        return BalanceLimit(most=MAX_BALANCE)
+    return BalanceChange(account.customer_id, points, account.balance + points)
+
+
+def decide_transfer(
+    payer: Account | None, payees: Sequence[Account], points: int
+) -> AcceptedTransfer | Refusal:
+    """Decide whether the payer's points go to the one member whom the request names.
+
+    `payees` are the accounts of that name: where there is none or more than one, nobody is paid.
+    """
+    _check(points)
+    if payer is None:
+        return UnknownCustomer()
+    if len(payees) != 1:
+        return UnknownPayee()
+    (payee,) = payees
+    if payee.customer_id == payer.customer_id:
+        return SelfTransfer()
+    if payer.balance < points:
+        return InsufficientPoints(required_points=points, available_points=payer.balance)
+    credit = decide_credit(payee, points)
+    if isinstance(credit, Refusal):
+        return credit
+    return AcceptedTransfer(BalanceChange(payer.customer_id, -points, payer.balance - points), credit)
+
+
+def decide_boost(
+    balances: Mapping[UUID, int], household: tuple[UUID, UUID], beneficiary: UUID, points: int, below: int
+) -> BalanceChange | Refusal:
+    """Decide whether one of a household's two members gets points: only while their sum is below a limit.
+
+    The decision rests on both balances, of which it changes one: whoever reads them has to lock both.
+    """
+    _check(points)
+    if beneficiary not in household or household[0] == household[1]:
+        raise ValueError("a household has two members, and the beneficiary is one of them")
+    if any(member not in balances for member in household):
+        return UnknownCustomer()
+    together = sum(balances[member] for member in household)
+    if together >= below:
+        return HouseholdAboveLimit(together_points=together, below_points=below)
+    return decide_credit(Account(beneficiary, balances[beneficiary]), points)
+
+
+def _check(points: int) -> None:
+    if not 1 <= points <= MAX_POINTS_AT_ONCE:
+        raise ValueError(f"points must be 1 to {MAX_POINTS_AT_ONCE}; check the wish before deciding on it")

@@ -127,7 +127,16 @@ def _layer(for_host: bool) -> Path:
     uv = ROOT / ".local" / "tools" / "bin" / "uv"
     if not uv.exists():
         raise BundleError(f"{uv.relative_to(ROOT)} is missing: run `make tools` once")
-    command = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+    ]
     command += ["--link-mode", "copy", "--target", building / "python", *for_target, "-r", lock]
     try:
         subprocess.run(command, check=True)
@@ -145,7 +154,7 @@ def _layer(for_host: bool) -> Path:
 
 
 def _is_cloud_version() -> bool:
-    if CLOUD_VERSION == f"{sys.version_info.major}.{sys.version_info.minor}":
+    if f"{sys.version_info.major}.{sys.version_info.minor}" == CLOUD_VERSION:
         return True
     print(f"note: no python{CLOUD_VERSION} here, so the artifact carries no bytecode", file=sys.stderr)
     return False

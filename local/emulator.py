@@ -16,7 +16,7 @@ from local.guard import Guarded
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 
-# Not 12 digits: MiniStack would take those for an account, and unsigned Cognito calls would miss the user pool.
+# Not 12 digits: MiniStack would take those for an account, and unsigned Cognito calls would miss the pool.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 ACCOUNT = "000000000000"
 
@@ -45,7 +45,7 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an AWS tool needs to talk to the emulator and to nothing else, whatever the user has set up."""
+        """What an AWS tool needs to talk to the emulator and nothing else, whatever the user has set up."""
         return {
             **CREDENTIALS,
             "AWS_REGION": self.region_name,

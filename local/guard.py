@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 _STOP_TIMEOUT_S = 10.0
 
@@ -35,8 +34,9 @@ class Guarded:
 
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for the command to end and give its exit code. Raises subprocess.TimeoutExpired."""
-        # `Popen.wait` and not `communicate`: the latter would close the pipe and so end the command.
-        return self._guard.wait(timeout_s)
+        code = self._guard.wait(timeout_s)
+        self._close_pipe()
+        return code
 
     def ended(self) -> bool:
         """Tell whether the command has ended by itself."""
@@ -44,15 +44,16 @@ class Guarded:
 
     def stop(self) -> None:
         """Kill the command and everything that it started, and wait until they are gone."""
-        pipe: IO[Any] | None = self._guard.stdin
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+        self._close_pipe()
         try:
             self._guard.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
+
+    def _close_pipe(self) -> None:
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
 
     def last_lines(self, count: int = 40) -> str:
         """Give the end of what the command has written."""

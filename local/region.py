@@ -1,18 +1,22 @@
-"""One machine as a Region: PostgreSQL, the AWS emulator, and the real `sam build` and `sam deploy` onto it."""
+"""One machine as a Region: PostgreSQL, an AWS emulator, and the real `sam build` and `sam deploy` onto it."""
 
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from local.emulator import ACCOUNT, HOST, Emulator
+from botocore.exceptions import ClientError
+
+from local.emulator import ACCOUNT, Emulator
 from local.guard import Guarded
 from local.postgres import EmbeddedPostgres
 
@@ -20,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".local" / "run"
 STACK_NAME = "rewards-orders"
 DEPLOY_TIMEOUT_S = 300.0
+ENROLMENT_TIMEOUT_S = 60.0
 
 DEMO_PASSWORD = "Shop-Points-2026"  # noqa: S105  # of users that exist on this machine only
 SENDER_ADDRESS = "orders@shop.example.com"
@@ -32,8 +37,8 @@ class RegionStartError(RuntimeError):
 class LocalRegion:
     """A deployed Region on this machine for the length of a `with` block.
 
-    `postgres` is a running server that several Regions share; without one the Region starts its own. Ports are
-    free ones unless given. Enter it in the main thread: on Linux the database stops with the thread that
+    `postgres` is a running server that several Regions share; without one the Region starts its own. Ports
+    are free ones unless given. Enter it in the main thread: on Linux the database stops with the thread that
     started it.
     """
 
@@ -81,6 +86,11 @@ class LocalRegion:
         """The shop's API, without a slash at its end."""
         return f"{self.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/v1"
 
+    @property
+    def log(self) -> Path:
+        """The emulator's log, which also holds what the functions print."""
+        return self._emulator.log
+
     def client(self, service: str) -> Any:
         """Give a boto3 client of the Region."""
         return self._emulator.client(service)
@@ -98,6 +108,38 @@ class LocalRegion:
         )
         token: str = answer["AuthenticationResult"]["IdToken"]
         return token
+
+    def enrol(self, users: Sequence[Mapping[str, object]]) -> None:
+        """Have the shop's own enrolment make users who can sign in, and wait for it.
+
+        A user is `username`, `email`, `customer_id` and, for one, `staff`. Raises RegionStartError after a
+        minute without progress.
+        """
+        queue = self.outputs["UserEnrolmentQueueUrl"]
+        before = self._enrolled()
+        for start in range(0, len(users), 10):
+            entries = [
+                {"Id": str(number), "MessageBody": json.dumps(user)}
+                for number, user in enumerate(users[start : start + 10])
+            ]
+            self.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
+        done, last_progress = 0, time.monotonic()
+        while done < len(users):
+            time.sleep(0.1)
+            now_done = self._enrolled() - before
+            if now_done > done:
+                done, last_progress = now_done, time.monotonic()
+            elif time.monotonic() - last_progress > ENROLMENT_TIMEOUT_S:
+                raise RegionStartError(f"only {done} of {len(users)} users were enrolled; see {self.log}")
+
+    def _enrolled(self) -> int:
+        pages = self.client("cognito-idp").get_paginator("list_users")
+        # A user is there before it has a password: only a confirmed one can sign in.
+        return sum(
+            user["UserStatus"] == "CONFIRMED"
+            for page in pages.paginate(UserPoolId=self.outputs["UserPoolId"])
+            for user in page["Users"]
+        )
 
     def logs(self) -> list[str]:
         """Give every line that the functions have written, oldest first."""
@@ -142,8 +184,6 @@ class LocalRegion:
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
-            # The emulator runs one worker a function: a run must end before the next minute begins.
-            "RelayRunS": "57",
             **self._parameters,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
@@ -153,12 +193,25 @@ class LocalRegion:
         )
         try:
             _finish(deploy, "sam deploy")
+        except RegionStartError as error:
+            raise RegionStartError("\n".join([str(error), "", *self._failures()])) from None
         finally:
             deploy.stop()
         stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
-        # EventBridge Scheduler fires a rate schedule first when it is made, the emulator a minute later.
+        # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")
+
+    def _failures(self) -> list[str]:
+        with suppress(ClientError):
+            pages = self.client("cloudformation").get_paginator("describe_stack_events")
+            events = [event for page in pages.paginate(StackName=STACK_NAME) for event in page["StackEvents"]]
+            return [
+                f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
+                for event in reversed(events)
+                if event["ResourceStatus"].endswith("_FAILED")
+            ]
+        return []
 
     def _sam(self, arguments: list[str | Path], directory: Path) -> Guarded:
         environment = {
@@ -173,15 +226,20 @@ class LocalRegion:
         sam = ROOT / ".local" / "sam" / "bin" / "sam"
         if not sam.exists():
             raise RegionStartError("the SAM CLI is not installed; run `make tools`")
-        options = ["--config-env", "local", "--config-file", ROOT / "samconfig.toml"]
-        command = [sam, name, *options, *rest]
+        options: list[str | Path] = ["--config-env", "local", "--config-file", ROOT / "samconfig.toml"]
+        command: list[str | Path] = [sam, name, *options, *rest]
         if name == "build":
             command += ["--template-file", ROOT / "template.yaml"]
         return Guarded(command, environment, directory / f"sam-{name}.log")
 
 
 def _finish(step: Guarded, name: str) -> None:
-    code = step.wait(DEPLOY_TIMEOUT_S)
+    try:
+        code = step.wait(DEPLOY_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise RegionStartError(
+            f"{name} did not end within {DEPLOY_TIMEOUT_S:.0f} s. It said last:\n{step.last_lines()}"
+        ) from None
     if code != 0:
         raise RegionStartError(f"{name} failed (exit code {code}). It said last:\n{step.last_lines()}")
 

@@ -1,0 +1,21 @@
+"""One local Region for all system tests of a session: started once, some 10 s, and stopped at its end."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.region import LocalRegion, stopwatch
+
+
+@pytest.fixture(scope="session")
+def region(request: pytest.FixtureRequest) -> Iterator[LocalRegion]:
+    """A deployed Region without data; every statement that its database executes is logged."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    print_step = stopwatch()
+
+    def say(step: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print_step(step)
+
+    with LocalRegion(log_statements=True, say=say) as started:
+        yield started

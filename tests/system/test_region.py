@@ -1,0 +1,115 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from local.guard import Guarded
+from local.region import ROOT, LocalRegion, RegionStartError
+
+
+def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
+    headers = {} if token is None else {"Authorization": token}
+    return httpx.get(f"{region.api_url}/catalog", headers=headers, timeout=30, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def username(region: LocalRegion) -> str:
+    name = f"region_{uuid4().hex[:8]}"
+    region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(uuid4())}])
+    return name
+
+
+def test_the_api_lets_nobody_in_without_a_token(region: LocalRegion) -> None:
+    assert _get_catalog(region, None).status_code == 401
+
+
+def test_the_api_lets_nobody_in_with_a_tampered_token(region: LocalRegion, username: str) -> None:
+    header, claims, signature = region.sign_in(username).split(".")
+    swapped = signature[::-1]
+
+    assert _get_catalog(region, f"{header}.{claims}.{swapped}").status_code == 401
+
+
+def test_an_enrolled_user_signs_in_and_is_let_in(region: LocalRegion, username: str) -> None:
+    assert _get_catalog(region, region.sign_in(username)).status_code == 200
+
+
+def test_the_web_page_may_not_write_which_customer_a_user_is(region: LocalRegion) -> None:
+    client = region.client("cognito-idp").describe_user_pool_client(
+        UserPoolId=region.outputs["UserPoolId"], ClientId=region.outputs["UserPoolClientId"]
+    )["UserPoolClient"]
+
+    # Without a list, or with it there, any user could become any customer.
+    assert client["WriteAttributes"] == ["email"]
+
+
+def test_a_migration_that_fails_fails_the_deployment(region: LocalRegion) -> None:
+    # Port 1 answers nobody, so the migration cannot connect.
+    broken = LocalRegion(postgres=region.postgres, parameters={"DatabasePort": "1"})
+
+    with pytest.raises(RegionStartError, match=r"Migration: .*(OperationalError|connection)"):
+        broken.__enter__()
+
+
+def test_a_region_stopped_by_sigterm_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    with (tmp_path / "output").open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "local"], cwd=ROOT, stdout=output, stderr=output)
+    started = psutil.Process(process.pid)
+    while "Ctrl-C" not in (tmp_path / "output").read_text():
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        time.sleep(0.1)
+    family = started.children(recursive=True)
+    assert any("ministack" in " ".join(member.cmdline()) for member in family)
+
+    process.terminate()
+    process.wait()
+
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert not list((ROOT / ".local" / "run").glob(f"{process.pid}-*"))
+
+
+_PARENT = """
+import os, sys, time
+from pathlib import Path
+from local.guard import Guarded
+Guarded([sys.executable, "-c", sys.argv[1]], os.environ, Path(sys.argv[2]))
+time.sleep(600)
+"""
+_FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_guarded_command_and_its_children_end_when_the_parent_is_killed(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, _FAMILY, str(output)], cwd=ROOT)
+    while not output.exists() or not output.read_text().endswith("\n"):
+        assert parent.poll() is None
+        time.sleep(0.02)
+    family = [psutil.Process(int(number)) for number in output.read_text().split()]
+
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_a_guarded_command_gives_its_exit_code_and_its_last_words(tmp_path: Path) -> None:
+    command = Guarded(
+        [sys.executable, "-c", "print('it broke'); raise SystemExit(3)"], os.environ, tmp_path / "output"
+    )
+
+    assert command.wait(30) == 3
+    assert command.last_lines() == "it broke"

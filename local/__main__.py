@@ -1,24 +1,37 @@
-"""Start a Region on this machine and keep it until Ctrl-C: `python -m local`, or `make up`."""
+"""Start a Region on this machine, fill it, and keep it until Ctrl-C: `python -m local`, or `make up`."""
 
 import argparse
 import os
 import signal
+import sys
+from pathlib import Path
 
-from local.region import LocalRegion, stop_on_signals, stopwatch
+import psycopg
+
+from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
+from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 
 
 def main() -> None:
-    """Start, say how to use it, wait, stop."""
+    """Start, fill, say how to use it, wait, stop."""
     options = _options()
     stop_on_signals()
     say = stopwatch()
     region = LocalRegion(options.region, port=options.port, database_port=options.database_port, say=say)
     try:
         with region:
+            say(f"loading {options.customers} customers")
+            data = generate(options.customers)
+            with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
+                load(connection, data)
+            say(f"enrolling {options.users} of them as users")
+            region.enrol(list(enrolment_messages(data, options.users)))
             say("ready")
             print(_how_to_use(region), flush=True)
             while True:
                 signal.pause()
+    except RegionStartError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         say("stopped; nothing is left running")
 
@@ -38,18 +51,35 @@ def _options() -> argparse.Namespace:
         default=os.environ.get("LOCAL_DATABASE_PORT"),
         help="where PostgreSQL answers (default: $LOCAL_DATABASE_PORT, or a free port)",
     )
+    parser.add_argument(
+        "--customers", type=int, default=1000, help="customers of the sample (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--users", type=int, default=20, help="how many of them can sign in (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
 def _how_to_use(region: LocalRegion) -> str:
+    token = region.log.with_name("token")
+    token.write_text(region.sign_in(DEMO_USERNAME))
+    password = region.outputs["DemoPassword"]
     return f"""
-  API          {region.api_url}
-  AWS APIs     AWS_ENDPOINT_URL={region.endpoint_url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-  database     postgresql://admin@{region.postgres.host}:{region.postgres.port}/postgres
-  logs         {region.log}
+  API        {region.api_url}
+  sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}
+  try        curl -H "Authorization: $(cat {_short(token)})" {region.api_url}/cart
+             (signed in as {DEMO_USERNAME}, for an hour)
+  AWS APIs   AWS_ENDPOINT_URL={region.endpoint_url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  e-mails    curl {region.endpoint_url}/_ministack/ses/messages
+  database   postgresql://admin@{region.postgres.host}:{region.postgres.port}/postgres
+  log        {_short(region.log)}
 
 Ctrl-C stops it and removes its data.
 """
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

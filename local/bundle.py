@@ -50,7 +50,7 @@ def main(name: str, directory: Path) -> None:
 
 def modules_of(name: str) -> dict[str, Path]:
     """Give the project's modules that a function's handler reaches, by name. Raises BundleError."""
-    start = _handler_module(name)
+    start = handler_module(name)
     if _path(start) is None:
         raise BundleError(f"{name}: template.yaml names {start}, which is no module of this project")
     found: dict[str, Path] = {}
@@ -67,7 +67,8 @@ def modules_of(name: str) -> dict[str, Path]:
     return found
 
 
-def _handler_module(name: str) -> str:
+def handler_module(name: str) -> str:
+    """Give the module of a function's handler, as the template says it. Raises BundleError."""
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
     handler = re.search(
         rf"^  {name}:\n(?:(?:   .*)?\n)*?      Handler: ([\w.]+)\.handler$", template, re.MULTILINE

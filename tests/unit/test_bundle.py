@@ -1,0 +1,52 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from local import bundle
+
+TEMPLATE = (bundle.ROOT / "template.yaml").read_text()
+FUNCTIONS = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function$", TEMPLATE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_is_bundled_with_its_own_door_and_what_is_behind_it(function: str) -> None:
+    modules = bundle.modules_of(function)
+
+    assert bundle.handler_module(function) in modules
+    assert {name.partition(".")[0] for name in modules} <= {"domain", "sql", "events", "handlers"}
+
+
+def test_a_function_is_bundled_without_the_other_functions_doors() -> None:
+    assert "handlers.checkout" not in bundle.modules_of("RelayFunction")
+    assert "handlers.relay" not in bundle.modules_of("CheckoutFunction")
+
+
+def test_the_migrations_travel_with_the_function_that_runs_them_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUNDLE_FOR", "host")
+    for function in ("MigrationFunction", "CheckoutFunction"):
+        bundle.main(function, tmp_path / function)
+
+    assert list((tmp_path / "MigrationFunction" / "sql" / "migrations").glob("*.sql"))
+    assert not (tmp_path / "CheckoutFunction" / "sql" / "migrations").exists()
+    assert (tmp_path / "CheckoutFunction" / "sql" / "queries" / "checkout.sql").exists()
+
+
+def test_a_bundle_carries_bytecode_that_is_used_whatever_the_time_of_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUNDLE_FOR", "host")
+
+    bundle.main("CheckoutFunction", tmp_path)
+
+    sources, compiled = list(tmp_path.rglob("*.py")), list(tmp_path.rglob("*.pyc"))
+    assert len(compiled) == len(sources)
+    # PEP 552: flags 0b01 say "by hash, not by time", 0b10 would have the hash checked at import.
+    assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\x00\x00\x00"}
+
+
+def test_a_handler_that_is_missing_is_named_with_its_function() -> None:
+    with pytest.raises(bundle.BundleError, match="NoSuchFunction"):
+        bundle.modules_of("NoSuchFunction")

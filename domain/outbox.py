@@ -1,13 +1,29 @@
-"""The outbox's letters and what the bus said to them."""
+"""The outbox's letters, what the bus said to them, and which relay publishes which shard."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from uuid import UUID
+
+#: Attempts after which a letter that the bus keeps refusing is set aside. With the pauses below that is no
+#: sooner than 8 minutes after its first refusal.
+MAX_ATTEMPTS = 10
+
+_LONGEST_PAUSE_S = 300
+
+
+class OutboxUnavailableError(Exception):
+    """The database cannot be reached or keeps failing: the relay goes on when it answers again.
+
+    Nothing is lost: what was not recorded is published again, and consumers know it by its id.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """An outbox row that waits for the bus. `lag_ms` is its age by the database's clock when it was read."""
 
+    region: str
     shard: int
     id: UUID
     event_type: str
@@ -16,20 +32,75 @@ class Letter:
     lag_ms: int
 
 
+class Refusal(StrEnum):
+    """Why the bus did not accept a letter, by what follows from it."""
+
+    HOPELESS = "hopeless"  # no repetition can help: set aside at once
+    REFUSED = "refused"  # the bus looked at this letter and said no: an attempt
+    DOUBTFUL = "doubtful"  # the letter's fault only if the bus accepts others meanwhile
+    BUSY = "busy"  # too much at once: never an attempt
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A letter that the bus did not accept, and why; `terminal` where no repetition can help."""
+    """A letter that the bus did not accept, what kind of refusal that was, and the bus's words."""
 
     letter: Letter
+    refusal: Refusal
     reason: str
-    terminal: bool
 
 
-#: Attempts after which a letter that the bus keeps refusing is set aside. Calls that fail as a whole (the bus
-#: cannot be reached) are not attempts: an outage must not bury what is in order.
-MAX_ATTEMPTS = 10
+@dataclass(slots=True)
+class Verdict:
+    """What becomes of failed letters.
+
+    `dead` are set aside, `counted` wait with one attempt more, `free` are tried again as if nothing had been.
+    """
+
+    dead: list[Failure] = field(default_factory=list)
+    counted: list[Failure] = field(default_factory=list)
+    free: list[Failure] = field(default_factory=list)
 
 
-def is_hopeless(failure: Failure) -> bool:
-    """Tell whether a letter goes to the dead letters now."""
-    return failure.terminal or failure.letter.attempts + 1 >= MAX_ATTEMPTS
+def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
+    """Decide about failed letters; `bus_accepts` says whether the bus took any other of the same round.
+
+    An outage must not bury what is in order: a doubtful failure counts only while others get through.
+    """
+    verdict = Verdict()
+    for failure in failures:
+        counts = failure.refusal is Refusal.REFUSED or (failure.refusal is Refusal.DOUBTFUL and bus_accepts)
+        if failure.refusal is Refusal.HOPELESS or (counts and failure.letter.attempts + 1 >= MAX_ATTEMPTS):
+            verdict.dead.append(failure)
+        elif counts:
+            verdict.counted.append(failure)
+        else:
+            verdict.free.append(failure)
+    return verdict
+
+
+def pause_after_s(attempts: int) -> int:
+    """Give the seconds that a letter waits after its nth counted attempt: 1, 2, 4 ... 256."""
+    return int(min(2 ** (attempts - 1), _LONGEST_PAUSE_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which shards a relay is to give up and which to take (those it keeps are among them)."""
+
+    give_up: list[int]
+    take: list[int]
+
+
+def share_out(shards: Sequence[int], mine: Iterable[int], others: Iterable[int], relays: int) -> Share:
+    """Divide a Region's shards among its live relays, as seen by one of them.
+
+    Nobody takes what another holds; whoever holds more than ceil(shards / relays) gives the rest up, so a
+    newcomer gets its part within one renewal.
+    """
+    fair = -(-len(shards) // max(relays, 1))
+    held = sorted(mine)
+    keep, give_up = held[:fair], held[fair:]
+    taken = {*held, *others}
+    free = [shard for shard in shards if shard not in taken]
+    return Share(give_up, keep + free[: fair - len(keep)])

@@ -1,22 +1,40 @@
 """Publishing: letters to the bus in batches, with every entry's result looked at."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from domain.outbox import Failure, Letter
+from domain.outbox import Failure, Letter, Refusal
 
 SOURCE = "rewards.orders"
 
-#: PutEvents limits (EventBridge quotas): entries and bytes a request. Our own size estimate leaves room for
-#: the service's way of counting.
+#: Entries and bytes of a PutEvents request. EventBridge takes 1 MB by now; a quarter of it is what every
+#: target takes, and an event of ours that is larger is a mistake.
 MAX_ENTRIES = 10
 MAX_BYTES = 256 * 1024
+
+#: More than EventBridge counts beside the strings of an entry (14 bytes for a time).
 _ENTRY_OVERHEAD_BYTES = 128
 
-#: Error codes of a PutEvents entry after which the same entry can never be accepted.
-_TERMINAL_CODES = frozenset({"InvalidArgument", "MalformedDetail", "EntryTooLarge"})
+#: What the error code of an entry means for its letter. The codes are those of PutEventsResultEntry in the
+#: EventBridge API reference, which calls the first two retryable and the others not. Permission is none of a
+#: letter's properties, though: a wrong policy refuses everything, and must not bury everything.
+REFUSALS: dict[str, Refusal] = {
+    "ThrottlingException": Refusal.BUSY,
+    "InternalFailure": Refusal.DOUBTFUL,
+    "AccessDeniedException": Refusal.DOUBTFUL,
+    "InvalidAccountIdException": Refusal.DOUBTFUL,
+    "NotAuthorizedForSourceException": Refusal.DOUBTFUL,
+    "NotAuthorizedForDetailTypeException": Refusal.DOUBTFUL,
+    "InvalidArgument": Refusal.HOPELESS,
+    "MalformedDetail": Refusal.HOPELESS,
+    "RedactionFailure": Refusal.HOPELESS,
+}
+
+#: Errors of a whole request that lie in what was sent. Its letters go one by one then, so that one that
+#: cannot be sent does not keep nine others back.
+_BAD_REQUESTS = frozenset({"ValidationException", "RequestEntityTooLarge", "RequestEntityTooLargeException"})
 
 
 class EventsClient(Protocol):
@@ -29,11 +47,45 @@ class EventsClient(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What the bus said: accepted letters, failed ones, and the first error of a call that failed whole."""
+    """What the bus said: accepted letters, failed ones, and the first error of a request that failed whole.
+
+    The letters of such a request are in neither list: nothing is known of them, and they stay where they are.
+    """
 
     accepted: list[Letter] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     outage: Exception | None = None
+
+
+class Publication:
+    """Letters on their way: requests in parallel on a pool."""
+
+    def __init__(
+        self, client: EventsClient, bus: str, letters: Sequence[Letter], pool: ThreadPoolExecutor
+    ) -> None:
+        self._outcome = Outcome()
+        sendable = []
+        for letter in letters:
+            size = size_bytes(letter)
+            if size > MAX_BYTES:
+                reason = f"EntryTooLarge: the event has {size} bytes of at most {MAX_BYTES}"
+                self._outcome.failed.append(Failure(letter, Refusal.HOPELESS, reason))
+            else:
+                sendable.append(letter)
+        self._requests: list[Future[Outcome]] = [
+            pool.submit(_send, client, bus, batch) for batch in batches(sendable)
+        ]
+
+    def result(self) -> Outcome:
+        """Wait for all answers and sort the letters by what the bus said."""
+        outcome = self._outcome
+        for request in self._requests:
+            answer = request.result()
+            outcome.accepted += answer.accepted
+            outcome.failed += answer.failed
+            outcome.outage = outcome.outage or answer.outage
+        self._requests.clear()
+        return outcome
 
 
 def batches(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
@@ -41,7 +93,7 @@ def batches(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
     batch: list[Letter] = []
     size = 0
     for letter in letters:
-        letter_bytes = _size_bytes(letter)
+        letter_bytes = size_bytes(letter)
         if batch and (len(batch) == MAX_ENTRIES or size + letter_bytes > MAX_BYTES):
             yield batch
             batch, size = [], 0
@@ -51,54 +103,51 @@ def batches(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
         yield batch
 
 
-def publish(client: EventsClient, bus: str, letters: Sequence[Letter], pool: ThreadPoolExecutor) -> Outcome:
-    """Put letters on the bus, requests in parallel on `pool`, and sort them by what the bus answered.
+def size_bytes(letter: Letter) -> int:
+    """Give a letter's size as an entry, at least what EventBridge counts: the UTF-8 bytes of its strings."""
+    detail = letter.detail
+    detail_bytes = len(detail) if detail.isascii() else len(detail.encode())
+    return detail_bytes + len(letter.event_type) + len(SOURCE) + _ENTRY_OVERHEAD_BYTES
 
-    A call that fails as a whole leaves its letters out of the outcome, so they are tried again later; its
-    error is kept in `outage`.
-    """
+
+def _send(client: EventsClient, bus: str, batch: Sequence[Letter]) -> Outcome:
     outcome = Outcome()
-    sendable = []
-    for letter in letters:
-        if _size_bytes(letter) > MAX_BYTES:
-            reason = f"the event has {_size_bytes(letter)} bytes and the bus takes {MAX_BYTES}"
-            outcome.failed.append(Failure(letter, reason, terminal=True))
+    try:
+        answer = client.put_events(Entries=[_entry(bus, letter) for letter in batch])
+    except Exception as error:  # whatever it is, the relay goes on and these letters stay in the outbox
+        code = _error_code(error)
+        if code not in _BAD_REQUESTS:
+            outcome.outage = error
+        elif len(batch) == 1:
+            outcome.failed.append(Failure(batch[0], Refusal.HOPELESS, f"{code}: the request was refused"))
         else:
-            sendable.append(letter)
-    requests = list(batches(sendable))
-    for batch, answer in zip(
-        requests, pool.map(lambda batch: _put(client, bus, batch), requests), strict=True
-    ):
-        if isinstance(answer, Exception):
-            outcome.outage = outcome.outage or answer
-            continue
-        for letter, entry in zip(batch, answer["Entries"], strict=True):
-            code = entry.get("ErrorCode")
-            if code is None:
-                outcome.accepted.append(letter)
-            else:
-                reason = f"{code}: {entry.get('ErrorMessage', '')}"
-                outcome.failed.append(Failure(letter, reason, terminal=code in _TERMINAL_CODES))
+            for letter in batch:
+                alone = _send(client, bus, [letter])
+                outcome.accepted += alone.accepted
+                outcome.failed += alone.failed
+                outcome.outage = outcome.outage or alone.outage
+        return outcome
+    for letter, entry in zip(batch, answer["Entries"], strict=True):
+        code = entry.get("ErrorCode")
+        if code is None:
+            outcome.accepted.append(letter)
+        else:
+            reason = f"{code}: {entry.get('ErrorMessage', '')}"
+            outcome.failed.append(Failure(letter, REFUSALS.get(code, Refusal.REFUSED), reason))
     return outcome
 
 
-def _put(client: EventsClient, bus: str, batch: Sequence[Letter]) -> dict[str, Any] | Exception:
-    try:
-        return client.put_events(
-            Entries=[
-                {
-                    "EventBusName": bus,
-                    "Source": SOURCE,
-                    "DetailType": letter.event_type,
-                    "Detail": letter.detail,
-                    "Resources": [],
-                }
-                for letter in batch
-            ]
-        )
-    except Exception as error:
-        return error
+def _entry(bus: str, letter: Letter) -> dict[str, Any]:
+    return {
+        "EventBusName": bus,
+        "Source": SOURCE,
+        "DetailType": letter.event_type,
+        "Detail": letter.detail,
+        "Resources": [],
+    }
 
 
-def _size_bytes(letter: Letter) -> int:
-    return len(letter.detail.encode()) + len(letter.event_type) + len(SOURCE) + _ENTRY_OVERHEAD_BYTES
+def _error_code(error: Exception) -> str:
+    """Give the code of a botocore ClientError, without importing botocore; "" for any other error."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,32 +1,46 @@
 """The relay: from the outbox to the bus, again and again, until its time is up."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from uuid import UUID
 
-from domain.outbox import Failure, Letter, is_hopeless
-from events.publish import EventsClient, publish
+from domain.outbox import Letter, OutboxUnavailableError, Verdict, judge
+from events.publish import EventsClient, Publication
+
+#: Lags are counted in steps of so many milliseconds, which bounds the memory of a run.
+_LAG_STEP_MS = 10
 
 
 class Outbox(Protocol):
-    """What the relay needs of the database."""
+    """What the relay needs of the database. Every method may raise OutboxUnavailableError."""
 
-    def hold(self, shards: Sequence[int], lease_s: float) -> list[int]:
-        """Take or renew leases; give the shards held."""
+    def hold(self, lease_s: float) -> Sequence[int] | None:
+        """Renew leases, take a fair share; give the shards held, None when a newer run has taken over."""
         ...
 
-    def release(self, shards: Sequence[int]) -> None:
-        """Give leases back."""
+    def rescue(self, age_s: float, lease_s: float) -> Sequence[tuple[str, int]]:
+        """Take over stranded shards of other Regions, give back the others; give those held."""
         ...
 
-    def take(self, most: int) -> list[Letter]:
-        """Read letters of the shards held."""
+    def release(self) -> None:
+        """Give all leases back and go on without."""
         ...
 
-    def settle(self, accepted: Sequence[Letter], failed: Sequence[Failure], dead: Sequence[Failure]) -> None:
-        """Record what the bus answered."""
+    def leave(self) -> None:
+        """Give all leases back for good."""
+        ...
+
+    def take(self, most: int, skip: Iterable[UUID], served: Iterable[int]) -> list[Letter]:
+        """Read letters of the shards held, but neither those of `skip` nor of the shards `served`."""
+        ...
+
+    def settle(self, accepted: Sequence[Letter], verdict: Verdict) -> None:
+        """Record what the bus answered. Safe to repeat."""
         ...
 
 
@@ -34,87 +48,209 @@ class Outbox(Protocol):
 class RelaySettings:
     """How a relay works.
 
-    Leases are renewed at a third of their length. The pause between polls grows from `busy_pause_s` to
-    `idle_pause_s` while nothing is found: lag stays under a second and an idle relay asks twice a second.
+    A lease outlives the slowest request (`handlers.relay` bounds that), so nobody else publishes what is on
+    its way. It is renewed at a third of its length; without a full share the relay asks every `ask_s`. Polls
+    are `poll_s` apart while there is something to do and up to `idle_s` when there is not: the pause bounds
+    the lag, and gathers letters that then share a statement.
+
+    When for `outage_s` no letter gets through, all leases are given back, so that another Region's relay can
+    take over; `probe_s` later this one tries again. Shards of other Regions are taken over when nobody holds
+    them and a letter has waited for `takeover_s`.
     """
 
     bus: str
-    shards: range
     batch: int = 500
     parallel: int = 50
     lease_s: float = 15.0
-    busy_pause_s: float = 0.02
-    idle_pause_s: float = 0.5
+    ask_s: float = 0.5
+    poll_s: float = 0.1
+    idle_s: float = 0.5
+    outage_s: float = 5.0
+    probe_s: float = 15.0
+    rescue_every_s: float = 10.0
+    takeover_s: float = 60.0
 
 
 @dataclass(slots=True)
 class RelayReport:
-    """What one run did. Lags are in milliseconds from commit-side creation to the read for publishing."""
+    """What one run did. Lag is the time from a letter's creation to the bus's yes."""
 
     polls: int = 0
     published: int = 0
-    failed: int = 0
+    refused: int = 0
     buried: int = 0
     outages: int = 0
-    max_lag_ms: int = 0
+    database_faults: int = 0
+    superseded: bool = False
+    lags: Counter[int] = field(default_factory=Counter)
+
+    def observe(self, lag_ms: float) -> None:
+        """Note one letter's lag."""
+        self.lags[int(lag_ms / _LAG_STEP_MS)] += 1
+
+    def lag_ms(self, percent: float) -> int:
+        """Give the lag within which `percent` of the letters were published, 0 without any."""
+        below = 0
+        for step in sorted(self.lags):
+            below += self.lags[step]
+            if below * 100 >= percent * self.published:
+                return (step + 1) * _LAG_STEP_MS
+        return 0
+
+
+class _Flight(NamedTuple):
+    letters: Sequence[Letter]
+    publication: Publication
+    read_at: float
+
+
+class _Debt(NamedTuple):
+    """What the bus answered and the database does not know yet."""
+
+    accepted: Sequence[Letter]
+    verdict: Verdict
 
 
 class Relay:
-    """One relay over one Region's outbox."""
+    """One run of a relay. Reading the next letters overlaps the requests that carry the ones before."""
 
     def __init__(
         self,
         outbox: Outbox,
         client: Callable[[], EventsClient],
         settings: RelaySettings,
-        observe: Callable[[Sequence[Letter]], None] = lambda _: None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.report = RelayReport()
         self._outbox = outbox
         self._client = client
         self._settings = settings
-        self._observe = observe
         self._monotonic = monotonic
         self._sleep = sleep
+        self._held = False
+        self._hold_at = self._rescue_at = 0.0
+        self._pause_s = settings.poll_s
+        self._failing_since: float | None = None
+        self._flights: deque[_Flight] = deque()
+        self._debts: deque[_Debt] = deque()
+        self._served: set[int] = set()
 
     def run(self, until: float) -> RelayReport:
-        """Publish what waits until the monotonic moment `until`, then give the leases back."""
-        settings = self._settings
-        report = RelayReport()
-        pause_s = settings.busy_pause_s
-        renew_at = 0.0
-        held: list[int] = []
-        with ThreadPoolExecutor(settings.parallel, thread_name_prefix="put-events") as pool:
-            while (now := self._monotonic()) < until:
-                if now >= renew_at:
-                    held = self._outbox.hold(settings.shards, settings.lease_s)
-                    # Without all shards ask again soon: another relay is ending, or has died.
-                    share = 3 if len(held) == len(settings.shards) else 15
-                    renew_at = now + settings.lease_s / share
-                done = self._step(pool, report) if held else 0
-                pause_s = settings.busy_pause_s if done else min(pause_s * 2, settings.idle_pause_s)
-                if done < settings.batch:
+        """Publish what waits until the monotonic moment `until`, or until a newer run has taken over."""
+        with ThreadPoolExecutor(self._settings.parallel, thread_name_prefix="put-events") as pool:
+            while not self.report.superseded and self._monotonic() < until:
+                try:
+                    pause_s = self._turn(pool)
+                except OutboxUnavailableError:
+                    self.report.database_faults += 1
+                    pause_s = self._slower()
+                if pause_s:
                     self._sleep(min(pause_s, max(0.0, until - self._monotonic())))
-        if held:
-            self._outbox.release(held)
-        return report
+            self._finish()
+        return self.report
 
-    def _step(self, pool: ThreadPoolExecutor, report: RelayReport) -> int:
-        """Publish one batch; give how many letters were settled."""
-        letters = self._outbox.take(self._settings.batch)
-        report.polls += 1
-        if not letters:
-            return 0
-        outcome = publish(self._client(), self._settings.bus, letters, pool)
-        dead = [failure for failure in outcome.failed if is_hopeless(failure)]
-        failed = [failure for failure in outcome.failed if not is_hopeless(failure)]
-        self._outbox.settle(outcome.accepted, failed, dead)
-        self._observe(outcome.accepted)
-        report.published += len(outcome.accepted)
-        report.failed += len(failed)
-        report.buried += len(dead)
-        report.outages += outcome.outage is not None
-        report.max_lag_ms = max(report.max_lag_ms, *(letter.lag_ms for letter in letters))
-        return len(outcome.accepted) + len(dead)
+    def _turn(self, pool: ThreadPoolExecutor) -> float:
+        """Do one round; give the seconds to wait before the next."""
+        self._pay()
+        self._keep_leases()
+        if not self._held:
+            return self._settings.ask_s
+        more = self._send_next(pool)
+        sent = bool(self._flights)
+        while len(self._flights) > int(more and self._failing_since is None):
+            self._land()
+        if self._failing_since is not None:
+            return self._endure(self._failing_since)
+        if not sent and not more:
+            return self._slower()
+        self._pause_s = self._settings.poll_s
+        return 0.0 if more else self._pause_s
+
+    def _keep_leases(self) -> None:
+        settings, now = self._settings, self._monotonic()
+        if now >= self._hold_at:
+            held = self._outbox.hold(settings.lease_s)
+            self.report.superseded = held is None
+            self._held = bool(held)
+            self._hold_at = now + settings.lease_s / 3
+            if not held:
+                self._hold_at = now + settings.ask_s
+        if now >= self._rescue_at and not self.report.superseded:
+            self._rescue_at = now + settings.rescue_every_s
+            rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s)
+            self._held = self._held or bool(rescued)
+
+    def _send_next(self, pool: ThreadPoolExecutor) -> bool:
+        """Read letters and put them on their way; tell whether there are more, as far as one can see."""
+        # A bus in trouble gets a tenth.
+        most = self._settings.batch if self._failing_since is None else max(1, self._settings.batch // 10)
+        skip = [letter.id for flight in self._flights for letter in flight.letters]
+        letters = self._outbox.take(most, skip, self._served)
+        self.report.polls += 1
+        if letters:
+            publication = Publication(self._client(), self._settings.bus, letters, pool)
+            self._flights.append(_Flight(letters, publication, self._monotonic()))
+        if len(letters) == most:
+            # Which rows come first is the server's choice: a shard that came waits until all have had a turn.
+            self._served.update(letter.shard for letter in letters)
+            return True
+        more = bool(self._served)
+        self._served.clear()
+        return more
+
+    def _land(self) -> None:
+        """Wait for the oldest flight and record what became of its letters."""
+        flight = self._flights.popleft()
+        outcome = flight.publication.result()
+        report, now = self.report, self._monotonic()
+        accepted = outcome.accepted
+        verdict = judge(outcome.failed, bus_accepts=bool(accepted))
+        report.published += len(accepted)
+        report.refused += len(verdict.counted)
+        report.buried += len(verdict.dead)
+        for letter in accepted:
+            report.observe(letter.lag_ms + (now - flight.read_at) * 1000)
+        if outcome.outage is None and not verdict.free:
+            self._failing_since = None
+        else:
+            # These letters are read again at once: go slower, and an outage begins if nothing got through.
+            report.outages += 1
+            if self._failing_since is None or accepted:
+                self._failing_since = now
+        if accepted or verdict.counted or verdict.dead:
+            self._debts.append(_Debt(accepted, verdict))
+        self._pay()
+
+    def _pay(self) -> None:
+        """Record answers, the oldest first; what cannot be recorded is kept, and nothing is read before."""
+        while self._debts:
+            self._outbox.settle(*self._debts[0])
+            self._debts.popleft()
+
+    def _endure(self, since: float) -> float:
+        """Wait longer each time that the bus takes nothing; after a while let another Region have a try."""
+        settings, now = self._settings, self._monotonic()
+        if now - since < settings.outage_s:
+            return self._slower()
+        self._outbox.release()
+        self._held = False
+        self._hold_at = self._rescue_at = now + settings.probe_s
+        # One failure at the next try is enough to give the leases back again.
+        self._pause_s = settings.poll_s
+        return settings.ask_s
+
+    def _slower(self) -> float:
+        pause_s = self._pause_s
+        self._pause_s = min(2 * pause_s, self._settings.idle_s)
+        return pause_s
+
+    def _finish(self) -> None:
+        """Wait for what is on its way, record it, and give everything back; the database may be away."""
+        with suppress(OutboxUnavailableError):
+            while self._flights:
+                self._land()
+            self._pay()
+        with suppress(OutboxUnavailableError):
+            self._outbox.leave()

@@ -1,4 +1,7 @@
-"""The relay function: started every minute, it moves the Region's outbox to the bus until its time is up."""
+"""The relay function: started every minute, it moves the outbox to the bus until its successor comes.
+
+A schedule's input may name a `line`, 0 by default: runs of a line follow each other, lines share the shards.
+"""
 
 import os
 import time
@@ -11,21 +14,27 @@ from pydantic import Field
 
 from events.publish import EventsClient
 from events.relay import Relay, RelaySettings
-from handlers.edge.observability import logger, metrics
+from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
-from sql.outbox import SHARDS, Outbox
+from sql.outbox import Outbox
 
-#: Time kept back for the last batch, the release of the leases and the metrics.
+#: Time kept back for the last requests, their record, the leases and the metrics.
 _MARGIN_S = 8.0
+
+#: A request is over within this, retry included, and so before a lease (15 s) that was just renewed.
+_CONNECT_TIMEOUT_S = 1
+_READ_TIMEOUT_S = 2
+_TRIES = 2
 
 
 class _Environment(DatabaseEnvironment):
     event_bus_name: str = Field(alias="EVENT_BUS_NAME", min_length=1)
-    run_s: float = Field(62.0, alias="RELAY_RUN_S", gt=0, le=800)
+    run_s: float = Field(65.0, alias="RELAY_RUN_S", gt=0, le=800)
 
 
 _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
+_SETTINGS = RelaySettings(bus=_ENVIRONMENT.event_bus_name)
 
 
 @cache
@@ -33,32 +42,42 @@ def _client() -> EventsClient:
     import boto3  # not before there is something to publish
     from botocore.config import Config
 
-    config = Config(max_pool_connections=50, retries={"mode": "standard", "max_attempts": 2})
+    config = Config(
+        max_pool_connections=_SETTINGS.parallel,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+    )
     return cast(EventsClient, boto3.client("events", config=config))
 
 
-def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Relay until just before the function's time is up; give the run's report."""
+@guarded
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Relay until a newer run takes over or the time is up; give the run's report."""
     left_s = context.get_remaining_time_in_millis() / 1000 - _MARGIN_S
     run_s = max(0.0, min(_ENVIRONMENT.run_s, left_s))
-    lags_ms: list[int] = []
-    outbox = Outbox(
-        _DATABASE, _ENVIRONMENT.region, uuid4(), os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "local")[-100:]
-    )
-    relay = Relay(
-        outbox,
-        _client,
-        RelaySettings(bus=_ENVIRONMENT.event_bus_name, shards=range(SHARDS)),
-        observe=lambda letters: lags_ms.extend(letter.lag_ms for letter in letters),
-    )
-    report = relay.run(time.monotonic() + run_s)
+    holder = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "local")[-100:]
+    outbox = Outbox(_DATABASE, _ENVIRONMENT.region, uuid4(), holder, int(event.get("line", 0)))
+    report = Relay(outbox, _client, _SETTINGS).run(time.monotonic() + run_s)
+    figures = {
+        "EventsPublished": report.published,
+        "EventsRefused": report.refused,
+        "EventsBuried": report.buried,
+        "BusOutages": report.outages,
+        "RelayDatabaseFaults": report.database_faults,
+    }
     sink = metrics()
-    sink.add_metric("EventsPublished", MetricUnit.Count, report.published)
-    sink.add_metric("EventsFailed", MetricUnit.Count, report.failed)
-    sink.add_metric("EventsBuried", MetricUnit.Count, report.buried)
-    if lags_ms:
-        sink.add_metric("EventLag", MetricUnit.Milliseconds, max(lags_ms))
+    for name, count in figures.items():
+        sink.add_metric(name, MetricUnit.Count, count)
+    if report.published:
+        sink.add_metric("EventLag", MetricUnit.Milliseconds, report.lag_ms(100))
+        sink.add_metric("EventLagP99", MetricUnit.Milliseconds, report.lag_ms(99))
     sink.flush_metrics()
-    summary = {name: getattr(report, name) for name in report.__slots__}
+    summary = {
+        **figures,
+        "polls": report.polls,
+        "lag_p99_ms": report.lag_ms(99),
+        "superseded": int(report.superseded),
+    }
     logger.info("relay run", extra=summary)
     return summary

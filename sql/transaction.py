@@ -62,9 +62,9 @@ class Transaction:
 
     def alone(self, statement: Statement) -> Written:
         """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
+        self.round_trips += 1
         self.commit_sent = True
         cursor = self._connection.execute(statement.query.text, statement.parameters or None)
-        self.committed = True
         return Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
 
     def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -97,12 +97,11 @@ class Transaction:
         if status == pq.TransactionStatus.IDLE:
             return
         if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
-            try:
-                self.round_trips += 1
-                connection.execute(_ROLLBACK)
+            self.round_trips += 1
+            # Past psycopg, which would send DEALLOCATE ALL after a ROLLBACK that it saw: DSQL refuses that.
+            if connection.pgconn.exec_(_ROLLBACK).status == pq.ExecStatus.COMMAND_OK:
                 return
-            except psycopg.Error:
-                pass  # it cannot be used again, which is what closing it says
+            # It cannot be used again, which is what closing it says.
         connection.close()
 
 

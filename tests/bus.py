@@ -1,0 +1,52 @@
+"""A bus that answers PutEvents as told. tests/integration/test_bus_contract.py holds it against boto3's."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from botocore.exceptions import ClientError
+
+Entry = dict[str, Any]
+Answer = Callable[[Entry], tuple[str, str] | None]
+
+
+def bad_request(code: str) -> ClientError:
+    """Give the error that boto3 raises when the whole request is refused."""
+    return ClientError({"Error": {"Code": code, "Message": "no"}}, "PutEvents")
+
+
+class StubBus:
+    """Takes entries and remembers those it accepted.
+
+    `refuse` may give an error code and message for an entry; `fail` may raise for a whole request.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[list[Entry]] = []
+        self.accepted: list[Entry] = []
+        self.refuse: Answer = lambda _: None
+        self.fail: Callable[[Sequence[Entry]], None] = lambda _: None
+        self._lock = threading.Lock()
+
+    def put_events(self, *, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
+        with self._lock:
+            self.requests.append(list(Entries))
+            if len(Entries) > 10:
+                raise bad_request("ValidationException")
+            self.fail(Entries)
+            answers = [self._take(entry) for entry in Entries]
+        return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
+
+    def _take(self, entry: Entry) -> dict[str, str]:
+        refused = self.refuse(entry)
+        if refused is None:
+            try:
+                json.loads(entry["Detail"])
+            except ValueError:
+                refused = ("MalformedDetail", "Detail is malformed.")
+        if refused is not None:
+            return {"ErrorCode": refused[0], "ErrorMessage": refused[1]}
+        self.accepted.append(entry)
+        return {"EventId": str(uuid4())}

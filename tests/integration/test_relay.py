@@ -1,0 +1,420 @@
+"""The relay over a real outbox: what it publishes, keeps, sets aside, gives up and takes over."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.outbox import MAX_ATTEMPTS, OutboxUnavailableError, Verdict
+from events.publish import MAX_BYTES
+from events.relay import Relay, RelayReport, RelaySettings
+from local.postgres import EmbeddedPostgres
+from sql.connection import Connection, Database
+from sql.outbox import SHARDS, Outbox
+from tests.bus import Entry, StubBus, bad_request
+from tests.integration.conftest import Connect
+
+HOME, AWAY = "us-east-1", "us-west-2"
+SETTINGS = RelaySettings(bus="bus", batch=50, parallel=4)
+
+
+class Clock:
+    """Time that passes by sleeping alone."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.at: dict[float, Callable[[], None]] = {}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 0.001)
+        for moment in sorted(moment for moment in self.at if moment <= self.now):
+            self.at.pop(moment)()
+
+
+class Setting:
+    """An outbox, a bus, and relays over them."""
+
+    def __init__(self, admin: Connection, database: Callable[..., Database]) -> None:
+        self.admin = admin
+        self.bus = StubBus()
+        self.clock = Clock()
+        self._database = database
+
+    def write(self, count: int = 1, *, region: str = HOME, age_s: float = 0, **columns: Any) -> list[UUID]:
+        """Put letters into the outbox."""
+        ids = [uuid4() for _ in range(count)]
+        for id_ in ids:
+            self.admin.execute(
+                """insert into xpoints.outbox (region, shard, id, event_type, detail, attempts, created_at)
+                values (%s, %s, %s, 'OrderPlaced.v1', %s, %s, now() - make_interval(secs => %s))""",
+                (
+                    region,
+                    columns.get("shard", SHARDS[id_.int % len(SHARDS)]),
+                    id_,
+                    columns.get("detail", f'{{"id": "{id_}"}}'),
+                    columns.get("attempts", 0),
+                    age_s,
+                ),
+            )
+        return ids
+
+    def outbox(self, region: str = HOME, line: int = 0) -> Outbox:
+        """Give a new run's side of the outbox."""
+        return Outbox(self._database("relay"), region, uuid4(), "a test", line)
+
+    def relay(self, outbox: Any = None, **changes: Any) -> Relay:
+        """Give a relay run over it."""
+        settings = RelaySettings(**{**{n: getattr(SETTINGS, n) for n in SETTINGS.__slots__}, **changes})
+        return Relay(
+            outbox or self.outbox(),
+            lambda: self.bus,
+            settings,
+            monotonic=self.clock.monotonic,
+            sleep=self.clock.sleep,
+        )
+
+    def run(self, for_s: float = 1.0, outbox: Any = None, **changes: Any) -> RelayReport:
+        """Run a relay for some seconds of its own time."""
+        return self.relay(outbox, **changes).run(self.clock.now + for_s)
+
+    def expire_leases(self) -> None:
+        """Let the time of all leases and relays pass, by the database's clock."""
+        self.admin.execute("update xpoints.relay_leases set expires_at = now() - interval '1 second'")
+        self.admin.execute("update xpoints.relays set expires_at = now() - interval '1 second'")
+
+    def waiting(self) -> set[UUID]:
+        return {row[0] for row in self.admin.execute("select id from xpoints.outbox")}
+
+    def dead(self) -> dict[UUID, str]:
+        return dict(self.admin.execute("select id, reason from xpoints.outbox_dead_letters").fetchall())
+
+    def published(self) -> list[str]:
+        return [entry["Detail"] for entry in self.bus.accepted]
+
+
+@pytest.fixture
+def setting(connect: Connect, database: Callable[..., Database]) -> Setting:
+    return Setting(connect(), database)
+
+
+def test_everything_that_waits_is_published_once_and_leaves_the_outbox(setting: Setting) -> None:
+    ids = setting.write(180)
+    report = setting.run()
+    assert sorted(setting.published()) == sorted(f'{{"id": "{id_}"}}' for id_ in ids)
+    assert setting.waiting() == set()
+    assert report.published == sum(report.lags.values()) == 180
+    assert {entry["EventBusName"] for entry in setting.bus.accepted} == {"bus"}
+    assert {entry["DetailType"] for entry in setting.bus.accepted} == {"OrderPlaced.v1"}
+
+
+def test_a_letter_whose_transaction_commits_late_is_published_too(setting: Setting, connect: Connect) -> None:
+    late = connect(autocommit=False)
+    late.execute(
+        "insert into xpoints.outbox (region, shard, id, event_type, detail) values (%s, 3, %s, 'X.v1', '{}')",
+        (HOME, uuid4()),
+    )
+    setting.write(20)  # younger, and committed before
+    setting.run()
+    late.commit()
+    assert setting.run().published == 1
+
+
+def test_a_request_has_at_most_ten_entries_and_256_kb(setting: Setting) -> None:
+    setting.write(25)
+    setting.write(5, detail='{"x": "%s"}' % ("é" * 60_000))
+    setting.run()
+    sizes = [sum(len(entry["Detail"].encode()) for entry in request) for request in setting.bus.requests]
+    assert max(len(request) for request in setting.bus.requests) == 10
+    assert max(sizes) <= MAX_BYTES
+    assert len(setting.bus.accepted) == 30
+
+
+def test_only_what_the_bus_accepted_is_deleted(setting: Setting) -> None:
+    ids = setting.write(12)
+    refused = str(ids[4])
+    setting.bus.refuse = lambda entry: ("SomethingNew", "later") if refused in entry["Detail"] else None
+    setting.run()
+    assert setting.waiting() == {ids[4]}
+    attempts, error, waits = setting.admin.execute(
+        "select attempts, last_error, retry_at > now() from xpoints.outbox"
+    ).fetchone() or (0, "", False)
+    assert (attempts, error, waits) == (1, "SomethingNew: later", True)
+
+
+def test_a_refused_letter_waits_its_pause_and_is_then_tried_again(setting: Setting) -> None:
+    setting.write()
+    setting.bus.refuse = lambda _: ("SomethingNew", "later")
+    setting.run(10)
+    assert len(setting.bus.requests) == 1
+    setting.admin.execute("update xpoints.outbox set retry_at = now() - interval '1 second'")
+    setting.run(10)
+    assert len(setting.bus.requests) == 2
+
+
+def test_a_letter_that_is_always_refused_is_set_aside_with_the_reason(setting: Setting) -> None:
+    (id_,) = setting.write(attempts=MAX_ATTEMPTS - 1)
+    setting.bus.refuse = lambda _: ("SomethingNew", "never")
+    assert setting.run().buried == 1
+    assert setting.dead() == {id_: "SomethingNew: never"}
+    assert setting.waiting() == set()
+
+
+@pytest.mark.parametrize("detail", ['{"x": "%s"}' % ("y" * MAX_BYTES), "no json"])
+def test_a_letter_that_no_bus_can_take_is_set_aside_at_once_and_alone(setting: Setting, detail: str) -> None:
+    (bad,) = setting.write(detail=detail)
+    setting.write(15)
+    report = setting.run()
+    assert set(setting.dead()) == {bad}
+    assert (report.published, report.buried, setting.waiting()) == (15, 1, set())
+
+
+def test_a_letter_for_which_a_whole_request_is_refused_does_not_keep_the_others_back(
+    setting: Setting,
+) -> None:
+    (bad,) = setting.write(detail='{"poison": 1}')
+    setting.write(9)
+
+    def fail(entries: Sequence[Entry]) -> None:
+        if any("poison" in entry["Detail"] for entry in entries):
+            raise bad_request("ValidationException")
+
+    setting.bus.fail = fail
+    assert setting.run().published == 9
+    assert set(setting.dead()) == {bad}
+
+
+@pytest.mark.parametrize("code", ["InternalFailure", "AccessDeniedException", "ThrottlingException", None])
+def test_an_outage_of_the_bus_buries_nothing_and_counts_nothing(setting: Setting, code: str | None) -> None:
+    ids = setting.write(30, attempts=MAX_ATTEMPTS - 1)
+
+    def fail(_: Sequence[Entry]) -> None:
+        raise ConnectionError
+
+    if code is None:
+        setting.bus.fail = fail
+    else:
+        setting.bus.refuse = lambda _: (code, "down")
+    report = setting.run(40)
+    assert report.outages > 1
+    assert setting.waiting() == set(ids)
+    assert setting.dead() == {}
+    assert setting.admin.execute("select distinct attempts from xpoints.outbox").fetchall() == [
+        (MAX_ATTEMPTS - 1,)
+    ]
+
+
+def test_during_an_outage_the_relay_slows_down(setting: Setting) -> None:
+    setting.write(SETTINGS.batch)
+    setting.bus.refuse = lambda _: ("ThrottlingException", "slow down")
+    report = setting.run(4)
+    assert report.outages <= 12
+
+
+def test_in_an_outage_the_relay_gives_its_leases_up_and_another_region_takes_over(setting: Setting) -> None:
+    setting.write(30, age_s=SETTINGS.takeover_s + 1)
+    other_bus, away = StubBus(), setting.outbox(AWAY)
+
+    def fail(_: Sequence[Entry]) -> None:
+        raise ConnectionError
+
+    def let_the_other_region_try() -> None:
+        helper = Setting(setting.admin, setting._database)
+        helper.bus = other_bus
+        helper.run(1, away)
+
+    setting.bus.fail = fail
+    setting.clock.at[setting.clock.now + SETTINGS.outage_s + 2] = let_the_other_region_try
+    setting.run(SETTINGS.outage_s + 4)
+    assert len(other_bus.accepted) == 30
+    assert setting.waiting() == set()
+
+
+def test_after_an_outage_the_relay_takes_its_shards_back(setting: Setting) -> None:
+    setting.write(30)
+
+    def fail(_: Sequence[Entry]) -> None:
+        raise ConnectionError
+
+    def recover() -> None:
+        setting.bus.fail = lambda _: None
+
+    setting.bus.fail = fail
+    setting.clock.at[setting.clock.now + SETTINGS.outage_s + 3] = recover
+    assert setting.run(SETTINGS.outage_s + SETTINGS.probe_s + 5).published == 30
+
+
+def test_fresh_letters_of_another_region_are_left_to_its_relay(setting: Setting) -> None:
+    setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s - 30)
+    assert setting.run(30).published == 0
+
+
+def test_old_letters_of_another_region_are_left_alone_while_somebody_holds_their_shard(
+    setting: Setting,
+) -> None:
+    setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s + 30)
+    owner = setting.outbox(AWAY)
+    owner.hold(15)
+    assert setting.run(30).published == 0
+    setting.expire_leases()
+    assert setting.run(30).published == 5
+
+
+def test_shards_taken_over_are_given_back_when_nothing_old_is_left_there(setting: Setting) -> None:
+    setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s + 30)
+    rescuer, owner = setting.outbox(), setting.outbox(AWAY)
+    assert {region for region, _ in rescuer.rescue(SETTINGS.takeover_s, 20)} == {AWAY}
+    assert len(owner.hold(15) or ()) < len(SHARDS)
+    letters = rescuer.take(10)
+    rescuer.settle(letters, Verdict())
+    assert rescuer.rescue(SETTINGS.takeover_s, 20) == []
+    assert owner.hold(15) == list(SHARDS)
+
+
+def test_a_relay_reads_nothing_without_a_lease(setting: Setting) -> None:
+    setting.write(3)
+    outbox = setting.outbox()
+    assert outbox.take(10) == []
+    outbox.hold(15)
+    assert len(outbox.take(10)) == 3
+    setting.expire_leases()
+    assert outbox.take(10) == []
+
+
+def test_a_relay_cannot_take_an_unexpired_lease_and_can_take_an_expired_one(setting: Setting) -> None:
+    first, second = setting.outbox(line=0), setting.outbox(line=1)
+    assert first.hold(15) == list(SHARDS)
+    assert second.hold(15) == []
+    setting.expire_leases()
+    assert second.hold(15) == list(SHARDS)
+
+
+def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(setting: Setting) -> None:
+    (id_,) = setting.write(attempts=MAX_ATTEMPTS - 1)
+    setting.bus.refuse = lambda _: ("SomethingNew", "never")
+    overtaken = setting.outbox()
+
+    def lose_the_lease(_: Sequence[Entry]) -> None:
+        setting.expire_leases()
+        setting.outbox(line=1).hold(15)
+
+    setting.bus.fail = lose_the_lease
+    setting.run(0.05, overtaken)
+    assert setting.waiting() == {id_}
+    assert setting.dead() == {}
+
+
+def test_relays_of_a_region_share_its_shards(setting: Setting) -> None:
+    relays = [setting.outbox(line=line) for line in range(3)]
+    for _ in range(3):
+        held = [relay.hold(15) or [] for relay in relays]
+    assert sorted(shard for shards in held for shard in shards) == list(SHARDS)
+    assert max(len(shards) for shards in held) == 6
+    relays[1].leave()
+    for _ in range(2):
+        held = [relays[0].hold(15) or [], relays[2].hold(15) or []]
+    assert [len(shards) for shards in held] == [8, 8]
+
+
+def test_two_relays_at_once_publish_each_letter_once(setting: Setting) -> None:
+    setting.write(400)
+    lines = [setting.outbox(line=line) for line in range(2)]
+    helpers = [Setting(setting.admin, setting._database) for _ in lines]
+    for helper in helpers:
+        helper.bus = setting.bus
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda pair: pair[0].run(5, pair[1]), zip(helpers, lines, strict=True)))
+    assert len(setting.published()) == len(set(setting.published())) == 400
+
+
+def test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice(setting: Setting) -> None:
+    old, new = setting.outbox(), setting.outbox()
+    setting.write(10)
+
+    def start_the_next_run() -> None:
+        new.hold(15)
+        setting.write(10)
+
+    setting.clock.at[setting.clock.now + 2] = start_the_next_run
+    began = setting.clock.now
+    report = setting.run(100, old)
+    assert report.superseded
+    assert setting.clock.now - began < 2 + SETTINGS.lease_s / 3 + 1
+    assert new.hold(15) == list(SHARDS)
+    setting.run(1, new)
+    assert len(setting.published()) == len(set(setting.published())) == 20
+
+
+def test_a_run_that_ends_leaves_neither_lease_nor_presence(setting: Setting) -> None:
+    setting.run()
+    for table in ("relays", "relay_leases"):
+        assert setting.admin.execute(f"select count(*) from xpoints.{table}".encode()).fetchone() == (0,)
+
+
+class Failing:
+    """An outbox that cannot be reached for its next calls of one method."""
+
+    def __init__(self, outbox: Outbox, method: str, times: int) -> None:
+        self._outbox, self._method, self.times = outbox, method, times
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            if name == self._method and self.times > 0:
+                self.times -= 1
+                raise OutboxUnavailableError
+            return getattr(self._outbox, name)(*arguments)
+
+        return call
+
+
+@pytest.mark.parametrize("method", ["hold", "rescue", "take", "settle"])
+def test_the_relay_outlives_a_database_that_is_away_and_publishes_nothing_twice(
+    setting: Setting, method: str
+) -> None:
+    setting.write(120)
+    report = setting.run(35, Failing(setting.outbox(), method, 3))
+    assert report.database_faults == 3
+    assert len(setting.published()) == 120
+    assert setting.waiting() == set()
+
+
+def test_sessions_that_the_server_ends_do_not_end_the_relay(setting: Setting) -> None:
+    setting.write(20)
+    kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rewards-tests'"
+
+    def fail(_: Sequence[Entry]) -> None:
+        setting.bus.fail = lambda _: None
+        setting.admin.execute(kill)
+
+    setting.bus.fail = fail
+    assert setting.run(3).published == 20
+    assert setting.waiting() == set()
+
+
+def test_a_full_shard_does_not_keep_the_others_waiting(setting: Setting) -> None:
+    setting.write(300, shard=0)
+    setting.write(1, shard=15, detail='{"other": 1}')
+    setting.run(1, parallel=1)
+    position = setting.published().index('{"other": 1}')
+    assert position <= 2 * SETTINGS.batch
+
+
+def test_an_idle_poll_is_one_statement(
+    setting: Setting, postgres: EmbeddedPostgres, database_name: str
+) -> None:
+    outbox = setting.outbox()
+    outbox.hold(15)
+    marker = "select 'before the polls'"
+    setting.admin.execute(marker)
+    for _ in range(3):
+        outbox.take(10)
+    outbox.settle([], Verdict())
+    setting.admin.execute("select 'after the polls'")
+    texts: list[str] = []
+    while not any("after the polls" in text for text in texts):  # the server writes its log a moment later
+        texts = [each.text for each in postgres.executed_statements() if each.database == database_name]
+    assert len(texts[texts.index(marker) + 1 : -1]) == 3

@@ -1,0 +1,69 @@
+"""Which refused letters are set aside, and how relays share shards."""
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import botocore.session
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.outbox import MAX_ATTEMPTS, Failure, Letter, Refusal, judge, pause_after_s, share_out
+from events.publish import REFUSALS
+
+
+def failure(refusal: Refusal, attempts: int = 0) -> Failure:
+    return Failure(Letter("us-east-1", 0, uuid4(), "OrderPlaced.v1", "{}", attempts, 0), refusal, "no")
+
+
+def test_a_hopeless_letter_is_set_aside_at_its_first_refusal() -> None:
+    hopeless = failure(Refusal.HOPELESS)
+    assert judge([hopeless], bus_accepts=False).dead == [hopeless]
+
+
+def test_a_refused_letter_is_set_aside_at_its_last_attempt_and_not_before() -> None:
+    early, late = (failure(Refusal.REFUSED, MAX_ATTEMPTS - 2), failure(Refusal.REFUSED, MAX_ATTEMPTS - 1))
+    verdict = judge([early, late], bus_accepts=False)
+    assert (verdict.counted, verdict.dead) == ([early], [late])
+
+
+def test_a_doubtful_failure_counts_only_while_the_bus_accepts_others() -> None:
+    doubtful = failure(Refusal.DOUBTFUL, MAX_ATTEMPTS - 1)
+    assert judge([doubtful], bus_accepts=False).free == [doubtful]
+    assert judge([doubtful], bus_accepts=True).dead == [doubtful]
+
+
+def test_throttling_never_counts() -> None:
+    throttled = failure(Refusal.BUSY, MAX_ATTEMPTS)
+    assert judge([throttled], bus_accepts=True).free == [throttled]
+
+
+def test_every_code_of_the_table_is_one_that_the_service_documents() -> None:
+    model = botocore.session.get_session().get_service_model("events")
+    entry: Any = model.shape_for("PutEventsResultEntry")
+    documentation = entry.members["ErrorCode"].documentation
+    assert all(code in documentation for code in REFUSALS)
+    documented = set(re.findall(r"\b[A-Z]\w+(?:Exception|Failure|Argument|Detail)\b", documentation))
+    assert documented == set(REFUSALS)
+
+
+def test_attempts_are_spread_over_minutes() -> None:
+    pauses = [pause_after_s(attempts) for attempts in range(1, MAX_ATTEMPTS)]
+    assert pauses == sorted(pauses)
+    assert 8 * 60 <= sum(pauses) <= 3600
+
+
+@given(relays=st.integers(1, 20), shards=st.integers(1, 32), rounds=st.just(3))
+def test_relays_that_take_turns_end_with_every_shard_held_once_and_fairly(
+    relays: int, shards: int, rounds: int
+) -> None:
+    all_shards = range(shards)
+    held: list[set[int]] = [set(all_shards), *(set() for _ in range(relays - 1))]
+    for _ in range(rounds):
+        for me, mine in enumerate(held):
+            others = set().union(*(held[other] for other in range(relays) if other != me))
+            share = share_out(all_shards, mine, others, relays)
+            assert not others & set(share.take)
+            held[me] = set(share.take)
+    assert sorted(shard for mine in held for shard in mine) == list(all_shards)
+    assert max(len(mine) for mine in held) <= -(-shards // relays)

@@ -1,0 +1,375 @@
+"""One order from the sign-in to the e-mail, then many at once, on a Region of this machine: `make demo`.
+
+Everything goes the way that it goes on AWS: HTTP to the API, functions, database, bus, queues and mail.
+The exit code is not 0 if anything was not as it must be.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
+from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
+from sql.connection import Database, DatabaseSettings
+from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
+
+#: Some 22 % of the customers have a cart that they can afford and that holds nothing of limited stock.
+CUSTOMERS_AN_ORDER = 6
+FOLLOW_UP_TIMEOUT_S = 60.0
+HTTP_TIMEOUT_S = 30.0
+TAP = "demo-tap"
+
+console = Console(highlight=False, width=110)
+
+
+class DemoFailedError(Exception):
+    """Something was not as it must be; the message says what."""
+
+
+def expect(holds: bool, what: str) -> None:
+    """Print a line that holds, or raise DemoFailedError."""
+    if not holds:
+        raise DemoFailedError(what)
+    console.print(f"   [green]✓[/] {what}")
+
+
+def heading(text: str) -> None:
+    """Begin a chapter."""
+    console.print(f"\n[bold]{text}[/]")
+
+
+class Shopper:
+    """A signed-in customer at the API."""
+
+    def __init__(self, region: LocalRegion, username: str) -> None:
+        self.username = username
+        self.http = httpx.Client(
+            base_url=region.api_url,
+            headers={"Authorization": region.sign_in(username)},
+            timeout=HTTP_TIMEOUT_S,
+        )
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """Read something that is there."""
+        answer = self.http.get(path, params=query)
+        if answer.status_code != 200:
+            raise DemoFailedError(f"GET {path} answered {answer.status_code}: {answer.text}")
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def order(self, expected_total_points: int, key: str) -> httpx.Response:
+        """Order the cart."""
+        return self.http.post(
+            "/orders",
+            json={"expected_total_points": expected_total_points},
+            headers={"Idempotency-Key": key},
+        )
+
+
+class BusTap:
+    """Listens to the bus beside the consumers: a rule and a queue of the demo's own."""
+
+    def __init__(self, region: LocalRegion) -> None:
+        self._sqs = region.client("sqs")
+        events = region.client("events")
+        self._queue = self._sqs.create_queue(QueueName=TAP)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
+        bus = region.outputs["EventBusName"]
+        events.put_rule(Name=TAP, EventBusName=bus, EventPattern=json.dumps({"source": ["rewards.orders"]}))
+        events.put_targets(
+            Rule=TAP, EventBusName=bus, Targets=[{"Id": TAP, "Arn": attributes["Attributes"]["QueueArn"]}]
+        )
+        self.seen: list[dict[str, Any]] = []
+
+    def listen(self) -> list[dict[str, Any]]:
+        """Take what has arrived; give everything seen so far."""
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                self.seen.append(json.loads(message["Body"]))
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return self.seen
+
+
+def wait_for(what: str, condition: Callable[[], bool]) -> float:
+    """Wait until a condition holds; give the seconds that it took. Raises DemoFailedError after a minute."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > FOLLOW_UP_TIMEOUT_S:
+            raise DemoFailedError(f"{what} did not happen within {FOLLOW_UP_TIMEOUT_S:.0f} s")
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
+    """Follow one order through everything."""
+    heading("1. A shopper signs in and looks around")
+    shopper = Shopper(region, DEMO_USERNAME)
+    catalog = shopper.get("/catalog", sort="points", limit="3")
+    console.print(f"   {DEMO_USERNAME} is signed in. The cheapest items of the catalogue:")
+    for item in catalog["items"]:
+        console.print(f"     {item['points']:>7,} points  {item['name']}")
+
+    heading("2. The cart")
+    cart = shopper.get("/cart")
+    for line in cart["lines"]:
+        console.print(f"     {line['quantity']:>3} x {line['name']:<44} {line['line_points']:>8,} points")
+    total = cart["total_points"]
+    before = shopper.get("/points")["balance"]
+    console.print(f"     {'Total':<50} {total:>8,} points, of a balance of {before:,}")
+
+    heading("3. Checkout: one DSQL transaction")
+    key = f"demo-{uuid4()}"
+    start = time.perf_counter()
+    answer = shopper.order(total, key)
+    elapsed_ms = (time.perf_counter() - start) * 1000
+    if answer.status_code != 201:
+        raise DemoFailedError(f"POST /orders answered {answer.status_code}: {answer.text}")
+    order = answer.json()
+    trips, attempts = answer.headers["Rewards-Round-Trips"], int(answer.headers["Rewards-Attempts"])
+    console.print(f"   POST /orders -> 201, order {order['order_id']}")
+    console.print(
+        f"   {_function_ms(answer):.1f} ms in the function (its first call: it also connects), "
+        f"{elapsed_ms:.0f} ms through the emulated gateway;\n"
+        f"   {trips} database round trips, {attempts - 1} retries"
+    )
+    after = shopper.get("/points")["balance"]
+    expect(after == before - total, f"balance: {before:,} - {total:,} = {after:,}")
+    console.print("   The ledger, newest entry first:")
+    entries = shopper.get("/points/ledger", limit="3")["entries"]
+    for entry in entries:
+        console.print(
+            f"     {entry['kind']:<9} {entry['points']:>+9,}  leaves {entry['balance_after']:>8,}"
+            f"   {entry['description']}"
+        )
+    expect(entries[0]["points"] == -total, "the debit is the ledger's newest entry")
+
+    heading("4. What follows, from the letter in the outbox")
+    waited_s = wait_for("the event on the bus", lambda: _events_of(tap, order["order_id"]) != [])
+    (event,) = _events_of(tap, order["order_id"])
+    console.print(f"   {event['detail-type']} on the bus {waited_s:.1f} s after this chapter began:")
+    console.print(_indented(json.dumps(_shortened(event["detail"]), indent=2), 5), markup=False)
+    # The API shows what was ordered as gone from the start; whether the rows have gone, the order says.
+    wait_for("the cart's cleaning", lambda: not breaches(database, ("orders_whose_cart_is_not_cleaned",)))
+    expect(
+        shopper.get("/cart")["lines"] == [], "a consumer took exactly the ordered quantities out of the cart"
+    )
+    wait_for("the confirmation", lambda: region.emails() != [])
+    mail = region.emails()[-1]
+    console.print(f"   The e-mail to {', '.join(mail['To'])}:")
+    console.print(_indented(f"Subject: {mail['Subject']}\n\n{mail['BodyText']}", 5), markup=False)
+
+    heading("5. The same request again, and requests that are refused")
+    again = shopper.order(total, key)
+    expect(
+        again.status_code == 201
+        and again.headers["Idempotency-Replayed"] == "true"
+        and again.json() == order,
+        "same key, same body: the stored answer, marked as a replay",
+    )
+    refusals = [
+        ("same key, another body", shopper.order(total + 1, key), 422, "idempotency-key-reused"),
+        ("an empty cart", shopper.order(0, f"demo-{uuid4()}"), 409, "empty-cart"),
+        ("a malformed key", shopper.order(total, "x"), 400, "idempotency-key-malformed"),
+        ("no sign-in", httpx.post(f"{region.api_url}/orders", json={}, timeout=HTTP_TIMEOUT_S), 401, None),
+    ]
+    for name, refused, status, kind in refusals:
+        problem = refused.json()
+        named = kind is None or problem["type"] == f"urn:rewards:problem:{kind}"
+        expect(refused.status_code == status and named, f"{name}: {status} {kind or ''}".rstrip())
+    expect(shopper.get("/points")["balance"] == after, "and nobody paid for any of that")
+
+
+def many_orders(
+    region: LocalRegion, database: Database, tap: BusTap, data: SampleData, orders: int, in_flight: int
+) -> None:
+    """Place many orders at once, some of them twice, and check that every one happened once."""
+    heading(f"6. {orders} orders, {in_flight} at a time, every tenth one sent twice at once")
+    placed_before, _ = count_orders(database)
+    effects_before, mails_before = count_effects(database), len(region.emails())
+    answers: Counter[str] = Counter()
+    retries = 0
+    latencies_ms: list[float] = []
+    start = time.monotonic()
+    buyers = _buyers(data, orders)
+    if len(buyers) < orders:
+        raise DemoFailedError(f"only {len(buyers)} of {orders} customers have a cart that they can afford")
+
+    def buy(number: int, username: str) -> list[tuple[str, int, float]]:
+        shopper = Shopper(region, username)
+        total = shopper.get("/cart")["total_points"]
+        key = f"many-{uuid4()}"
+        twice = 2 if number % 10 == 0 else 1
+        with ThreadPoolExecutor(twice) as pool:
+            return list(pool.map(lambda _: _timed_order(shopper, total, key), range(twice)))
+
+    with _progress() as progress, ThreadPoolExecutor(in_flight) as pool:
+        task = progress.add_task("   orders", total=orders)
+        for future in as_completed(pool.submit(buy, *buyer) for buyer in enumerate(buyers)):
+            for outcome, tried_again, took_ms in future.result():
+                answers[outcome] += 1
+                retries += tried_again
+                latencies_ms.append(took_ms)
+            progress.advance(task)
+    elapsed_s = time.monotonic() - start
+    latencies_ms.sort()
+    console.print(
+        f"   {dict(answers)} in {elapsed_s:.1f} s (the emulated gateway and cold starts set the pace); "
+        f"in the functions p50 {latencies_ms[len(latencies_ms) // 2]:.1f} ms; {retries} retries"
+    )
+    expect(answers["placed"] == orders, f"{orders} orders were placed")
+    twins = len(range(0, orders, 10))
+    expect(answers["replayed"] == twins, f"{twins} twins got their order's answer again")
+
+    heading("7. Everything comes to rest, and adds up")
+    waited_s = wait_for("the follow-up", lambda: not breaches(database, AT_REST))
+    console.print(f"   The follow-up came to rest {waited_s:.1f} s later.")
+    broken = breaches(database, ALWAYS + AT_REST)
+    for name in ALWAYS + AT_REST:
+        expect(name not in broken, f"no {name.replace('_', ' ')}")
+    placed, debits = count_orders(database)
+    expect(placed == debits == placed_before + orders, f"{placed} orders, {debits} debits")
+    wait_for("the last e-mail", lambda: len(region.emails()) >= mails_before + orders)
+    wait_for("the last event", lambda: len(_orders_seen(tap)) >= orders + 1)
+    effects = count_effects(database)
+    for consumer, count in effects.items():
+        expect(count - effects_before.get(consumer, 0) == orders, f"{consumer}: {orders} effects")
+    expect(len(region.emails()) - mails_before == orders, f"{orders} e-mails")
+    events = {event["id"] for event in (seen["detail"] for seen in tap.listen())}
+    expect(len(events) == len(_orders_seen(tap)) == orders + 1, f"{orders + 1} orders, one event each")
+
+
+def _timed_order(shopper: Shopper, total: int, key: str) -> tuple[str, int, float]:
+    answer = shopper.order(total, key)
+    if answer.status_code != 201:
+        return f"{answer.status_code} {answer.json().get('type')}", 0, 0.0
+    replayed = answer.headers["Idempotency-Replayed"] == "true"
+    retries = int(answer.headers["Rewards-Attempts"]) - 1
+    return "replayed" if replayed else "placed", retries, _function_ms(answer)
+
+
+def _function_ms(answer: httpx.Response) -> float:
+    return float(answer.headers["Server-Timing"].partition("dur=")[2])
+
+
+def _buyers(data: SampleData, count: int) -> list[str]:
+    """Choose customers whose cart is affordable and holds nothing of limited stock."""
+    limited = {row.item_id for row in data.stock}
+    points = {item.id: item.points_price for item in data.catalog_items}
+    balances = {row.customer_id: row.points_balance for row in data.points_balances}
+    carts: dict[Any, list[Any]] = {}
+    for row in data.shopping_cart_items:
+        carts.setdefault(row.customer_id, []).append(row)
+    chosen = []
+    for customer in data.customers:
+        lines = carts.get(customer.id, [])
+        if customer.username == DEMO_USERNAME or not lines:
+            continue
+        if any(line.item_id in limited or line.item_id not in points for line in lines):
+            continue
+        if sum(points[line.item_id] * line.quantity for line in lines) <= balances[customer.id]:
+            chosen.append(customer.username)
+    return chosen[:count]
+
+
+def _events_of(tap: BusTap, order_id: str) -> list[dict[str, Any]]:
+    return [event for event in tap.listen() if event["detail"]["data"].get("order_id") == order_id]
+
+
+def _orders_seen(tap: BusTap) -> set[str]:
+    return {event["detail"]["data"]["order_id"] for event in tap.listen()}
+
+
+def _shortened(detail: dict[str, Any]) -> dict[str, Any]:
+    lines = detail["data"]["lines"]
+    return {**detail, "data": {**detail["data"], "lines": [*lines[:1], f"... {len(lines) - 1} more"]}}
+
+
+def _indented(text: str, by: int) -> str:
+    return "\n".join(" " * by + line for line in text.splitlines())
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+def _database(region: LocalRegion) -> Database:
+    return Database(
+        DatabaseSettings(
+            host=region.postgres.host,
+            port=region.postgres.port,
+            role="reports",
+            region=region.region_name,
+            tls="disable",
+            application_name="rewards-demo",
+        ),
+        mint=lambda _: "",
+    )
+
+
+def _open_shop(region: LocalRegion, data: SampleData, users: int) -> None:
+    """Load the sample, have the users enrolled."""
+    with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
+        load(connection, data)
+    enrolled = set(_buyers(data, users)) | {DEMO_USERNAME}
+    region.enrol([message for message in enrolment_messages(data) if message["username"] in enrolled])
+
+
+def _errors(region: LocalRegion, most: int = 5) -> list[str]:
+    """Give the last errors that functions logged, for whoever has to find out what went wrong."""
+    lines = region.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if '"level":"ERROR"' in line][-most:]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 if everything was as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser.add_argument("--orders", type=int, default=200, help="orders of the last chapter (%(default)s)")
+    parser.add_argument("--in-flight", type=int, default=8, help="how many at a time (%(default)s)")
+    options = parser.parse_args(arguments)
+    stop_on_signals()
+    say = stopwatch()
+    try:
+        with LocalRegion(say=say) as region:
+            data = generate(customers=max(100, CUSTOMERS_AN_ORDER * options.orders))
+            say(f"loading {len(data.customers)} customers, enrolling {options.orders + 1} users")
+            _open_shop(region, data, options.orders)
+            say("the shop is open")
+            tap, database = BusTap(region), _database(region)
+            try:
+                one_order(region, database, tap)
+                many_orders(region, database, tap, data, options.orders, options.in_flight)
+            except DemoFailedError:
+                console.print(_indented("\n".join(_errors(region)), 3), markup=False)
+                raise
+            database.discard()
+            console.print("\n[bold green]Everything was as it must be.[/] Next: make up, and docs/local.md.")
+            say("stopping")
+        say("nothing is left running")
+    except (DemoFailedError, RegionStartError) as error:
+        console.print(f"\n[bold red]Not as it must be:[/] {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; nothing is left running")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

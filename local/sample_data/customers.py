@@ -1,6 +1,8 @@
 """The customers: names, addresses, balances, carts, and the orders that they have placed before."""
 
+import json
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -9,6 +11,7 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
+from domain.events import OrderRefunded
 from local.sample_data.catalogue import TABLES_DIRECTORY, Catalogue, ascii_words, random_id
 from local.sample_data.rows import (
     CartItem,
@@ -16,6 +19,7 @@ from local.sample_data.rows import (
     Customer,
     LedgerEntry,
     Order,
+    OrderEvent,
     OrderItem,
     PointsBalance,
 )
@@ -110,6 +114,7 @@ class Clientele:
     balances: list[PointsBalance] = field(default_factory=list)
     carts: list[CartItem] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    order_events: list[OrderEvent] = field(default_factory=list)
     order_items: list[OrderItem] = field(default_factory=list)
     ledger: list[LedgerEntry] = field(default_factory=list)
 
@@ -212,7 +217,8 @@ def _quantity(random: Random) -> int:
     return random.choices((1, 2, 3), (82, 14, 4))[0]
 
 
-class _Purchase(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Purchase:
     order_id: UUID
     placed_at: datetime
     lines: list[OrderItem]
@@ -224,6 +230,31 @@ class _Purchase(NamedTuple):
     @property
     def refunded_points(self) -> int:
         return sum(line.refunded_cnt * line.unit_points_price for line in self.lines)
+
+    @property
+    def refunded_units(self) -> int:
+        return sum(line.refunded_cnt for line in self.lines)
+
+    @property
+    def units(self) -> int:
+        return sum(line.unit_cnt for line in self.lines)
+
+    @property
+    def status(self) -> str:
+        if not self.refunded_units:
+            return "PLACED"
+        return "REFUNDED" if self.refunded_units == self.units else "PART_REFUNDED"
+
+
+class _Change(NamedTuple):
+    """A ledger entry whose place in the chain is not known yet."""
+
+    at: datetime
+    id: UUID
+    tx_type: str
+    points: int
+    description: str
+    reference_id: UUID | None
 
 
 def _shop(
@@ -247,67 +278,72 @@ def _shop(
         _purchase(random, opened_at + timedelta(seconds=second), on_sale, refunds=refunds)
         for second in sorted(random.sample(range(1, seconds), orders))
     ]
-    points = max(points, sum(purchase.refunded_points for purchase in purchases))
-    changes: list[tuple[datetime, UUID, str, int, str, UUID | None]] = []
+    changes: list[_Change] = []
     for purchase in purchases:
-        units = sum(line.unit_cnt for line in purchase.lines)
-        changes.append(
-            (
-                purchase.placed_at,
-                purchase.order_id,
-                "PURCHASE",
-                -purchase.total_points,
-                f"Order of {units} item(s)",
-                purchase.order_id,
-            )
-        )
-        returned = sum(line.refunded_cnt for line in purchase.lines)
-        if returned:
-            changes.append(
-                (
-                    purchase.placed_at + _REFUNDED_AFTER,
-                    random_id(random),
-                    "REFUND",
-                    purchase.refunded_points,
-                    f"Refund of {returned} item(s)",
-                    purchase.order_id,
-                )
-            )
-        status = ("REFUNDED" if returned == units else "PART_REFUNDED") if returned else "PLACED"
-        clientele.orders.append(
-            Order(
-                purchase.order_id,
-                customer_id,
-                status,
-                purchase.total_points,
-                purchase.refunded_points,
-                purchase.placed_at,
-                random.choice(_REGIONS),
-                2 if returned else 1,
-                purchase.placed_at + timedelta(seconds=1),
-            )
-        )
-        clientele.order_items.extend(purchase.lines)
-    balance = points - sum(change[3] for change in changes)
-    changes.append((opened_at, random_id(random), "OPENING", balance, "Opening balance", None))
+        changes += _add_order(clientele, random, customer_id, purchase)
+    points = max(points, sum(purchase.refunded_points for purchase in purchases))
+    opening = points - sum(change.points for change in changes)
+    changes.append(_Change(opened_at, random_id(random), "OPENING", opening, "Opening balance", None))
     balance = 0
-    for at, entry_id, tx_type, change, description, reference_id in sorted(
-        changes, key=lambda change: change[0]
-    ):
-        balance += change
+    for change in sorted(changes, key=lambda change: change.at):
+        balance += change.points
         clientele.ledger.append(
             LedgerEntry(
-                entry_id,
+                change.id,
                 customer_id,
-                tx_type,
-                change,
-                at.replace(tzinfo=None),
-                description,
+                change.tx_type,
+                change.points,
+                change.at.replace(tzinfo=None),
+                change.description,
                 balance,
-                reference_id,
+                change.reference_id,
             )
         )
     clientele.balances.append(PointsBalance(customer_id, balance))
+
+
+def _add_order(
+    clientele: Clientele, random: Random, customer_id: UUID, purchase: _Purchase
+) -> Iterator[_Change]:
+    """Add an order and its refund, if any; yield what they change on the balance."""
+    order_id, refunded_units = purchase.order_id, purchase.refunded_units
+    clientele.orders.append(
+        Order(
+            order_id,
+            customer_id,
+            purchase.status,
+            purchase.total_points,
+            purchase.refunded_points,
+            purchase.placed_at,
+            random.choice(_REGIONS),
+            2 if refunded_units else 1,
+            purchase.placed_at + timedelta(seconds=1),
+        )
+    )
+    clientele.order_items.extend(purchase.lines)
+    bought = f"Order of {purchase.units} item(s)"
+    yield _Change(purchase.placed_at, order_id, "PURCHASE", -purchase.total_points, bought, order_id)
+    if not refunded_units:
+        return
+    points, refunded_at = purchase.refunded_points, purchase.placed_at + _REFUNDED_AFTER
+    lines = [
+        {"item_id": str(line.cat_item_id), "quantity": line.refunded_cnt}
+        for line in purchase.lines
+        if line.refunded_cnt
+    ]
+    clientele.order_events.append(
+        OrderEvent(
+            order_id,
+            2,
+            random_id(random),
+            OrderRefunded.type_name,
+            points,
+            json.dumps(lines),
+            refunded_at,
+        )
+    )
+    returned = f"Refund of {refunded_units} item(s)"
+    yield _Change(refunded_at, random_id(random), "REFUND", points, returned, order_id)
 
 
 def _moment(random: Random, earliest: datetime, latest: datetime) -> datetime:

@@ -34,6 +34,7 @@ def generate(customers: int = 5000, items: int = 200, seed: int = 1) -> SampleDa
         points_balances=tuple(clientele.balances),
         shopping_cart_items=tuple(clientele.carts),
         orders=tuple(clientele.orders),
+        order_events=tuple(clientele.order_events),
         order_items=tuple(clientele.order_items),
         transactions=tuple(clientele.ledger),
         pictures=tuple(catalogue.pictures),

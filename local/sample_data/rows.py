@@ -111,6 +111,18 @@ class Order(NamedTuple):
     cart_cleaned_at: datetime
 
 
+class OrderEvent(NamedTuple):
+    """A row of `order_events`; `lines` is JSON."""
+
+    order_id: UUID
+    version: int
+    event_id: UUID
+    event_type: str
+    points: int
+    lines: str
+    occurred_at: datetime
+
+
 class Stock(NamedTuple):
     """A row of `stock`."""
 
@@ -141,6 +153,7 @@ class SampleData:
     points_balances: tuple[PointsBalance, ...]
     shopping_cart_items: tuple[CartItem, ...]
     orders: tuple[Order, ...]
+    order_events: tuple[OrderEvent, ...]
     order_items: tuple[OrderItem, ...]
     transactions: tuple[LedgerEntry, ...]
     pictures: tuple[Picture, ...]
@@ -178,6 +191,7 @@ TABLES = (
     Table("points_balances", PointsBalance._fields, 1, 2),
     Table("shopping_cart_items", CartItem._fields, 2, 3),
     Table("orders", Order._fields, 1, 0),
+    Table("order_events", OrderEvent._fields, 2, 0),
     Table("order_items", OrderItem._fields, 2, 4),
     Table("transactions", LedgerEntry._fields, 1, 6),
 )

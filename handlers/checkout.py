@@ -3,35 +3,53 @@
 import json
 import time
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import uuid4
 
-from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from domain.checkout import AcceptedOrder
-from domain.refusals import Refusal
-from handlers.edge.http import Api, Call, Reply, Route
-from handlers.edge.observability import count_faults, logger, metrics
+from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.writes import settle
 from sql.transactions.place_order import PlaceOrder, place_order
 
 _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class OrderWish(BaseModel):
+class OrderWish(Body):
     """The wish to order the cart as it was shown."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     expected_total_points: int = Field(
         ge=0, le=2**53, description="The cart's total in points as the shopper saw it."
     )
 
 
+class PlacedLine(TypedDict):
+    """A line of a new order."""
+
+    item_id: str
+    name: str
+    quantity: int
+    unit_points: int
+
+
+class PlacedOrder(TypedDict):
+    """A new order, and the balance that it leaves."""
+
+    order_id: str
+    status: Literal["PLACED"]
+    placed_at: str
+    total_points: int
+    balance_after: int
+    lines: list[PlacedLine]
+
+
 def _render(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
-    document = {
+    document: PlacedOrder = {
         "order_id": str(command.request.result_id),
         "status": "PLACED",
         "placed_at": command.now.isoformat(),
@@ -61,37 +79,30 @@ def _place(call: Call[OrderWish]) -> Reply | Problem:
         correlation_id=call.correlation_id,
         trace_id=call.trace_id,
     )
-    completed = place_order(_DATABASE, command, _render)
-    answer = completed.value
-    duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
-    refused = isinstance(answer, Refusal)
-    outcome = answer.code if isinstance(answer, Refusal) else "replayed" if answer.replayed else "placed"
-    metrics().add_metric("CheckoutRefused" if refused else f"Checkout_{outcome}", MetricUnit.Count, 1)
-    count_faults(completed.faults)
-    logger.info(
-        "checkout",
-        extra={
-            "correlation_id": call.correlation_id,
-            "outcome": outcome,
-            "duration_ms": duration_ms,
-            "attempts": completed.attempts,
-            "round_trips": completed.round_trips,
-            "faults": {fault.value: times for fault, times in completed.faults.items()},
-        },
-    )
-    metrics().flush_metrics()
-    if isinstance(answer, Refusal):
-        return Problem.of(answer)
-    return Reply(
-        answer.status,
-        answer.body,
-        {
-            "Idempotency-Replayed": "true" if answer.replayed else "false",
-            "Rewards-Attempts": str(completed.attempts),
-            "Rewards-Round-Trips": str(completed.round_trips),
-            "Server-Timing": f"checkout;dur={duration_ms}",
-        },
-    )
+    return settle(call, "Checkout", "placed", place_order(_DATABASE, command, _render), start_s)
 
 
-handler = Api([Route("POST", "/orders", _place, "Order the cart", body=OrderWish)])
+handler = Api(
+    [
+        Route(
+            "POST",
+            "/orders",
+            _place,
+            "Order the cart",
+            body=OrderWish,
+            answer=PlacedOrder,
+            status=201,
+            problems=(
+                "unknown-customer",
+                "empty-cart",
+                "too-many-lines",
+                "item-unavailable",
+                "price-changed",
+                "out-of-stock",
+                "insufficient-points",
+                "idempotency-key-reused",
+            ),
+            headers=("Idempotency-Key",),
+        )
+    ]
+)

@@ -36,6 +36,7 @@ _LIST_ORDERS = _ORDERS["list_orders"]
 _SHOW_ORDER = _ORDERS["show_order"]
 _LIST_LINES = _ORDERS["list_order_lines"]
 _LIST_EVENTS = _ORDERS["list_order_events"]
+_FIND_MEMBERS = load("accounts")["find_members"]
 _READ_BALANCE = _LEDGER["read_balance"]
 _LIST_LEDGER = _LEDGER["list_ledger"]
 
@@ -140,6 +141,15 @@ class LedgerEntry(NamedTuple):
     reference_id: UUID | None
 
 
+class FoundMember(NamedTuple):
+    """A customer whom the staff looked for. `balance` is None for one without a points account."""
+
+    customer_id: UUID
+    username: str
+    balance: int | None
+    erased: bool
+
+
 def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
     """Send read-only statements in one exchange and give each one's rows, all of one snapshot.
 
@@ -230,3 +240,9 @@ def list_ledger(
         _LIST_LEDGER(customer_id=customer_id, after=after, after_id=after_id, most=most),
     )
     return balances[0][0] if balances else None, [LedgerEntry(*row) for row in rows]
+
+
+def find_members(database: Database, username: str) -> list[FoundMember]:
+    """Give the customers of a username: normally one, or none."""
+    (rows,) = snapshot(database, _FIND_MEMBERS(username=username))
+    return [FoundMember(*row) for row in rows]

@@ -37,7 +37,9 @@ _VERSION = re.compile(r'"([0-9]{1,9})"')
 #: never in a cookie, so that no origin can borrow a session.
 _COMMON = {
     "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", "*"),
-    "Access-Control-Expose-Headers": "ETag,Idempotency-Replayed,Retry-After,Rewards-Attempts",
+    "Access-Control-Expose-Headers": (
+        "ETag,Idempotency-Replayed,Retry-After,Rewards-Attempts,Rewards-Round-Trips,Server-Timing"
+    ),
     "X-Content-Type-Options": "nosniff",
 }
 

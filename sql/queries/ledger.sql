@@ -24,3 +24,36 @@ from xpoints.transactions
 where customer_id = %(customer_id)s and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
 order by tx_dt desc, id desc
 limit %(most)s
+
+-- name: read_account
+-- The points of a member who is not on the way out.
+select b.customer_id, b.points_balance
+from xpoints.points_balances b
+join xpoints.customers c on c.id = b.customer_id
+where b.customer_id = %(customer_id)s and c.erased_at is null
+
+-- name: find_payee
+-- The accounts of members with this username: one is as it should be, and two are enough to know better.
+select b.customer_id, b.points_balance
+from xpoints.customers c
+join xpoints.points_balances b on b.customer_id = c.id
+where c.username = %(username)s and c.erased_at is null
+order by b.customer_id
+limit 2
+
+-- name: lock_balances
+-- The balances that a decision rests on without changing them all. Plain reads are not checked at commit; rows
+-- that are locked are, so that of two such decisions about the same rows one fails and runs again.
+select customer_id, points_balance
+from xpoints.points_balances
+where customer_id = any(%(customer_ids)s::uuid[])
+order by customer_id
+for update
+
+-- name: find_members_by_id
+-- Which of these customers are not on the way out.
+select id from xpoints.customers where id = any(%(customer_ids)s::uuid[]) and erased_at is null
+
+-- name: credit_balance
+-- Credits never need a guard: the sum that an account may hold is far below the column's end.
+update xpoints.points_balances set points_balance = points_balance + %(points)s where customer_id = %(customer_id)s

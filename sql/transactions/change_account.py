@@ -1,0 +1,87 @@
+"""A customer's own account: the change of its data, and its erasure. Both are idempotent by their nature."""
+
+from dataclasses import asdict
+from uuid import UUID
+
+from domain.accounts import Member, Profile, decide_change, decide_erasure
+from domain.events import CustomerErased, Origin
+from domain.refusals import Refusal
+from sql.connection import Database
+from sql.ledger import ledger_entry, move_points
+from sql.outbox import letter
+from sql.queries import load
+from sql.reads import snapshot
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+
+_ACCOUNTS = load("accounts")
+_READ_MEMBER = _ACCOUNTS["read_member"]
+_CHANGE_MEMBER = _ACCOUNTS["change_member"]
+_MARK_ERASED = _ACCOUNTS["mark_erased"]
+_READ_BALANCE = load("ledger")["read_balance"]
+
+
+def read_account(database: Database, customer_id: UUID) -> Member | None:
+    """Give a customer's account, or None."""
+    (rows,) = snapshot(database, _READ_MEMBER(customer_id=customer_id))
+    return _member(rows)
+
+
+def change_account(
+    database: Database,
+    customer_id: UUID,
+    expected_version: int,
+    wish: Profile,
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[int | Refusal]:
+    """Store the wish where the account is at the expected version; give the version that it is at then.
+
+    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    """
+
+    def attempt(transaction: Transaction) -> int | Refusal:
+        (rows,) = transaction.read(_READ_MEMBER(customer_id=customer_id))
+        member = _member(rows)
+        decision = decide_change(member, expected_version, wish)
+        if isinstance(decision, Refusal) or (member is not None and decision == member.version):
+            return decision
+        transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **asdict(wish)))
+        return decision
+
+    return run(database, attempt, policy)
+
+
+def erase_account(
+    database: Database,
+    customer_id: UUID,
+    entry_id: UUID,
+    origin: Origin,
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[bool | Refusal]:
+    """Mark the account erased and forfeit its points; tell whether that was not done before."""
+
+    def attempt(transaction: Transaction) -> bool | Refusal:
+        rows, balances = transaction.read(
+            _READ_MEMBER(customer_id=customer_id), _READ_BALANCE(customer_id=customer_id)
+        )
+        member = _member(rows)
+        change = decide_erasure(member, balances[0][0] if balances else None)
+        if isinstance(change, Refusal):
+            return change
+        if change is None or member is None:
+            return False
+        # The balance's row is touched even where it holds nothing: it conflicts with a credit under way.
+        writes = [_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), move_points(change)]
+        if change.points:
+            writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))
+        event = CustomerErased(customer_id=customer_id)
+        transaction.commit(*writes, letter(origin.announce(event, customer_id, member.version + 1)))
+        return True
+
+    return run(database, attempt, policy)
+
+
+def _member(rows: list[Row]) -> Member | None:
+    if not rows:
+        return None
+    customer_id, username, version, erased, *profile = rows[0]
+    return Member(customer_id, username, version, erased, Profile(*profile))

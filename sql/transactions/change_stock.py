@@ -1,0 +1,83 @@
+"""The staff's writes to stock: set it, lift its limit, add to it or take from it."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from domain.checkout import StockSlot
+from domain.idempotency import Answer, Request
+from domain.refusals import Refusal, UnknownItem
+from domain.stock import decide_adjustment, spread
+from sql.connection import Database
+from sql.queries import load
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.transactions.keyed import Outcome, run_keyed
+
+_STOCK = load("stock")
+_READ_STOCK = _STOCK["read_stock"]
+_SET_STOCK = _STOCK["set_stock"]
+_DROP_FROM = _STOCK["drop_stock_from"]
+_GIVE_STOCK = _STOCK["give_stock"]
+_READ_ITEM = load("items")["read_item"]
+
+
+def set_stock(
+    database: Database,
+    item_id: UUID,
+    available: int | None,
+    slots: int,
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[tuple[StockSlot, ...] | Refusal]:
+    """Have `available` units in up to `slots` slots, whatever there was; None lifts the limit.
+
+    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    """
+    laid = () if available is None else spread(available, slots)
+
+    def attempt(transaction: Transaction) -> tuple[StockSlot, ...] | Refusal:
+        (items,) = transaction.read(_READ_ITEM(item_id=item_id))
+        if not items:
+            return UnknownItem(item_id)
+        transaction.commit(
+            _DROP_FROM(item_id=item_id, slot=len(laid)),
+            _SET_STOCK(
+                item_id=item_id,
+                slots=[slot.slot for slot in laid],
+                quantities=[slot.available for slot in laid],
+            ),
+        )
+        return laid
+
+    return run(database, attempt, policy)
+
+
+def adjust_stock(
+    database: Database,
+    request: Request,
+    item_id: UUID,
+    delta: int,
+    render: Callable[[UUID, int], tuple[int, str]],
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[Answer | Refusal]:
+    """Change an item's stock by `delta` units; `render` gets what is left. Raises as `run_keyed` does."""
+
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        items, rows = facts
+        if not items:
+            return UnknownItem(item_id)
+        slots = [StockSlot(*row) for row in rows]
+        changes = decide_adjustment(slots, delta)
+        if isinstance(changes, Refusal):
+            return changes
+        write = _GIVE_STOCK(
+            item_ids=[item_id] * len(changes),
+            slots=[change.slot for change in changes],
+            quantities=[change.available for change in changes],
+        )
+        return Outcome(*render(item_id, _sum(slots) + delta), [write])
+
+    reads = (_READ_ITEM(item_id=item_id), _READ_STOCK(item_id=item_id))
+    return run_keyed(database, request, reads, decide, policy)
+
+
+def _sum(slots: Sequence[StockSlot]) -> int:
+    return sum(slot.available for slot in slots)

@@ -1,0 +1,173 @@
+"""Points that change hands: transfers between members, the staff's credits, the household boost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from domain.events import Origin, PointsCredited, PointsTransferred
+from domain.idempotency import Answer, Request
+from domain.points import (
+    AcceptedTransfer,
+    Account,
+    BalanceChange,
+    CreditKind,
+    decide_boost,
+    decide_credit,
+    decide_transfer,
+)
+from domain.refusals import Refusal
+from sql.connection import Database
+from sql.ledger import ledger_entry, move_points
+from sql.outbox import letter
+from sql.queries import Statement, load
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
+from sql.transactions.keyed import Outcome, run_keyed
+
+_LEDGER = load("ledger")
+_READ_ACCOUNT = _LEDGER["read_account"]
+_FIND_PAYEE = _LEDGER["find_payee"]
+_LOCK_BALANCES = _LEDGER["lock_balances"]
+_FIND_MEMBERS = _LEDGER["find_members_by_id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The wish to give points to another member. `request.result_id` becomes the transfer's id."""
+
+    request: Request
+    origin: Origin
+    payee_username: str
+    points: int
+    payee_entry_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The staff's wish to give points to a member. `request.result_id` becomes the ledger entry's id."""
+
+    request: Request
+    origin: Origin
+    customer_id: UUID
+    points: int
+    kind: CreditKind
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Boost:
+    """The wish to boost one of a household's two members while their points together are under a limit."""
+
+    request: Request
+    origin: Origin
+    household: tuple[UUID, UUID]
+    beneficiary: UUID
+    points: int
+    below_points: int
+
+
+def transfer_points(
+    database: Database,
+    command: Transfer,
+    render: Callable[[Transfer, AcceptedTransfer], tuple[int, str]],
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[Answer | Refusal]:
+    """Move points from the caller to the member of that username. Raises as `run_keyed` does."""
+
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        payers, payees = facts
+        decision = decide_transfer(_account(payers), [Account(*row) for row in payees], command.points)
+        if isinstance(decision, Refusal):
+            return decision
+        transfer_id = command.request.result_id
+        event = PointsTransferred(
+            transfer_id=transfer_id,
+            payer_id=decision.payer.customer_id,
+            payee_id=decision.payee.customer_id,
+            points=command.points,
+        )
+        writes = [
+            *(move_points(change) for change in decision.in_key_order),
+            ledger_entry(decision.payer, transfer_id, "TRANSFER", "Points sent to a member", transfer_id),
+            ledger_entry(
+                decision.payee,
+                command.payee_entry_id,
+                "TRANSFER",
+                "Points received from a member",
+                transfer_id,
+            ),
+            letter(command.origin.announce(event, transfer_id)),
+        ]
+        return Outcome(*render(command, decision), writes)
+
+    reads = (
+        _READ_ACCOUNT(customer_id=command.request.customer_id),
+        _FIND_PAYEE(username=command.payee_username),
+    )
+    return run_keyed(database, command.request, reads, decide, policy)
+
+
+def credit_points(
+    database: Database,
+    command: Credit,
+    render: Callable[[Credit, BalanceChange], tuple[int, str]],
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[Answer | Refusal]:
+    """Give a member points. Raises as `run_keyed` does."""
+
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        decision = decide_credit(_account(facts[0]), command.points)
+        if isinstance(decision, Refusal):
+            return decision
+        writes = _credit(command.request, command.origin, decision, command.kind, command.description)
+        return Outcome(*render(command, decision), writes)
+
+    reads = (_READ_ACCOUNT(customer_id=command.customer_id),)
+    return run_keyed(database, command.request, reads, decide, policy)
+
+
+def boost_household(
+    database: Database,
+    command: Boost,
+    render: Callable[[Boost, BalanceChange], tuple[int, str]],
+    policy: RetryPolicy = DEFAULT_POLICY,
+) -> Completed[Answer | Refusal]:
+    """Give a household's member points while both together have few. Raises as `run_keyed` does.
+
+    Both balances are locked although one changes: two boosts of one household, of either member, conflict.
+    """
+
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        decision = decide_boost(
+            {customer_id: balance for customer_id, balance in facts[0] if (customer_id,) in facts[1]},
+            command.household,
+            command.beneficiary,
+            command.points,
+            command.below_points,
+        )
+        if isinstance(decision, Refusal):
+            return decision
+        writes = _credit(command.request, command.origin, decision, "BOOST", "Household boost")
+        return Outcome(*render(command, decision), writes)
+
+    members = sorted(command.household)
+    reads = (_LOCK_BALANCES(customer_ids=members), _FIND_MEMBERS(customer_ids=members))
+    return run_keyed(database, command.request, reads, decide, policy)
+
+
+def _account(rows: list[Row]) -> Account | None:
+    return Account(*rows[0]) if rows else None
+
+
+def _credit(
+    request: Request, origin: Origin, change: BalanceChange, kind: Any, description: str
+) -> list[Statement]:
+    entry_id = request.result_id
+    event = PointsCredited(
+        credit_id=entry_id, customer_id=change.customer_id, points=change.points, kind=kind
+    )
+    return [
+        move_points(change),
+        ledger_entry(change, entry_id, kind, description, entry_id),
+        letter(origin.announce(event, entry_id)),
+    ]

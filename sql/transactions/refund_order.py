@@ -1,0 +1,160 @@
+"""An order's units and points go back: cancelled as a whole, or refunded by line."""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.checkout import StockSlot
+from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
+from domain.idempotency import Answer, Request
+from domain.points import BalanceChange
+from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
+from domain.refusals import Refusal, UnknownCustomer, UnknownOrder
+from domain.stock import give_back
+from sql.connection import Database
+from sql.ledger import ledger_entry, move_points
+from sql.outbox import letter
+from sql.queries import Statement, load
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
+from sql.transactions.keyed import Outcome, run_keyed
+
+_ORDERS = load("orders")
+_READ_ORDER = _ORDERS["read_order_to_refund"]
+_READ_STOCK = _ORDERS["read_stock_of_order"]
+_REFUND_ORDER = _ORDERS["refund_order"]
+_REFUND_LINES = _ORDERS["refund_lines"]
+_INSERT_EVENT = _ORDERS["insert_order_event"]
+_READ_ACCOUNT = load("ledger")["read_account"]
+_GIVE_STOCK = load("stock")["give_stock"]
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """The wish to give an order back: `units` by item, None for all that is left; or to cancel it.
+
+    `request.result_id` becomes the refund's id, which is its ledger entry's.
+    """
+
+    request: Request
+    origin: Origin
+    order_id: UUID
+    units: Mapping[UUID, int] | None = None
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    """A refund with the balance that it leaves."""
+
+    refund: AcceptedRefund
+    balance_after: int
+
+
+def refund_order(
+    database: Database,
+    command: RefundOrder,
+    render: Callable[[RefundOrder, Refunded], tuple[int, str]],
+    policy: RetryPolicy = DEFAULT_POLICY,
+    pick: Callable[[int], int] = random.randrange,
+) -> Completed[Answer | Refusal]:
+    """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
+
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        accounts, lines, stock = facts
+        if not accounts:
+            return UnknownCustomer()
+        if not lines:
+            return UnknownOrder(command.order_id)
+        order = BoughtOrder(lines[0][0], lines[0][1], tuple(BoughtLine(*row[2:]) for row in lines))
+        decision = decide_cancellation(order) if command.cancel else decide_refund(order, command.units)
+        if isinstance(decision, Refusal):
+            return decision
+        customer_id, balance = accounts[0]
+        change = BalanceChange(customer_id, decision.points, balance + decision.points)
+        writes = _writes(command, decision, change, _slots(stock), pick)
+        return Outcome(*render(command, Refunded(decision, change.balance_after)), writes)
+
+    customer_id = command.request.customer_id
+    reads = (
+        _READ_ACCOUNT(customer_id=customer_id),
+        _READ_ORDER(order_id=command.order_id, customer_id=customer_id),
+        _READ_STOCK(order_id=command.order_id),
+    )
+    return run_keyed(database, command.request, reads, decide, policy)
+
+
+def _slots(rows: list[Row]) -> dict[UUID, list[StockSlot]]:
+    slots: dict[UUID, list[StockSlot]] = {}
+    for item_id, slot, available in rows:
+        slots.setdefault(item_id, []).append(StockSlot(slot, available))
+    return slots
+
+
+def _writes(
+    command: RefundOrder,
+    refund: AcceptedRefund,
+    change: BalanceChange,
+    slots: Mapping[UUID, list[StockSlot]],
+    pick: Callable[[int], int],
+) -> list[Statement]:
+    refund_id = command.request.result_id
+    event = _event(command, refund)
+    units = sum(line.quantity for line in refund.lines)
+    given = [
+        (line.item_id, back)
+        for line in refund.lines
+        if (there := slots.get(line.item_id)) and (back := give_back(there, line.quantity, pick(len(there))))
+    ]
+    writes = [move_points(change)]
+    if given:
+        writes.append(
+            _GIVE_STOCK(
+                item_ids=[item_id for item_id, _ in given],
+                slots=[back.slot for _, back in given],
+                quantities=[back.available for _, back in given],
+            )
+        )
+    writes += (
+        _REFUND_ORDER(
+            order_id=command.order_id, status=refund.status, points=refund.points, version=refund.version
+        ),
+        _REFUND_LINES(
+            order_id=command.order_id,
+            item_ids=[line.item_id for line in refund.lines],
+            quantities=[line.quantity for line in refund.lines],
+        ),
+        ledger_entry(change, refund_id, "REFUND", f"Refund of {units} item(s)", command.order_id),
+        _INSERT_EVENT(
+            order_id=command.order_id,
+            version=refund.version,
+            event_id=command.origin.event_id,
+            event_type=event.type_name,
+            points=refund.points,
+            lines=json.dumps(
+                [{"item_id": str(line.item_id), "quantity": line.quantity} for line in refund.lines]
+            ),
+            occurred_at=command.origin.now,
+        ),
+        letter(command.origin.announce(event, command.order_id, refund.version)),
+    )
+    return writes
+
+
+def _event(command: RefundOrder, refund: AcceptedRefund) -> OrderCancelled | OrderRefunded:
+    lines = tuple(
+        OrderedLine(item_id=line.item_id, quantity=line.quantity, unit_points=line.unit_points)
+        for line in refund.lines
+    )
+    order_id, customer_id = command.order_id, command.request.customer_id
+    if command.cancel:
+        return OrderCancelled(order_id=order_id, customer_id=customer_id, points=refund.points, lines=lines)
+    return OrderRefunded(
+        order_id=order_id,
+        customer_id=customer_id,
+        refund_id=command.request.result_id,
+        points=refund.points,
+        complete=refund.status == "REFUNDED",
+        lines=lines,
+    )

@@ -161,7 +161,11 @@ class LocalRegion:
         stack.callback(build.stop)
         self.postgres = self._shared_postgres or self._own_postgres(directory, stack)
         self._emulator.wait()
-        self.client("s3").create_bucket(Bucket="sam-artifacts")
+        # As on AWS, the first Region is the one that is not named.
+        elsewhere = {} if self.region_name == "us-east-1" else {"LocationConstraint": self.region_name}
+        self.client("s3").create_bucket(
+            Bucket="sam-artifacts", **({"CreateBucketConfiguration": elsewhere} if elsewhere else {})
+        )
         _finish(build, "sam build")
         self._say("deploying template.yaml, which migrates the schema")
         self._deploy(directory)

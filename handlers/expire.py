@@ -18,9 +18,9 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Expire each kind of record until the time is nearly up; the next run goes on from there."""
     deleted = {}
     for expiry in EXPIRIES:
-        rows, done = expire(_DATABASE, expiry, lambda: context.get_remaining_time_in_millis() < _MARGIN_MS)
-        deleted[expiry.name] = rows
-        metrics().add_metric(f"Expired_{expiry.name}", MetricUnit.Count, rows)
-        logger.info("expired", extra={"record": expiry.name, "rows": rows, "done": done})
+        walked = expire(_DATABASE, expiry, lambda: context.get_remaining_time_in_millis() < _MARGIN_MS)
+        deleted[expiry.name] = walked.rows
+        metrics().add_metric(f"Expired_{expiry.name}", MetricUnit.Count, walked.rows)
+        logger.info("expired", extra={"record": expiry.name, "rows": walked.rows, "done": walked.done})
     metrics().flush_metrics()
     return deleted

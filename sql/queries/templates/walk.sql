@@ -1,0 +1,31 @@
+-- Statements that are the same for every table but for the names, which sql/walk.py fills in from the
+-- declared tables and references. Keys are compared as rows, in the order of the primary key.
+
+-- name: read_window
+-- The last key of the next rows in key order; no row behind the end.
+select {key}
+from (select {key} from xpoints.{table} where ({key}) > ({after}) order by {key} limit %(most)s) as passed
+order by {key_down}
+limit 1
+
+-- name: delete_orphans
+-- Rows of the window whose parent is missing or gone.
+-- bounded by: the window, whose rows were counted in the same snapshot
+delete from xpoints.{table} as child
+where ({key}) > ({after}) and ({key}) <= ({upto}) and child.{column} is not null
+    and not exists (select 1 from xpoints.{parent} as parent where parent.id = child.{column} and ({alive}))
+
+-- name: find_orphans
+-- The parents that rows of the window miss.
+select distinct child.{column}
+from xpoints.{table} as child
+where ({key}) > ({after}) and ({key}) <= ({upto}) and child.{column} is not null
+    and not exists (select 1 from xpoints.{parent} as parent where parent.id = child.{column} and ({alive}))
+
+-- name: parent_there
+-- Where a parent counts as soon as it is there.
+true
+
+-- name: parent_not_gone
+-- Where a parent that carries the mark of erasure or retirement no longer counts.
+parent.{gone_mark} is null

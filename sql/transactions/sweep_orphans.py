@@ -1,0 +1,68 @@
+"""The orphan sweep: finds rows whose parent is missing, over every declared reference.
+
+It is the net under the cascades: a row that is written while its parent goes is seen by neither transaction
+(write skew), and stays behind.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from psycopg import sql
+
+from sql.connection import Database
+from sql.queries import Query, Statement, load
+from sql.references import TABLES, OnOrphan, Reference
+from sql.transaction import Transaction
+from sql.walk import Window, fill, walk
+
+#: Between the end of a sweep and the beginning of the next.
+SWEEP_EVERY_S = 24 * 3600
+
+_ALIVE = load("templates/walk")
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one run found at one reference: rows it deleted, or missing parents where it only reports."""
+
+    reference: Reference
+    deleted: int = 0
+    missing: set[UUID] = field(default_factory=set)
+    most_rows: int = 0
+    done: bool = False
+
+
+def sweep(
+    database: Database, reference: Reference, time_is_up: Callable[[], bool], every_s: int = SWEEP_EVERY_S
+) -> Swept:
+    """Go on with a reference's sweep. Raises as `sql.walk.walk` does."""
+    table = TABLES[reference.table]
+    swept = Swept(reference)
+    query = orphans(reference)
+
+    def visit(transaction: Transaction, window: Window) -> Sequence[Statement]:
+        statement = query(**window.parameters())
+        if reference.on_orphan is OnOrphan.DELETE:
+            return [statement]
+        # A set: a window that is visited again after a conflict adds nothing.
+        swept.missing.update(parent_id for (parent_id,) in transaction.read(statement)[0])
+        return []
+
+    walked = walk(database, f"sweep {reference}", table, visit, time_is_up, every_s=every_s)
+    swept.deleted, swept.most_rows, swept.done = walked.rows, walked.most_rows, walked.done
+    return swept
+
+
+def orphans(reference: Reference) -> Query:
+    """Give the statement that deletes or finds a reference's orphans in a window."""
+    condition = _ALIVE["parent_not_gone" if reference.gone_mark else "parent_there"].text.decode()
+    alive = sql.SQL(condition).format(gone_mark=sql.Identifier(reference.gone_mark or ""))
+    template = "delete_orphans" if reference.on_orphan is OnOrphan.DELETE else "find_orphans"
+    return fill(
+        template,
+        TABLES[reference.table],
+        column=sql.Identifier(reference.column),
+        parent=sql.Identifier(reference.parent),
+        alive=alive,
+    )

@@ -1,0 +1,474 @@
+"""Scheduled jobs against a real server: bounded, resumable, safe to run twice at once."""
+
+import threading
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.audit import Difference
+from local.dsql_check import find
+from local.dsql_rules import Statement as CheckedStatement
+from sql.connection import Database
+from sql.references import EXEMPT, REFERENCES, TABLES, OnOrphan, Reference
+from sql.transactions import audit_ledger
+from sql.transactions.audit_ledger import audit_sample, audit_whole
+from sql.transactions.expire import EXPIRIES, expire
+from sql.transactions.place_order import place_order
+from sql.transactions.sweep_orphans import orphans, sweep
+from sql.walk import MAX_BYTES, MAX_ROWS, NO_ID, Table, Window, fill, walk
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop, render, wish
+
+Ways = Callable[..., Database]
+
+
+@pytest.fixture
+def shop(connect: Connect) -> Shop:
+    return Shop(connect())
+
+
+def never() -> bool:
+    return False
+
+
+def after_looks(times: int) -> Callable[[], bool]:
+    """A time that is up at the given look at it."""
+    looks = iter(range(times))
+    return lambda: next(looks, None) is None
+
+
+def insert_inbox(shop: Shop, rows: int, age: str = "60 days") -> None:
+    shop.connection.execute(
+        "insert into xpoints.inbox (event_id, consumer, processed_at) "
+        "select gen_random_uuid(), 'notify', now() - %s::interval from generate_series(1, %s)",
+        (age, rows),
+    )
+
+
+INBOX = next(expiry for expiry in EXPIRIES if expiry.name == "inbox")
+
+
+# --- Walks ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+def test_a_walk_deletes_all_that_is_due_and_nothing_else(shop: Shop, database: Ways, pipelined: bool) -> None:
+    insert_inbox(shop, 50)
+    insert_inbox(shop, 7, age="1 day")
+    walked = expire(database("jobs", pipelined=pipelined), INBOX, never)
+    assert (walked.rows, walked.done) == (50, True)
+    assert shop.count("inbox") == 7
+
+
+def test_no_transaction_of_a_walk_changes_more_rows_than_the_database_allows(
+    shop: Shop, database: Ways
+) -> None:
+    insert_inbox(shop, 7000)
+    walked = expire(database("jobs"), INBOX, never)
+    assert walked.rows == 7000
+    assert 1000 < walked.most_rows <= MAX_ROWS, "the walk's own progress counts as a row, too"
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_a_window_of_large_rows_stays_under_the_bytes_of_a_transaction(table: Table) -> None:
+    assert table.window_rows * table.row_bytes <= MAX_BYTES < 10 * 1024 * 1024
+    assert 1 <= table.window_rows < MAX_ROWS
+
+
+def test_a_walk_stops_when_the_time_is_up_and_the_next_run_goes_on_behind_what_it_passed(
+    shop: Shop, database: Ways
+) -> None:
+    insert_inbox(shop, 40)
+    visited: list[Window] = []
+
+    def visit(_: object, window: Window) -> list[object]:
+        visited.append(window)
+        return []
+
+    jobs = database("jobs")
+    first = walk(jobs, "test", TABLES["inbox"], visit, after_looks(2), most=10)  # type: ignore[arg-type]
+    assert (first.windows, first.done) == (2, False)
+    second = walk(jobs, "test", TABLES["inbox"], visit, never, most=10)  # type: ignore[arg-type]
+    assert (second.windows, second.done) == (2, True)
+    assert [window.after for window in visited[1:]] == [window.upto for window in visited[:-1]]
+
+
+def test_a_new_pass_begins_only_when_it_is_due(shop: Shop, database: Ways) -> None:
+    jobs = database("jobs")
+    insert_inbox(shop, 5)
+    assert expire(jobs, INBOX, never).rows == 5
+    insert_inbox(shop, 5)
+    again = expire(jobs, INBOX, never)
+    assert (again.rows, again.windows, again.done) == (0, 0, True)
+    assert expire(jobs, INBOX, never, every_s=0).rows == 5
+
+
+def test_runs_of_one_walk_that_overlap_share_the_work_and_do_nothing_twice(
+    shop: Shop, database: Ways
+) -> None:
+    insert_inbox(shop, 400)
+    visited: list[tuple[str, Window]] = []
+    meet = threading.Barrier(3, timeout=30)
+
+    def work(name: str, jobs: Database) -> None:
+        done = False
+        meet.wait()
+        while not done:
+
+            def visit(transaction: object, window: Window) -> list[object]:
+                visited.append((name, window))
+                return [INBOX.query(**window.parameters(), age_s=INBOX.age_s)]
+
+            walked = walk(jobs, "test", TABLES["inbox"], visit, never, most=10, every_s=3600)  # type: ignore[arg-type]
+            rows[name] += walked.rows
+            done = walked.done
+
+    rows = {"first": 0, "second": 0, "third": 0}
+    ways = {name: database("jobs", region=region) for name, region in zip(rows, ("a", "b", "b"), strict=True)}
+    threads = [threading.Thread(target=work, args=item) for item in ways.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(rows.values()) == 400
+    assert shop.count("inbox") == 0
+    assert shop.rows("select passed from xpoints.job_progress") == [(None,)], "one pass, finished once"
+
+
+# --- Expiry ---------------------------------------------------------------------------------------------
+
+DUE = {
+    "idempotency_records": (
+        "insert into xpoints.idempotency_records values (gen_random_uuid(), 'k', 'h', gen_random_uuid(), "
+        "201, '', now() - make_interval(secs => %s))"
+    ),
+    "inbox": "insert into xpoints.inbox values (gen_random_uuid(), 'c', now() - make_interval(secs => %s))",
+    "consumed_versions": (
+        "insert into xpoints.consumed_versions values (gen_random_uuid(), 'c', 1, "
+        "now() - make_interval(secs => %s))"
+    ),
+    "shopping_cart_items": (
+        "insert into xpoints.shopping_cart_items values (gen_random_uuid(), gen_random_uuid(), 1, "
+        "now() - make_interval(secs => %s))"
+    ),
+    "image_urls": (
+        "insert into xpoints.image_urls values (gen_random_uuid(), 'us-east-1', 'https://', "
+        "(now() at time zone 'UTC') - make_interval(secs => %s))"
+    ),
+    "notifications": (
+        "insert into xpoints.notifications values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+        "'k', 'SENT', '', '', now(), now() - make_interval(secs => %s))"
+    ),
+    "operations_log": (
+        "insert into xpoints.operations_log values (gen_random_uuid(), 'o', gen_random_uuid(), "
+        "gen_random_uuid(), 'r', 'sold', 1, 0, now() - make_interval(secs => %s), now())"
+    ),
+}
+
+
+def test_records_go_when_their_time_is_over_and_not_a_minute_earlier(shop: Shop, database: Ways) -> None:
+    jobs = database("jobs")
+    for expiry in EXPIRIES:
+        for age_s in (expiry.age_s + 60, expiry.age_s - 60):
+            shop.connection.execute(DUE[expiry.name].encode(), (age_s,))
+        assert (expire(jobs, expiry, never).rows, shop.count(expiry.table.name)) == (1, 1), expiry.name
+
+
+def test_a_message_that_was_never_sent_does_not_expire(shop: Shop, database: Ways) -> None:
+    shop.connection.execute(
+        "insert into xpoints.notifications values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
+        "'k', 'PENDING', '', '', now() - interval '1 year')"
+    )
+    notifications = next(expiry for expiry in EXPIRIES if expiry.name == "notifications")
+    assert expire(database("jobs"), notifications, never).rows == 0
+
+
+# --- The declared references ----------------------------------------------------------------------------
+
+
+def test_every_uuid_column_of_the_schema_is_a_declared_reference_or_exempt(shop: Shop) -> None:
+    columns = {
+        f"{table}.{column}"
+        for table, column in shop.rows(
+            "select table_name, column_name from information_schema.columns c "
+            "join information_schema.tables t using (table_schema, table_name) "
+            "where table_schema = 'xpoints' and table_type = 'BASE TABLE' "
+            "and (data_type = 'uuid' or right(column_name, 3) = '_id')"
+        )
+    }
+    declared = {str(reference) for reference in REFERENCES}
+    assert columns == declared | EXEMPT.keys(), "list it in sql/references.py, or exempt it with a reason"
+    assert not declared & EXEMPT.keys()
+
+
+def test_tables_are_walked_in_the_order_of_their_primary_key(shop: Shop) -> None:
+    for table in TABLES.values():
+        key = shop.rows(
+            "select a.attname from pg_index i cross join unnest(i.indkey) with ordinality as k (number, place) "
+            "join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number "
+            "where i.indrelid = %s::regclass and i.indisprimary order by k.place",
+            [f"xpoints.{table.name}"],
+        )
+        assert list(table.key) == [column for (column,) in key]
+
+
+def test_the_statements_of_the_sweep_are_such_as_the_database_takes() -> None:
+    queries = [fill("read_window", table) for table in TABLES.values()]
+    queries += [orphans(reference) for reference in REFERENCES]
+    assert (
+        find([], [CheckedStatement(query.text.decode(), query.name, query.comment) for query in queries])
+        == []
+    )
+
+
+# --- The orphan sweep -----------------------------------------------------------------------------------
+
+CHILDREN = {
+    "shopping_cart_items": "(customer_id, item_id, quantity) values (%(customer)s, %(item)s, 1)",
+    "notifications": (
+        "(id, customer_id, event_id, kind, subject, body) values (%(id)s, %(customer)s, %(id)s, 'k', '', '')"
+    ),
+    "catalog_images": "(item_id, image_id) values (%(item)s, %(image)s)",
+    "image_urls": "(image_id, region) values (%(image)s, 'us-east-1')",
+    "catalog_items": "(id, thumbnail_id) values (%(id)s, %(image)s)",
+    "stock": "(item_id, slot, available) values (%(item)s, 0, 1)",
+    "points_balances": "(customer_id, points_balance) values (%(customer)s, 0)",
+    "transactions": "(id, customer_id, points) values (%(id)s, %(customer)s, 0)",
+    "orders": "(id, customer_id, total_points, region) values (%(id)s, %(customer)s, 0, 'r')",
+    "order_items": "(tx_id, cat_item_id) values (%(tx)s, %(item)s)",
+    "order_events": (
+        "(order_id, version, event_id, event_type, points, lines, occurred_at) "
+        "values (%(order)s, 2, %(id)s, 't', 0, '', now())"
+    ),
+}
+PARENTS = {
+    "customers": "customer",
+    "catalog_items": "item",
+    "images": "image",
+    "transactions": "tx",
+    "orders": "order",
+}
+
+
+PARENT_ROWS = {
+    "orders": (
+        "with customer as (insert into xpoints.customers (id) values (%(id)s)) "
+        "insert into xpoints.orders (id, customer_id, total_points, region) values (%(id)s, %(id)s, 0, 'r')"
+    ),
+}
+
+
+def add_child(shop: Shop, reference: Reference, **missing: UUID) -> None:
+    """Add a row whose parents are there, but for those named."""
+    ids = {
+        "id": uuid4(),
+        "customer": uuid4(),
+        "item": uuid4(),
+        "image": uuid4(),
+        "tx": uuid4(),
+        "order": uuid4(),
+    }
+    for parent, name in PARENTS.items():
+        if name not in missing:
+            shop.connection.execute(
+                PARENT_ROWS.get(parent, f"insert into xpoints.{parent} (id) values (%(id)s)").encode(),
+                {"id": ids[name]},
+            )
+    shop.connection.execute(
+        f"insert into xpoints.{reference.table} {CHILDREN[reference.table]}".encode(), ids | missing
+    )
+
+
+def test_the_sweep_finds_an_orphan_at_every_reference_and_spares_what_has_its_parent(
+    shop: Shop, database: Ways
+) -> None:
+    jobs = database("jobs")
+    for reference in REFERENCES:
+        missing = uuid4()
+        add_child(shop, reference)
+        add_child(shop, reference, **{PARENTS[reference.parent]: missing})
+
+        swept = sweep(jobs, reference, never)
+
+        query = f"select count(*) from xpoints.{reference.table} where {reference.column} = %s"
+        left = shop.scalar(query, [missing])
+        if reference.on_orphan is OnOrphan.DELETE:
+            assert (left, swept.deleted, swept.done) == (0, 1, True), reference
+        else:
+            assert (left, swept.missing, swept.done) == (1, {missing}, True), reference
+            shop.connection.execute(
+                f"delete from xpoints.{reference.table} where {reference.column} = %s".encode(), (missing,)
+            )
+
+
+def test_a_parent_that_was_erased_or_retired_counts_as_gone(shop: Shop, database: Ways) -> None:
+    jobs = database("jobs")
+    marked = [reference for reference in REFERENCES if reference.gone_mark]
+    for reference in marked:
+        add_child(shop, reference)
+        mark = f"update xpoints.{reference.parent} set {reference.gone_mark} = now()"
+        shop.connection.execute(mark.encode())
+        assert sweep(jobs, reference, never).deleted == 1, reference
+    assert len(marked) == 4
+
+
+def test_the_ledger_and_orders_are_never_deleted_by_the_sweep() -> None:
+    money = {"transactions", "orders", "order_items", "order_events", "points_balances", "stock"}
+    assert {r.on_orphan for r in REFERENCES if r.table in money} == {OnOrphan.REPORT}
+
+
+def test_sweeps_that_overlap_leave_no_orphan_and_delete_nothing_twice(shop: Shop, database: Ways) -> None:
+    shop.connection.execute(
+        "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) "
+        "select gen_random_uuid(), gen_random_uuid(), 1 from generate_series(1, 20000)"
+    )
+    reference = REFERENCES[0]
+    deleted: list[int] = []
+
+    def work(jobs: Database) -> None:
+        while not (swept := sweep(jobs, reference, never)).done:
+            deleted.append(swept.deleted)
+        deleted.append(swept.deleted)
+
+    threads = [threading.Thread(target=work, args=[database("jobs")]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(deleted) == 20000
+    assert shop.count("shopping_cart_items") == 0
+
+
+# --- The ledger audit -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def traded(shop: Shop, database: Ways) -> Shop:
+    """Three customers who each ordered twice."""
+    mug = shop.item(points=10)
+    for _ in range(3):
+        customer_id = shop.customer(points=1000)
+        for number in range(2):
+            shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
+            shop.connection.execute("delete from xpoints.shopping_cart_items")
+            shop.fill_cart(customer_id, {mug: 2 + number})
+            place_order(
+                database("checkout"), wish(customer_id, 20 + 10 * number, key=f"key-{number}"), render
+            )
+    return shop
+
+
+def audit(jobs: Database) -> list[str]:
+    whole = audit_whole(jobs, never, every_s=0)
+    sample = audit_sample(jobs, UUID(NO_ID), never)
+    assert whole.done
+    assert whole.differences == sample.differences, "a sample of everything is the whole"
+    return sorted(difference.kind for difference in whole.differences)
+
+
+def test_the_audit_finds_nothing_in_a_sound_shop(traded: Shop, database: Ways) -> None:
+    assert audit(database("jobs")) == []
+    assert audit_whole(database("jobs"), never).windows == 0, "not due again"
+    assert traded.scalar("select count(*) from xpoints.orders") == 6
+
+
+CUSTOMER = "(select id from xpoints.customers order by id limit 1)"
+ORDER = "(select id from xpoints.orders order by id limit 1)"
+
+
+@pytest.mark.parametrize(
+    ("damage", "kinds"),
+    [
+        (
+            f"update xpoints.points_balances set points_balance = 1 where customer_id = {CUSTOMER}",
+            ["balance-differs"],
+        ),
+        (f"delete from xpoints.points_balances where customer_id = {CUSTOMER}", ["balance-missing"]),
+        (
+            f"insert into xpoints.transactions (customer_id, points, balance_after) "
+            f"values ({CUSTOMER}, 5, 5)",
+            ["balance-differs", "chain-broken"],
+        ),
+        (f"update xpoints.transactions set balance_after = 7 where id = {ORDER}", ["chain-broken"]),
+        (
+            f"update xpoints.customers set erased_at = now() where id = {CUSTOMER}; "
+            f"delete from xpoints.points_balances where customer_id = {CUSTOMER}",
+            ["closed-account-holds-points"],
+        ),
+        (
+            f"update xpoints.customers set erased_at = now() - interval '2 days' where id = {CUSTOMER}",
+            ["erasure-unfinished"],
+        ),
+        (
+            f"update xpoints.order_items set unit_cnt = unit_cnt + 1 where tx_id = {ORDER}",
+            ["order-differs-from-lines"],
+        ),
+        (f"delete from xpoints.order_items where tx_id = {ORDER}", ["order-differs-from-lines"]),
+        (
+            f"update xpoints.transactions set tx_type = 'BOOST' where id = {ORDER}",
+            ["order-without-debit"],
+        ),
+        (
+            f"update xpoints.orders set refunded_points = 1, status = 'PART_REFUNDED' where id = {ORDER}",
+            ["lines-differ-from-refunds", "order-differs-from-refunds"],
+        ),
+        (
+            f"update xpoints.orders set status = 'REFUNDED' where id = {ORDER}",
+            ["status-differs-from-refunds"],
+        ),
+        (
+            f"update xpoints.orders set cart_cleaned_at = null, placed_at = now() - interval '2 hours' "
+            f"where id = {ORDER}",
+            ["order-without-effect"],
+        ),
+        (
+            f"delete from xpoints.idempotency_records where result_id = {ORDER}",
+            ["order-without-record"],
+        ),
+        (
+            "alter table xpoints.stock drop constraint stock_not_negative; "
+            "insert into xpoints.stock values (gen_random_uuid(), 0, -1)",
+            ["stock-negative"],
+        ),
+    ],
+)
+def test_the_audit_finds_each_kind_of_damage(
+    traded: Shop, database: Ways, damage: str, kinds: list[str]
+) -> None:
+    for statement in damage.split("; "):
+        traded.connection.execute(statement.encode())
+    assert audit(database("jobs")) == kinds
+
+
+def test_entries_whose_clocks_disagree_about_their_order_are_no_difference(
+    traded: Shop, database: Ways
+) -> None:
+    traded.connection.execute(
+        f"update xpoints.transactions set tx_dt = tx_dt - interval '1 hour' where id = {ORDER}".encode()
+    )
+    assert audit(database("jobs")) == []
+
+
+def test_entries_of_programs_that_know_no_balance_after_are_audited_by_their_sum(
+    traded: Shop, database: Ways
+) -> None:
+    traded.connection.execute(
+        f"insert into xpoints.transactions (customer_id, points) values ({CUSTOMER}, 5)".encode()
+    )
+    assert audit(database("jobs")) == ["balance-differs"]
+
+
+def test_a_whole_audit_that_was_cut_off_goes_on_where_it_stopped(
+    traded: Shop, database: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_ledger, "WINDOW_ROWS", 1)
+    traded.connection.execute(b"update xpoints.points_balances set points_balance = points_balance + 1")
+    found: list[Difference] = []
+    runs = 0
+    while not (run := audit_whole(database("jobs"), after_looks(2))).done:
+        found += run.differences
+        runs += 1
+    found += run.differences
+    assert runs >= 4
+    assert len(found) == len(set(found)) == 3, "each customer is looked at once a pass"

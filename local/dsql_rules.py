@@ -26,7 +26,7 @@ _ASYNC = re.compile(r"(?i)\A(\s*(?:create\s+(?:unique\s+)?index|alter\s+table))\
 _ROLE_LINK = re.compile(
     r"(?i)\A\s*aws\s+iam\s+(?:grant\s+[\w\"]+\s+to|revoke\s+[\w\"]+\s+from)\s+'[^']+'\s*;?\s*\Z"
 )
-_PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
+_PLACEHOLDER = re.compile(r"%(?:\((\w+)\)[sb]|(s)|(%))")
 
 SERIAL_TYPES = frozenset({"serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"})
 _TIMEOUTS = frozenset(

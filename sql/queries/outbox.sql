@@ -1,4 +1,4 @@
--- The outbox, as its writers and the relay see it.
+-- The outbox, as its writers and the relay see it. Lists of a relay are long, so they travel as bytes (%b).
 
 -- name: insert_outbox_row
 -- The letter to whoever follows; the relay takes it from here.
@@ -29,7 +29,7 @@ delete from xpoints.relays where region = %(region)s and line = %(line)s and tok
 -- one shard at once write one row, so one of them gets it.
 insert into xpoints.relay_leases as held (region, shard, token, holder, expires_at)
 select wanted.region, wanted.shard, %(token)s, %(holder)s, now() + make_interval(secs => %(lease_s)s)
-from unnest(%(regions)s::varchar[], %(shards)s::smallint[]) as wanted (region, shard)
+from unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as wanted (region, shard)
 order by wanted.region, wanted.shard
 on conflict (region, shard) do update
     set token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at
@@ -39,11 +39,12 @@ returning region, shard
 -- name: release_leases
 -- Give leases back, so that the next relay need not wait for their end.
 delete from xpoints.relay_leases l
-using unnest(%(regions)s::varchar[], %(shards)s::smallint[]) as done (region, shard)
+using unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as done (region, shard)
 where l.region = done.region and l.shard = done.shard and l.token = %(token)s
 
 -- name: release_all_leases
 -- Give up everything that this run holds, wherever.
+-- bounded by: a few Regions have 16 shards each
 delete from xpoints.relay_leases where token = %(token)s
 
 -- name: read_foreign_outboxes
@@ -62,7 +63,7 @@ select region, shard, token from xpoints.relay_leases where region <> %(region)s
 -- name: find_stranded_shards
 -- Of these shards, those with a letter that has waited for longer than a live relay would let it.
 select s.region, s.shard
-from unnest(%(regions)s::varchar[], %(shards)s::smallint[]) as s (region, shard)
+from unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as s (region, shard)
 where exists (
     select 1 from xpoints.outbox o
     where o.region = s.region and o.shard = s.shard
@@ -79,15 +80,15 @@ select o.region, o.shard, o.id, o.event_type, o.detail, o.attempts,
 from xpoints.relay_leases l
 join xpoints.outbox o on o.region = l.region and o.shard = l.shard
 where l.token = %(token)s and l.expires_at > now()
-    and l.shard <> all(%(served)s::smallint[])
+    and l.shard <> all(%(served)b::smallint[])
     and (o.retry_at is null or o.retry_at <= now())
-    and o.id <> all(%(skip)s::uuid[])
+    and o.id <> all(%(skip)b::uuid[])
 limit %(most)s
 
 -- name: delete_outbox_rows
 -- The bus has accepted these, so they go, whoever holds the shard by now.
 delete from xpoints.outbox o
-using unnest(%(regions)s::varchar[], %(shards)s::smallint[], %(ids)s::uuid[]) as done (region, shard, id)
+using unnest(%(regions)b::varchar[], %(shards)b::smallint[], %(ids)b::uuid[]) as done (region, shard, id)
 where o.region = done.region and o.shard = done.shard and o.id = done.id
 
 -- name: count_outbox_attempts
@@ -97,7 +98,7 @@ update xpoints.outbox o
 set attempts = greatest(o.attempts, failed.attempts), last_error = failed.reason,
     retry_at = now() + make_interval(secs => failed.pause_s)
 from unnest(
-    %(regions)s::varchar[], %(shards)s::smallint[], %(ids)s::uuid[], %(reasons)s::varchar[],
+    %(regions)b::varchar[], %(shards)b::smallint[], %(ids)b::uuid[], %(reasons)s::varchar[],
     %(attempts)s::smallint[], %(pauses_s)s::int[]
 ) as failed (region, shard, id, reason, attempts, pause_s)
 join xpoints.relay_leases l on l.region = failed.region and l.shard = failed.shard
@@ -111,7 +112,7 @@ insert into xpoints.outbox_dead_letters
     (id, region, shard, event_type, detail, created_at, attempts, reason)
 select o.id, o.region, o.shard, o.event_type, o.detail, o.created_at, dead.attempts, dead.reason
 from unnest(
-    %(regions)s::varchar[], %(shards)s::smallint[], %(ids)s::uuid[], %(reasons)s::varchar[],
+    %(regions)b::varchar[], %(shards)b::smallint[], %(ids)b::uuid[], %(reasons)s::varchar[],
     %(attempts)s::smallint[]
 ) as dead (region, shard, id, reason, attempts)
 join xpoints.relay_leases l on l.region = dead.region and l.shard = dead.shard
@@ -123,4 +124,4 @@ on conflict (id) do nothing
 -- What stands among the dead letters is no longer in the outbox.
 delete from xpoints.outbox o
 using xpoints.outbox_dead_letters d
-where d.id = any(%(ids)s::uuid[]) and o.region = d.region and o.shard = d.shard and o.id = d.id
+where d.id = any(%(ids)b::uuid[]) and o.region = d.region and o.shard = d.shard and o.id = d.id

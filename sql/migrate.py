@@ -145,8 +145,8 @@ class _Run:
 
     def migrate(self, migrations: Sequence[Migration], role_arns: Mapping[str, Sequence[str]]) -> int:
         on_dsql: bool = self._ask("is_dsql")[0][0]
-        self._ask("create_schema")
-        self._ask("create_record")
+        self._make(_QUERIES["create_schema"].text)
+        self._make(_QUERIES["create_record"].text)
         applied = {(file, number): checksum for file, number, checksum in self._ask("read_applied")}
         for migration in migrations:
             if applied.get((migration.file, migration.number), migration.checksum) != migration.checksum:
@@ -169,13 +169,10 @@ class _Run:
     def _apply(self, migration: Migration, on_dsql: bool) -> None:
         text = migration.text if on_dsql else _ASYNC.sub(r"\1", migration.text)
         try:
-            rows = self._execute(text.encode())
+            rows = self._make(text.encode())
         except psycopg.Error as error:
-            if error.sqlstate not in _ALREADY_EXISTS:
-                raise MigrationFailedError(
-                    _message(migration, MigrationFailedError, f"{error} [{error.sqlstate}]")
-                ) from error
-            rows = []
+            detail = f"{error} [{error.sqlstate}]"
+            raise MigrationFailedError(_message(migration, MigrationFailedError, detail)) from error
         if on_dsql and _ASYNC.match(text):
             self._finish(migration, rows[0][0] if rows else None)
 
@@ -222,15 +219,25 @@ class _Run:
             self._execute(link.as_bytes(None))
             self._report(f"{arn} may connect as {role}")
 
-    def _ask(self, name: str, **parameters: Any) -> Rows:
-        statement: Statement = _QUERIES[name](**parameters)
+    def _make(self, ddl: bytes) -> Rows:
+        try:
+            return self._execute(ddl)
+        except psycopg.Error as error:
+            # Even `if not exists` says so when another deployment was a moment faster.
+            if error.sqlstate not in _ALREADY_EXISTS:
+                raise
+            return []
+
+    def _ask(self, query: str, /, **parameters: Any) -> Rows:
+        statement: Statement = _QUERIES[query](**parameters)
         return self._execute(statement.query.text, statement.parameters)
 
     def _execute(self, text: bytes, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run one statement as a transaction, again after a passing fault; give its rows, if it has any."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                cursor = self._database.connection().execute(text, parameters or None)
+                # Not prepared: psycopg would follow DDL with DEALLOCATE ALL, which DSQL refuses.
+                cursor = self._database.connection().execute(text, parameters or None, prepare=False)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.Error as error:
                 # On PostgreSQL two sessions that create the same thing meet in a catalogue's unique index.

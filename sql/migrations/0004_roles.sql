@@ -84,3 +84,6 @@ grant delete on
 grant select on all tables in schema xpoints to reports;
 
 grant select, insert, update, delete on all tables in schema xpoints to operations;
+
+-- What was applied is written by the migration alone.
+revoke insert, update, delete on xpoints.schema_migrations from operations;

@@ -80,16 +80,17 @@ def template_database(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def empty_database_name(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The name of a database of the test's own, without a schema."""
-    yield from _fresh_database(postgres, None)
+    yield from fresh_database(postgres, None)
 
 
 @pytest.fixture
 def database_name(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
     """The name of a migrated database of the test's own, without a row of data."""
-    yield from _fresh_database(postgres, template_database)
+    yield from fresh_database(postgres, template_database)
 
 
-def _fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator[str]:
+def fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator[str]:
+    """Make a database, give its name, and drop it when asked for the next."""
     name = f"test_{next(_numbers)}"
     postgres.create_database(name, template=template)
     yield name

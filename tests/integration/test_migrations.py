@@ -1,5 +1,320 @@
-from collections.abc import Callable
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, cast
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from local.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
-from sql.migrate import migrate
-def test_a_second_run_has_nothing_to_do(database: Callable[..., Database]) -> None:
-    assert migrate(database("admin")) == 0
+from sql.migrate import (
+    ATTEMPTS,
+    BackgroundJobFailedError,
+    Migration,
+    MigrationChangedError,
+    MigrationFailedError,
+    migrate,
+    read_migrations,
+)
+from tests.integration.conftest import Connect, settings
+from tests.integration.dsql_stand_in import DSQL_SCHEMA, DsqlStandIn, Execute, Intercepted
+
+SCHEMA = Migration("0001_a.sql", 1, "create schema if not exists xpoints")
+TABLE = Migration("0001_a.sql", 2, "create table xpoints.things (id int primary key, size int)")
+INDEX = Migration("0002_b.sql", 1, "create index async if not exists things_size on xpoints.things (size)")
+
+
+@pytest.fixture
+def admin(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Database]:
+    """The runner's own way into a database that holds nothing."""
+    database = Database(settings(postgres, empty_database_name, "admin"))
+    yield database
+    database.discard()
+
+
+@pytest.fixture
+def look(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Connection]:
+    """A connection of the test's own into that database."""
+    with psycopg.connect(
+        postgres.conninfo(empty_database_name), autocommit=True, application_name="fixture"
+    ) as connection:
+        yield connection
+
+
+def recorded(look: Connection) -> list[tuple[str, int]]:
+    rows = look.execute("select file, statement from xpoints.schema_migrations order by 1, 2").fetchall()
+    return [(file, number) for file, number in rows]
+
+
+# --- On a server that is not DSQL
+
+
+def test_a_first_run_applies_every_statement_and_a_second_none(admin: Database, look: Connection) -> None:
+    lines: list[str] = []
+    assert migrate(admin, report=lines.append) == len(read_migrations()) == len(lines)
+    assert recorded(look) == [(each.file, each.number) for each in read_migrations()]
+    assert migrate(admin, report=lines.append) == 0
+    assert len(lines) == len(read_migrations())
+
+
+def test_every_index_can_be_used_after_a_run(connect: Connect) -> None:
+    invalid = "select indexrelid::regclass from pg_catalog.pg_index where not indisvalid"
+    assert connect().execute(invalid).fetchall() == []
+
+
+def test_a_run_that_failed_in_the_middle_goes_on_from_there(admin: Database, look: Connection) -> None:
+    broken = [SCHEMA, TABLE, Migration("0002_b.sql", 1, "create view xpoints.v as select nothing")]
+    with pytest.raises(
+        MigrationFailedError, match=r"0002_b.sql, statement 1 .*42703.*Correct it and deploy again"
+    ):
+        migrate(admin, migrations=broken)
+    assert recorded(look) == [("0001_a.sql", 1), ("0001_a.sql", 2)]
+    assert migrate(admin, migrations=[SCHEMA, TABLE, INDEX]) == 1
+    assert recorded(look)[-1] == ("0002_b.sql", 1)
+
+
+def test_a_statement_that_changed_after_it_was_applied_is_refused_before_anything_is_applied(
+    admin: Database, look: Connection
+) -> None:
+    migrate(admin, migrations=[SCHEMA, TABLE])
+    changed = TABLE._replace(text="create table xpoints.things (id bigint primary key)")
+    with pytest.raises(MigrationChangedError, match=r"0001_a.sql, statement 2 .*Put the statement back"):
+        migrate(admin, migrations=[SCHEMA, changed, INDEX])
+    assert recorded(look) == [("0001_a.sql", 1), ("0001_a.sql", 2)]
+
+
+def test_older_code_runs_against_a_newer_schema(admin: Database) -> None:
+    migrate(admin, migrations=[SCHEMA, TABLE, INDEX])
+    assert migrate(admin, migrations=[SCHEMA, TABLE]) == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create schema again",
+        "create table xpoints.again (id int primary key)",
+        "create view xpoints.again_view as select 1 as one",
+        "create index async again_index on xpoints.things (size)",
+        "alter table xpoints.things add column again int",
+        "create role storefront with login",
+    ],
+)
+def test_what_exists_already_counts_as_done(admin: Database, look: Connection, statement: str) -> None:
+    migrate(admin, migrations=[SCHEMA, TABLE])
+    # An earlier run was cut off after the statement and before its record.
+    if "role" not in statement:
+        look.execute(statement.replace(" async", "").encode())
+    assert migrate(admin, migrations=[SCHEMA, TABLE, Migration("0003_c.sql", 1, statement)]) == 1
+    assert recorded(look)[-1] == ("0003_c.sql", 1)
+
+
+def test_no_role_is_linked_where_there_is_no_iam(admin: Database) -> None:
+    assert migrate(admin, {"checkout": ["arn:aws:iam::111122223333:role/a"]}, migrations=[SCHEMA]) == 1
+
+
+def test_the_runner_prepares_nothing_because_psycopg_would_deallocate_it_after_ddl(admin: Database) -> None:
+    migrate(admin)
+    prepared = admin.connection().execute("select name from pg_prepared_statements").fetchall()
+    assert prepared == []
+
+
+def test_two_deployments_at_once_both_come_through(
+    postgres: EmbeddedPostgres, empty_database_name: str, look: Connection
+) -> None:
+    outcomes: list[object] = []
+    start = threading.Barrier(2)
+
+    def deploy() -> None:
+        database = Database(settings(postgres, empty_database_name, "admin"))
+        start.wait()
+        try:
+            outcomes.append(migrate(database))
+        except Exception as error:
+            outcomes.append(error)
+        finally:
+            database.discard()
+
+    threads = [threading.Thread(target=deploy) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
+    assert recorded(look) == [(each.file, each.number) for each in read_migrations()]
+
+
+def test_a_deployment_that_meets_another_in_the_catalogue_tries_again(
+    admin: Database, look: Connection, postgres: EmbeddedPostgres, empty_database_name: str
+) -> None:
+    migrate(admin, migrations=[SCHEMA])
+    pauses: list[float] = []
+    outcomes: list[int] = []
+    with psycopg.connect(postgres.conninfo(empty_database_name), application_name="fixture") as other:
+        other.execute(TABLE.text.encode())
+        thread = threading.Thread(
+            target=lambda: outcomes.append(migrate(admin, migrations=[SCHEMA, TABLE], sleep=pauses.append))
+        )
+        thread.start()
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
+        while look.execute(waiting, [empty_database_name]).fetchall() == [(0,)]:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        other.commit()
+        thread.join()
+    # The unique index of the catalogue refused the first attempt (23505); the second found the table.
+    assert len(pauses) == 1
+    assert outcomes == [1]
+
+
+FAULTS = {
+    "a conflict": errors.SerializationFailure("change conflicts with another transaction (OC000)"),
+    "a changed schema": errors.SerializationFailure("schema has been updated (OC001)"),
+    "an unavailable server": errors.InternalError_("server unavailable"),
+    "a lost connection": psycopg.OperationalError("the connection is lost"),
+}
+
+
+def failing(times: int, fault: psycopg.Error) -> Callable[[Execute, bytes, Any], None]:
+    """Have every statement fail so many times before it runs."""
+    attempts = Counter[bytes]()
+
+    def intercept(_execute: Execute, query: bytes, _parameters: Any) -> None:
+        attempts[query] += 1
+        if attempts[query] <= times:
+            raise fault
+
+    return intercept
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_statement_is_tried_again_after_a_passing_fault(
+    admin: Database, look: Connection, fault: psycopg.Error
+) -> None:
+    pauses: list[float] = []
+    faulty = Intercepted(admin, failing(2, fault))
+    assert migrate(faulty, migrations=[SCHEMA, TABLE], sleep=pauses.append) == 2
+    assert faulty.statements.count(TABLE.text) == 3
+    assert len(pauses) >= 2 * len(set(faulty.statements))
+    assert recorded(look) == [("0001_a.sql", 1), ("0001_a.sql", 2)]
+
+
+def test_a_fault_that_does_not_pass_is_given_up_on(admin: Database) -> None:
+    faulty = Intercepted(admin, failing(ATTEMPTS, FAULTS["a changed schema"]))
+    with pytest.raises(errors.SerializationFailure):
+        migrate(faulty, migrations=[SCHEMA], sleep=lambda _s: None)
+    assert len(faulty.statements) == ATTEMPTS
+
+
+def test_a_refusal_is_not_tried_again(admin: Database) -> None:
+    refused = Intercepted(admin)
+    broken = Migration("0002_b.sql", 1, "create view xpoints.v as select nothing")
+    with pytest.raises(MigrationFailedError):
+        migrate(refused, migrations=[SCHEMA, broken])
+    assert refused.statements.count(broken.text) == 1
+
+
+# --- On a stand-in for DSQL (see dsql_stand_in.py for what this proves and what not)
+
+
+@pytest.fixture
+def dsql(admin: Database, look: Connection) -> DsqlStandIn:
+    look.execute(DSQL_SCHEMA)
+    return DsqlStandIn(admin)
+
+
+def is_valid(look: Connection, index: str) -> bool:
+    rows = look.execute("select indisvalid from pg_index where indexrelid = %s::regclass", [index]).fetchall()
+    return bool(rows[0][0])
+
+
+def test_on_dsql_the_whole_schema_comes_up_with_every_index_valid(
+    dsql: DsqlStandIn, look: Connection
+) -> None:
+    assert migrate(dsql, sleep=lambda _s: None) == len(read_migrations())
+    assert look.execute("select count(*) from pg_index where not indisvalid").fetchall() == [(0,)]
+    assert {status for (status,) in look.execute("select status from sys.jobs")} == {"completed"}
+    assert migrate(dsql) == 0
+
+
+def test_an_index_counts_as_applied_only_when_its_job_has_ended(dsql: DsqlStandIn, look: Connection) -> None:
+    lines: list[str] = []
+    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX], report=lines.append) == 3
+    assert is_valid(look, "xpoints.things_size")
+    asked = [text.partition(" ")[0] for text in dsql.statements[dsql.statements.index(INDEX.text) :]]
+    assert asked[:3] == ["create", "call", "select"]
+    assert any("waiting for job" in line for line in lines)
+
+
+def test_a_deployment_waits_for_an_index_that_another_one_began(dsql: DsqlStandIn, look: Connection) -> None:
+    migrate(dsql, migrations=[SCHEMA, TABLE])
+    dsql.execute(INDEX.text.encode())  # the other one, cut off here
+    assert not is_valid(look, "xpoints.things_size")
+    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX]) == 1
+    assert is_valid(look, "xpoints.things_size")
+
+
+def test_a_build_that_failed_stops_the_migration_and_is_repaired_by_dropping_the_index(
+    dsql: DsqlStandIn, look: Connection
+) -> None:
+    migrate(dsql, migrations=[SCHEMA, TABLE])
+    dsql.next_outcome, dsql.next_details = "failed", "found duplicate keys"
+    for _ in range(2):  # and stops it again, because `if not exists` keeps the broken index
+        with pytest.raises(BackgroundJobFailedError, match=r"drop index xpoints"):
+            migrate(dsql, migrations=[SCHEMA, TABLE, INDEX])
+        assert ("0002_b.sql", 1) not in recorded(look)
+    look.execute("drop index xpoints.things_size")
+    dsql.next_outcome = "completed"
+    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX]) == 1
+
+
+def test_a_failed_builds_reason_is_in_the_error(dsql: DsqlStandIn) -> None:
+    dsql.next_outcome, dsql.next_details = "failed", "found duplicate keys"
+    with pytest.raises(BackgroundJobFailedError, match=r"statement 1 .*failed: found duplicate keys"):
+        migrate(dsql, migrations=[SCHEMA, TABLE, INDEX])
+
+
+def test_a_wait_that_is_cut_off_is_taken_up_again(dsql: DsqlStandIn, look: Connection) -> None:
+    cuts = count(1)
+
+    def cut_first_wait(_execute: Execute, query: bytes, _parameters: Any) -> None:
+        if query.startswith(b"call") and next(cuts) == 1:
+            raise errors.QueryCanceled("transaction age limit of 300s exceeded")
+
+    cut = Intercepted(dsql, cut_first_wait)
+    assert migrate(cut, migrations=[SCHEMA, TABLE, INDEX], sleep=lambda _s: None) == 3
+    assert is_valid(look, "xpoints.things_size")
+    assert next(cuts) == 3
+
+
+def test_a_constraint_is_validated_in_the_background_and_waited_for(
+    dsql: DsqlStandIn, look: Connection
+) -> None:
+    texts = [
+        "alter table xpoints.things add constraint size_positive check (size > 0) not valid",
+        "alter table async xpoints.things validate constraint size_positive",
+    ]
+    later = [Migration("0003_c.sql", number, text) for number, text in enumerate(texts, start=1)]
+    assert migrate(dsql, migrations=[SCHEMA, TABLE, *later]) == 4
+    validated = "select convalidated from pg_constraint where conname = 'size_positive'"
+    assert look.execute(validated).fetchall() == [(True,)]
+
+
+def test_elsewhere_a_constraint_is_validated_at_once(admin: Database, look: Connection) -> None:
+    test_a_constraint_is_validated_in_the_background_and_waited_for(cast("DsqlStandIn", admin), look)
+
+
+def test_iam_roles_are_linked_to_database_roles_once(dsql: DsqlStandIn, look: Connection) -> None:
+    arns = {"checkout": ["arn:aws:iam::111122223333:role/a"], "relay": ["arn:aws:iam::111122223333:role/b"]}
+    migrate(dsql, arns, migrations=[SCHEMA])
+    arns["relay"] += ["arn:aws:iam::111122223333:role/c"]
+    migrate(dsql, arns, migrations=[SCHEMA])
+    links = look.execute("select pg_role_name, arn from sys.iam_pg_role_mappings order by arn").fetchall()
+    assert links == [
+        ("checkout", "arn:aws:iam::111122223333:role/a"),
+        ("relay", "arn:aws:iam::111122223333:role/b"),
+        ("relay", "arn:aws:iam::111122223333:role/c"),
+    ]

@@ -1,0 +1,279 @@
+"""What the migrations make: the workshop's nine tables, and roles that can do what they need, no more."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from local.postgres import EmbeddedPostgres
+from tests.integration.conftest import Connect, fresh_database
+
+# The workshop's tables: each column with its type, in order.
+WORKSHOP = {
+    "customers": [
+        ("id", "uuid"), ("username", "varchar(50)"), ("first_name", "varchar(50)"),
+        ("last_name", "varchar(50)"), ("maiden_name", "varchar(50)"), ("gender", "varchar(10)"),
+        ("email", "varchar(50)"),
+        ("phone_num", "varchar(20)"), ("age", "int4"), ("address", "varchar(100)"), ("city", "varchar(50)"),
+        ("state", "varchar(25)"), ("state_code", "varchar(20)"), ("postal_code", "varchar(10)"),
+    ],
+    "catalog_items": [
+        ("id", "uuid"), ("name", "varchar(50)"), ("description", "varchar(200)"), ("category", "varchar(20)"),
+        ("usd_price", "numeric(8,2)"), ("points_price", "int4"), ("rating", "float4"), ("sku", "varchar(20)"),
+        ("weight", "float4"), ("width", "float4"), ("height", "float4"), ("depth", "float4"),
+        ("thumbnail_id", "uuid"),
+    ],
+    "catalog_images": [("item_id", "uuid"), ("image_id", "uuid")],
+    "shopping_cart_items": [("customer_id", "uuid"), ("item_id", "uuid"), ("quantity", "int4")],
+    "points_balances": [("customer_id", "uuid"), ("points_balance", "int8")],
+    "transactions": [
+        ("id", "uuid"), ("customer_id", "uuid"), ("tx_type", "varchar(10)"), ("points", "int8"),
+        ("tx_dt", "timestamp"), ("tx_description", "varchar(50)"),
+    ],
+    "order_items": [
+        ("tx_id", "uuid"), ("cat_item_id", "uuid"), ("unit_cnt", "int4"), ("unit_points_price", "int4"),
+    ],
+    "images": [("id", "uuid"), ("filename", "varchar(100)")],
+    "image_urls": [
+        ("image_id", "uuid"), ("region", "varchar(20)"), ("presigned_url", "varchar(2000)"),
+        ("created", "timestamp"),
+    ],
+}  # fmt: skip
+
+PRIMARY_KEYS = {
+    "customers": ["id"],
+    "catalog_items": ["id"],
+    "catalog_images": ["item_id", "image_id"],
+    "shopping_cart_items": ["customer_id", "item_id"],
+    "points_balances": ["customer_id"],
+    "transactions": ["id"],
+    "order_items": ["tx_id", "cat_item_id"],
+    "images": ["id"],
+    "image_urls": ["image_id", "region"],
+}
+
+# The first column of an index a table of the workshop.
+WORKSHOP_INDEXES = {
+    ("customers", "username"),
+    ("catalog_images", "item_id"),
+    ("shopping_cart_items", "customer_id"),
+    ("transactions", "customer_id"),
+    ("order_items", "tx_id"),
+}
+
+A, B = "'00000000-0000-4000-8000-00000000000a'", "'00000000-0000-4000-8000-00000000000b'"
+
+# The workshop's own kind of INSERT: values by position, for its own columns only.
+POSITIONAL = {
+    "customers": f"{A}, 'carlos_salazar_121', 'Carlos', 'Salazar', null, 'M',"
+    " 'carlos_salazar_121@example.mil', '555-0100', 41, '1 Main St', 'Any Town', 'Ohio', 'OH', '12345'",
+    "catalog_items": f"{A}, 'Mug', 'A mug', 'kitchen', 12.50, 1250, 4.5, 'SKU-1', 0.3, 8, 9, 8, {B}",
+    "catalog_images": f"{A}, {B}",
+    "shopping_cart_items": f"{A}, {B}, 2",
+    "points_balances": f"{A}, 5000",
+    "transactions": f"{A}, {B}, 'PURCHASE', 1250, now(), 'an order'",
+    "order_items": f"{A}, {B}, 2, 1250",
+    "images": f"{A}, 'mug.png'",
+    "image_urls": f"{A}, 'us-east-1', 'https://example.com/mug.png', now()",
+}
+
+
+@pytest.fixture(scope="module")
+def database_name(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
+    """One database for all of them: they look at the schema, and their few rows do not meet."""
+    yield from fresh_database(postgres, template_database)
+
+
+@pytest.mark.parametrize("table", WORKSHOP)
+def test_a_workshop_table_begins_with_the_workshops_columns_in_order(connect: Connect, table: str) -> None:
+    columns = connect().execute(
+        """
+        select column_name, udt_name || case
+            when udt_name = 'varchar' then '(' || character_maximum_length || ')'
+            when udt_name = 'numeric' then '(' || numeric_precision || ',' || numeric_scale || ')'
+            else '' end
+        from information_schema.columns
+        where table_schema = 'xpoints' and table_name = %s
+        order by ordinal_position
+        """,
+        [table],
+    )
+    assert columns.fetchall()[: len(WORKSHOP[table])] == WORKSHOP[table]
+
+
+@pytest.mark.parametrize("table", WORKSHOP)
+def test_what_was_added_to_a_workshop_table_need_not_be_given(connect: Connect, table: str) -> None:
+    added = connect().execute(
+        """
+        select column_name from information_schema.columns
+        where table_schema = 'xpoints' and table_name = %s and ordinal_position > %s
+            and is_nullable = 'NO' and column_default is null
+        """,
+        [table, len(WORKSHOP[table])],
+    )
+    assert added.fetchall() == []
+
+
+@pytest.mark.parametrize("table", WORKSHOP)
+def test_a_workshop_table_has_the_workshops_primary_key(connect: Connect, table: str) -> None:
+    key = connect().execute(
+        """
+        select u.column_name
+        from information_schema.table_constraints c
+        join information_schema.key_column_usage u using (constraint_schema, constraint_name)
+        where c.constraint_type = 'PRIMARY KEY' and c.table_schema = 'xpoints' and c.table_name = %s
+        order by u.ordinal_position
+        """,
+        [table],
+    )
+    assert [column for (column,) in key] == PRIMARY_KEYS[table]
+
+
+def test_the_workshops_indexes_exist(connect: Connect) -> None:
+    leading = connect().execute(
+        """
+        select t.relname, a.attname
+        from pg_index i
+        join pg_class t on t.oid = i.indrelid
+        join pg_namespace n on n.oid = t.relnamespace and n.nspname = 'xpoints'
+        join pg_attribute a on a.attrelid = t.oid and a.attnum = i.indkey[0]
+        where not i.indisprimary and i.indpred is null
+        """
+    )
+    assert set(leading.fetchall()) >= WORKSHOP_INDEXES
+
+
+def test_the_workshops_uuids_come_by_themselves(connect: Connect) -> None:
+    for table in ("customers", "catalog_items", "transactions", "images"):
+        ids = connect().execute(f"insert into xpoints.{table} default values returning id".encode())
+        assert ids.fetchall()[0][0].version == 4
+
+
+@pytest.mark.parametrize("table", WORKSHOP)
+def test_the_workshops_positional_insert_works(connect: Connect, table: str) -> None:
+    workshop = connect("rewards_rw")
+    workshop.execute(f"insert into xpoints.{table} values ({POSITIONAL[table]})".encode())
+    assert workshop.execute(f"select 1 from xpoints.{table}".encode()).rowcount >= 1
+
+
+def test_no_balance_goes_below_zero_whatever_the_code_decides(connect: Connect) -> None:
+    connection = connect()
+    connection.execute(f"insert into xpoints.points_balances values ({B}, 100)".encode())
+    with pytest.raises(psycopg.errors.CheckViolation, match="points_balance_not_negative"):
+        connection.execute("update xpoints.points_balances set points_balance = points_balance - 101")
+
+
+# --- Roles: what each needs, and what it must not get
+
+NINE = list(WORKSHOP)
+EVERYWHERE = [
+    *NINE,
+    "orders",
+    "stock",
+    "outbox",
+    "inbox",
+    "idempotency_records",
+    "relay_leases",
+    "notifications",
+]
+APPLICATION_ROLES = ["storefront", "checkout", "relay", "consumers", "jobs", "accounts"]
+
+# role, privilege, tables
+NEEDED = [
+    ("rewards_ro", "select", NINE),
+    *(("rewards_rw", privilege, NINE) for privilege in ("select", "insert", "update", "delete")),
+    ("storefront", "select", [*NINE, "orders", "stock"]),
+    ("storefront", "insert", ["shopping_cart_items", "image_urls"]),
+    ("storefront", "delete", ["shopping_cart_items"]),
+    (
+        "checkout",
+        "select",
+        ["points_balances", "shopping_cart_items", "catalog_items", "idempotency_records"],
+    ),
+    ("checkout", "insert", ["orders", "order_items", "transactions", "outbox", "idempotency_records"]),
+    ("checkout", "update", ["points_balances", "stock", "orders"]),
+    ("relay", "select", ["outbox", "relay_leases"]),
+    ("relay", "delete", ["outbox", "relay_leases"]),
+    ("relay", "insert", ["outbox_dead_letters", "relay_leases"]),
+    ("consumers", "insert", ["inbox", "notifications"]),
+    ("consumers", "delete", ["shopping_cart_items"]),
+    ("jobs", "select", EVERYWHERE),
+    ("jobs", "delete", ["idempotency_records", "inbox"]),
+    ("accounts", "update", ["customers", "points_balances"]),
+    ("accounts", "insert", ["transactions"]),
+    ("reports", "select", EVERYWHERE),
+    *(("operations", privilege, EVERYWHERE) for privilege in ("select", "insert", "update", "delete")),
+]
+REFUSED = [
+    *(("rewards_ro", privilege, NINE) for privilege in ("insert", "update", "delete")),
+    ("rewards_ro", "select", ["orders", "outbox", "idempotency_records"]),
+    ("rewards_rw", "select", ["orders", "outbox", "idempotency_records"]),
+    ("storefront", "update", ["points_balances", "transactions", "orders", "customers"]),
+    ("storefront", "insert", ["orders", "outbox", "transactions"]),
+    ("storefront", "select", ["outbox", "idempotency_records", "notifications"]),
+    ("checkout", "delete", EVERYWHERE),
+    ("checkout", "update", ["customers", "catalog_items", "shopping_cart_items"]),
+    ("relay", "select", ["customers", "points_balances", "orders", "idempotency_records"]),
+    ("relay", "insert", ["outbox"]),
+    ("consumers", "select", ["points_balances", "idempotency_records"]),
+    ("consumers", "update", ["points_balances"]),
+    ("jobs", "update", ["customers", "orders"]),
+    ("accounts", "select", ["orders", "outbox", "idempotency_records"]),
+    *(("reports", privilege, EVERYWHERE) for privilege in ("insert", "update", "delete")),
+    # The ledger is never edited, and an answer that was given stays as it was given.
+    *((role, "update", ["transactions", "idempotency_records"]) for role in APPLICATION_ROLES),
+    *((role, "delete", ["transactions", "orders", "order_items"]) for role in APPLICATION_ROLES),
+]  # fmt: skip
+
+ATTEMPTS = {
+    "select": "select 1 from xpoints.{table} where false",
+    "insert": "insert into xpoints.{table} ({column}) select null::{type} where false",
+    "update": "update xpoints.{table} set {column} = null where false",
+    "delete": "delete from xpoints.{table} where false",
+}
+FIRST_COLUMN = """
+    select attname, format_type(atttypid, atttypmod)
+    from pg_attribute where attrelid = %s::regclass and attnum = 1
+"""
+
+
+def is_refused(connect: Connect, role: str, privilege: str, table: str) -> bool:
+    """Try it, and tell whether the answer is 42501."""
+    ((column, kind),) = connect().execute(FIRST_COLUMN, [f"xpoints.{table}"]).fetchall()
+    attempt = ATTEMPTS[privilege].format(table=table, column=column, type=kind)
+    try:
+        connect(role).execute(attempt.encode())
+    except psycopg.errors.lookup("42501"):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("role", "privilege", "tables"), NEEDED)
+def test_a_role_can_do_what_it_is_for(connect: Connect, role: str, privilege: str, tables: list[str]) -> None:
+    assert [table for table in tables if is_refused(connect, role, privilege, table)] == []
+
+
+@pytest.mark.parametrize(("role", "privilege", "tables"), REFUSED)
+def test_a_role_can_do_no_more(connect: Connect, role: str, privilege: str, tables: list[str]) -> None:
+    assert [table for table in tables if is_refused(connect, role, privilege, table)] == tables
+
+
+ROLES = ["rewards_ro", "rewards_rw", *APPLICATION_ROLES, "reports", "operations"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_but_admin_changes_the_schema(connect: Connect, role: str) -> None:
+    connection = connect(role)
+    for statement in (
+        b"create table xpoints.mine (id int primary key)",
+        b"drop table xpoints.orders",
+        b"alter table xpoints.orders add column mine int",
+        b"create role mine",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_record_of_migrations_is_written_by_nobody_but_admin(connect: Connect, role: str) -> None:
+    assert is_refused(connect, role, "delete", "schema_migrations")

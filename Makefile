@@ -76,6 +76,7 @@ build-%:
 
 .PHONY: tools lock clean
 tools: $(TOOLS) $(LOCAL) ## Make the environments under .local/ without doing anything with them
+	@:
 
 $(TOOLS): requirements/tools.txt
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; put it on PATH or say make PYTHON=/path/to/python3" >&2; exit 1; }

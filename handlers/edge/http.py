@@ -53,6 +53,8 @@ _BUSY = (
     "The database is busy or out of reach. Nothing is lost: send the same request with the same "
     "Idempotency-Key again after Retry-After seconds."
 )
+NO_OPERATION = "There is no such operation. See the API's OpenAPI document."
+
 _CORRECT = "Correct the values named in errors and send the request again."
 _OURS = (
     "The fault is ours and was recorded. Send the same request with the same Idempotency-Key again later; "
@@ -192,9 +194,6 @@ class Api:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = {(route.method, route.resource): route for route in routes}
-        self._methods: dict[str, list[str]] = {}
-        for route in routes:
-            self._methods.setdefault(route.resource, []).append(route.method)
 
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Serve one request; whatever happens, the answer is an HTTP response."""
@@ -212,25 +211,12 @@ class Api:
         except Exception:
             logger.exception("unexpected error")
             reply = Problem(KINDS["internal-error"], _OURS, headers={"Retry-After": "5"})
-        if isinstance(reply, Problem):
-            return {
-                "statusCode": reply.kind.status,
-                "headers": {**_PROBLEM, **reply.headers},
-                "body": reply.body(request_id),
-                "isBase64Encoded": False,
-            }
-        usual = _JSON if reply.body else _EMPTY
-        return {
-            "statusCode": reply.status,
-            "headers": {**usual, **reply.headers},
-            "body": reply.body,
-            "isBase64Encoded": False,
-        }
+        return respond(reply, request_id)
 
     def _serve(self, event: dict[str, Any], request_id: str) -> Reply | Problem:
         route = self.routes.get((event["httpMethod"], event["resource"]))
         if route is None:
-            raise self._no_route(event["resource"])
+            raise ProblemError("not-found", NO_OPERATION)
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         caller = _caller(event)
         if route.groups and not route.groups & caller.groups:
@@ -246,14 +232,15 @@ class Api:
         )
         return route.serve(call)
 
-    def _no_route(self, resource: str) -> ProblemError:
-        methods = self._methods.get(resource)
-        if methods is None:
-            return ProblemError("not-found", "There is no such operation. See the API's OpenAPI document.")
-        allowed = ", ".join(sorted(methods))
-        return ProblemError(
-            "method-not-allowed", f"Use one of {allowed} here.", headers={"Allow": f"{allowed}, OPTIONS"}
-        )
+
+def respond(reply: Reply | Problem, request_id: str) -> dict[str, Any]:
+    """Say a reply or a problem as the response that API Gateway wants from a function."""
+    if isinstance(reply, Problem):
+        status, usual, body = reply.kind.status, _PROBLEM, reply.body(request_id)
+    else:
+        status, usual, body = reply.status, _JSON if reply.body else _EMPTY, reply.body
+    headers = {**usual, **reply.headers}
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
 def tagged(call: Call[Any, Any], body: str) -> Reply:

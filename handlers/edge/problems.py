@@ -62,6 +62,7 @@ _ALL = (
     Kind("item-retired", 409, "The item was retired"),
     Kind("unknown-image", 409, "No such picture"),
     Kind("idempotency-key-reused", 422, "The Idempotency-Key stands for another request"),
+    Kind("too-many-requests", 429, "Too many requests"),
     Kind("temporarily-unavailable", 503, "Temporarily unavailable"),
     Kind("internal-error", 500, "Internal error"),
 )

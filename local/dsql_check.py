@@ -36,6 +36,9 @@ from local.postgres import ExecutedStatement
 from sql import queries
 from sql.migrate import DIRECTORY as MIGRATIONS
 from sql.migrate import read_migrations, split
+from sql.references import REFERENCES, TABLES
+from sql.transactions.sweep_orphans import orphans
+from sql.walk import fill
 
 #: What dsql-lint reports although DSQL accepts it, with the reason.
 LINT_EXCEPTIONS: dict[str, str] = {}
@@ -53,12 +56,15 @@ def migration_statements() -> list[Statement]:
 
 
 def query_statements() -> list[Statement]:
-    """Read the named statements of sql/queries."""
-    return [
-        Statement(query.text.decode(), f"{path.name}:{query.name}", query.comment)
+    """Read the named statements of sql/queries, and its templates as the tables' names fill them."""
+    named = [
+        (path.name, query)
         for path in sorted(queries.DIRECTORY.glob("*.sql"))
         for query in queries.load(path.stem).values()
     ]
+    named += [("walk.sql", fill("read_window", table)) for table in TABLES.values()]
+    named += [("walk.sql", orphans(reference)) for reference in REFERENCES]
+    return [Statement(query.text.decode(), f"{file}:{query.name}", query.comment) for file, query in named]
 
 
 def find(migrations: list[Statement], queries: list[Statement]) -> list[Finding]:

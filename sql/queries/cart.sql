@@ -59,6 +59,7 @@ delete from xpoints.shopping_cart_items where customer_id = %(customer_id)s and 
 
 -- name: hold_ordered_lines
 -- Clearing the cart leaves what uncleaned orders hold, for the cleanup to take.
+-- bounded by: the lines of one cart, of which the shop lets a shopper put in 100
 update xpoints.shopping_cart_items c set quantity = ordered.units, updated_at = now()
 from (
     select l.cat_item_id, sum(l.unit_cnt)::int as units

@@ -20,4 +20,5 @@ on conflict (item_id, slot) do update set available = excluded.available
 
 -- name: drop_stock_from
 -- Slots from a number on, that is all of them from 0.
+-- bounded by: the slots of one item, at most 500
 delete from xpoints.stock where item_id = %(item_id)s and slot >= %(slot)s

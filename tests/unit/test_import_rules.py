@@ -1,0 +1,259 @@
+"""The arrows between the rooms run one way, and SQL is written in one place."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# What each room may import beside the standard library and itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "domain": {"pydantic"},
+    "sql": {"domain", "psycopg", "botocore"},
+    "events": {"domain", "pydantic", "boto3", "botocore", "aws_lambda_powertools"},
+    "handlers": {
+        *("domain", "sql", "events"),
+        *("pydantic", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
+    },
+}
+
+# Rooms that may use all others and every development tool, and which of each other they may use.
+WORKSHOPS: dict[str, set[str]] = {"local": set(), "bench": {"local"}}
+
+ROOMS = {*MAY_IMPORT, *WORKSHOPS, "tests"}
+
+# file -> what it may import beyond its room, with the reason
+EXCEPTIONS: dict[str, set[str]] = {
+    # The edge answers 503 when the database is out of reach, whichever statement found that out.
+    "handlers/edge/http.py": {"psycopg"},
+}
+
+# The clock, randomness and the environment are passed into domain/.
+IMPURE_MODULES = {"os", "time", "random", "secrets", "socket", "subprocess", "threading", "logging", "urllib"}
+IMPURE_NAMES = {"uuid1", "uuid4", "now", "utcnow", "today", "environ", "getenv", "urandom", "open", "print"}
+
+# Statements, not words: a text that begins like one.
+SQL_TEXT = re.compile(
+    r"""(?isx) \A \s* (
+        select \b .* \b from \b | select \s+ ( \d | \* ) | insert \s+ into \b | delete \s+ from \b
+        | update \s+ [\w.{}]+ ( \s+ \w+ )? \s+ set \b | merge \s+ into \b | with \s+ \w+ \s+ as \s* \(
+        | truncate \s+ \w | ( create | alter | drop ) \s+ ( table | index | view | role | schema | unique ) \b
+        | ( grant | revoke ) \s+ \w+ .* \b on \b | call \s+ \w+\. )"""
+)
+SQL_FREE_ROOMS = ["domain", "sql", "events", "handlers"]
+
+
+def python_files(*rooms: str) -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for room in rooms
+        for path in (ROOT / room).rglob("*.py")
+        if path.is_file()
+    )
+
+
+def imports(tree: ast.AST, typing_only: bool = False) -> Iterator[tuple[str, bool]]:
+    """Give each imported module with whether a type checker alone sees the import."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, typing_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield ("." * node.level + (node.module or ""), typing_only)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from (each for part in node.body for each in imports(ast.Module([part], []), True))
+            yield from (each for part in node.orelse for each in imports(ast.Module([part], []), typing_only))
+        else:
+            yield from imports(node, typing_only)
+
+
+def wrong_imports(file: str, source: str) -> list[str]:
+    room = file.split("/")[0]
+    wrong = []
+    for module, typing_only in imports(ast.parse(source)):
+        top = module.split(".")[0]
+        if top == room or (top in sys.stdlib_module_names and top not in ROOMS):
+            continue
+        if room in WORKSHOPS:
+            allowed = top in WORKSHOPS[room] or top not in {*WORKSHOPS, "tests", ""}
+        else:
+            allowed = top in MAY_IMPORT[room] | EXCEPTIONS.get(file, set())
+            allowed = allowed or (typing_only and top.startswith("mypy_boto3_"))
+        if not allowed:
+            wrong.append(module)
+    return wrong
+
+
+def impurities(source: str) -> list[str]:
+    """Give what a module of domain/ takes from its surroundings in place of being given it."""
+    tree = ast.parse(source)
+    found = [module for module, _ in imports(tree) if module.split(".")[0] in IMPURE_MODULES]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            found += [name] if name in IMPURE_NAMES else []
+        elif isinstance(node, ast.Attribute) and node.attr == "environ":
+            found.append(node.attr)
+        elif isinstance(node, ast.keyword) and node.arg == "default_factory":
+            # A factory is called without a call being written.
+            factory = ast.unparse(node.value).split(".")[-1]
+            found += [factory] if factory in IMPURE_NAMES else []
+    return found
+
+
+def sql_texts(source: str) -> list[str]:
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        text
+        for node in ast.walk(tree)
+        if id(node) not in docstrings and (text := text_of(node)) and SQL_TEXT.match(text)
+    ]
+
+
+def text_of(node: ast.AST) -> str:
+    """Give the text that a node writes down, with {} for what is filled in; "" for other nodes."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "{}" for part in node.values)
+    value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
+    return (
+        value.decode(errors="replace")
+        if isinstance(value, bytes)
+        else value
+        if isinstance(value, str)
+        else ""
+    )
+
+
+@pytest.mark.parametrize("file", python_files(*MAY_IMPORT, *WORKSHOPS))
+def test_a_module_imports_only_what_its_room_may(file: str) -> None:
+    assert wrong_imports(file, (ROOT / file).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("file", python_files("domain"))
+def test_a_rule_is_given_the_clock_chance_and_its_surroundings(file: str) -> None:
+    assert impurities((ROOT / file).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("file", python_files(*SQL_FREE_ROOMS))
+def test_no_statement_is_written_inside_python(file: str) -> None:
+    assert sql_texts((ROOT / file).read_text(encoding="utf-8")) == []
+
+
+def test_every_exception_is_still_needed() -> None:
+    for file, modules in EXCEPTIONS.items():
+        used = {module.split(".")[0] for module, _ in imports(ast.parse((ROOT / file).read_text("utf-8")))}
+        assert modules <= used
+
+
+# --- The rules themselves: a planted violation each, and a neighbour that is fine
+
+PLANTED_IMPORTS = [
+    ("domain/x.py", "import boto3", "import json"),
+    ("domain/x.py", "from aws_lambda_powertools import Logger", "from pydantic import BaseModel"),
+    ("domain/x.py", "def f():\n    import psycopg", "def f():\n    import decimal"),
+    ("domain/x.py", "from sql.queries import load", "from domain.checkout import CartLine"),
+    ("domain/x.py", "import events.publish", "import domain.events"),
+    ("sql/x.py", "from events.publish import publish", "from domain.events import Envelope"),
+    ("sql/x.py", "import boto3", "import botocore.auth"),
+    ("sql/x.py", "from handlers.edge import settings", "from sql.connection import Database"),
+    ("sql/x.py", "import aws_lambda_powertools", "import psycopg"),
+    ("events/x.py", "from sql.outbox import letter", "from domain.outbox import backoff"),
+    ("events/x.py", "import psycopg", "import boto3"),
+    ("events/x.py", "from handlers import relay", "from events import relay"),
+    ("handlers/x.py", "import psycopg", "from sql.errors import Fault"),
+    ("handlers/x.py", "import requests", "import urllib.request"),
+    ("handlers/x.py", "from local.postgres import EmbeddedPostgres", "from events.publish import publish"),
+    ("handlers/x.py", "import bench.shop", "import boto3"),
+    ("handlers/x.py", "from tests.bus import Bus", "from handlers.edge import http"),
+    (
+        "handlers/x.py",
+        "import mypy_boto3_sesv2",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mypy_boto3_sesv2",
+    ),
+    ("handlers/edge/x.py", "import psycopg", "import sql.errors"),
+    ("local/x.py", "from bench.shop import Shop", "from sql.migrate import migrate"),
+    ("local/x.py", "from tests.conftest import x", "import pglast"),
+    ("bench/x.py", "import tests", "from local.postgres import EmbeddedPostgres"),
+    ("sql/x.py", "from ..domain import checkout", "from sql import errors"),
+]
+
+
+@pytest.mark.parametrize(("file", "wrong", "_right"), PLANTED_IMPORTS)
+def test_an_import_against_the_arrows_is_found(file: str, wrong: str, _right: str) -> None:
+    assert len(wrong_imports(file, wrong)) == 1
+
+
+@pytest.mark.parametrize(("file", "_wrong", "right"), PLANTED_IMPORTS)
+def test_an_import_along_the_arrows_is_fine(file: str, _wrong: str, right: str) -> None:
+    assert wrong_imports(file, right) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os",
+        "import time",
+        "from random import uniform",
+        "import secrets",
+        "from uuid import uuid4\nuuid4()",
+        "import uuid\nuuid.uuid4()",
+        "from datetime import datetime, UTC\ndatetime.now(UTC)",
+        "import datetime\ndatetime.datetime.utcnow()",
+        "from datetime import date\ndate.today()",
+        "from uuid import uuid4\nx = Field(default_factory=uuid4)",
+    ],
+)
+def test_a_rule_that_takes_from_its_surroundings_is_found(source: str) -> None:
+    assert impurities(source) != []
+
+
+def test_a_rule_that_is_given_what_it_needs_is_fine() -> None:
+    assert (
+        impurities("from datetime import datetime\ndef rule(now: datetime) -> datetime:\n    return now")
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 'select id from xpoints.orders'",
+        "x = b'SELECT 1'",
+        "x = f'select {y} from t'",
+        "x = '''\n  insert into t values (1)'''",
+        "x = 'update xpoints.orders o set status = 1'",
+        "x = 'delete from t'",
+        "x = 'with a as (select 1) select * from a'",
+        "x = 'create table t (id int)'",
+        "x = 'grant select on t to x'",
+        "x = 'call sys.wait_for_job(1)'",
+    ],
+)
+def test_a_statement_inside_python_is_found(source: str) -> None:
+    assert len(sql_texts(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'select a from b'",
+        "def f():\n    'Delete from the cart what was ordered.'",
+        "x = 'selected items'",
+        "x = 'update the order and try again'",
+        "x = 'with regards'",
+        "x = b'COMMIT'",
+    ],
+)
+def test_words_that_are_no_statement_are_fine(source: str) -> None:
+    assert sql_texts(source) == []

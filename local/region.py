@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Self
 from botocore.exceptions import ClientError
 
 from local.emulator import ACCOUNT, Emulator
+from local.gateway import complete_gateway
 from local.guard import Guarded
 from local.postgres import EmbeddedPostgres
 
@@ -203,6 +204,7 @@ class LocalRegion:
             deploy.stop()
         stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
+        complete_gateway(self.client("apigateway"), self.outputs["ApiId"], ROOT / "template.yaml", parameters)
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")
 

@@ -1,0 +1,176 @@
+"""The deployment's custom resource, invoked as CloudFormation invokes it, its answers received over HTTP."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import psycopg
+import pytest
+
+from handlers.migrate import ANSWER_RESERVE_S, PHYSICAL_ID, handler
+from local.postgres import EmbeddedPostgres
+from sql.migrate import read_migrations
+
+
+class Context:
+    def __init__(self, remaining_s: float = 900.0) -> None:
+        self._remaining_s = remaining_s
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self._remaining_s * 1000)
+
+
+class CloudFormation(HTTPServer):
+    """Where answers go: keeps each request's body and content type; `failures` of them get a 503."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receiver)
+        self.answers: list[dict[str, Any]] = []
+        self.content_types: list[str | None] = []
+        self.failures = 0
+        self.answered = threading.Event()
+
+    def request(self, kind: str, **properties: Any) -> dict[str, Any]:
+        event = {
+            "RequestType": kind,
+            "ResponseURL": f"http://127.0.0.1:{self.server_port}/answer?signature=x",
+            "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/s/1",
+            "RequestId": "request-1",
+            "LogicalResourceId": "Migration",
+            "ResourceProperties": {"ServiceToken": "arn", "CodeVersion": "1", **properties},
+        }
+        return event if kind == "Create" else {**event, "PhysicalResourceId": "an-earlier-id"}
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    server: CloudFormation
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.failures:
+            self.server.failures -= 1
+            self.send_error(503)
+            return
+        self.server.answers.append(json.loads(body))
+        self.server.content_types.append(self.headers["Content-Type"])
+        self.send_response(200)
+        self.end_headers()
+        self.server.answered.set()
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[CloudFormation]:
+    with CloudFormation() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    monkeypatch: pytest.MonkeyPatch, postgres: EmbeddedPostgres, empty_database_name: str
+) -> None:
+    for name, value in {
+        "DATABASE_HOST": postgres.host,
+        "DATABASE_PORT": str(postgres.port),
+        "DATABASE_NAME": empty_database_name,
+        "DATABASE_ROLE": "admin",
+        "DATABASE_TLS": "disable",
+        "AWS_LAMBDA_FUNCTION_NAME": "MigrationFunction",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_creating_the_stack_migrates_the_schema_and_says_how_much_was_done(
+    cloudformation: CloudFormation,
+) -> None:
+    handler(cloudformation.request("Create", RoleArns={"checkout": ["arn:aws:iam::1:role/a"]}), Context())
+    assert cloudformation.answers == [
+        {
+            "Status": "SUCCESS",
+            "PhysicalResourceId": PHYSICAL_ID,
+            "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/s/1",
+            "RequestId": "request-1",
+            "LogicalResourceId": "Migration",
+            "Data": {"AppliedStatements": str(len(read_migrations()))},
+        }
+    ]
+    assert cloudformation.content_types == [""]
+
+
+def test_updating_the_stack_keeps_the_resource(cloudformation: CloudFormation) -> None:
+    handler(cloudformation.request("Create"), Context())
+    handler(cloudformation.request("Update"), Context())
+    assert cloudformation.answers[1]["PhysicalResourceId"] == "an-earlier-id"
+    assert cloudformation.answers[1]["Data"] == {"AppliedStatements": "0"}
+
+
+def test_deleting_the_stack_leaves_the_data_and_needs_no_database(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_HOST", "")
+    handler(cloudformation.request("Delete"), Context())
+    assert cloudformation.answers[0]["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("DATABASE_PORT", "none", "ValidationError: .*DATABASE_PORT"),
+        ("DATABASE_ROLE", "nobody", 'role "nobody" does not exist'),
+    ],
+    ids=["wrong settings", "no connection"],
+)
+def test_a_failure_is_answered_with_its_reason(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("sql.migrate._PAUSE_CAP_S", 0.0)
+    handler(cloudformation.request("Create"), Context())
+    (answer,) = cloudformation.answers
+    assert answer["Status"] == "FAILED"
+    with pytest.raises(AssertionError, match=f"(?s){reason}"):
+        raise AssertionError(answer["Reason"])
+
+
+def test_wrong_properties_are_a_failure_with_a_reason(cloudformation: CloudFormation) -> None:
+    handler(cloudformation.request("Create", RoleArns="checkout"), Context())
+    assert "RoleArns" in cloudformation.answers[0]["Reason"]
+
+
+def test_when_the_time_is_nearly_up_the_answer_is_a_failure_and_there_is_no_second_one(
+    cloudformation: CloudFormation, postgres: EmbeddedPostgres, empty_database_name: str
+) -> None:
+    with psycopg.connect(postgres.conninfo(empty_database_name), application_name="fixture") as blocker:
+        # The migration waits behind this, for as long as it is not committed.
+        blocker.execute("create schema xpoints")
+        run = threading.Thread(
+            target=handler, args=(cloudformation.request("Create"), Context(ANSWER_RESERVE_S + 0.2))
+        )
+        run.start()
+        assert cloudformation.answered.wait(60)
+        assert run.is_alive()
+        blocker.commit()
+    run.join()
+    (answer,) = cloudformation.answers
+    assert answer["Status"] == "FAILED"
+    assert "deploy again and it goes on from there" in answer["Reason"]
+
+
+def test_an_answer_that_was_not_taken_is_sent_again(cloudformation: CloudFormation) -> None:
+    cloudformation.failures = 2
+    handler(cloudformation.request("Delete"), Context())
+    assert [answer["Status"] for answer in cloudformation.answers] == ["SUCCESS"]
+
+
+def test_an_answer_that_is_never_taken_fails_the_invocation(cloudformation: CloudFormation) -> None:
+    cloudformation.failures = 99
+    with pytest.raises(OSError, match="503"):
+        handler(cloudformation.request("Delete"), Context())

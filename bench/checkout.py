@@ -35,10 +35,45 @@ CALLERS = (1, 8, 32)
 ROUND_TRIP_MS = 2.0
 
 _WARM_UP_CALLS = 20
+_PROCESSOR_HEAD = ("CPU ms", "pgbench CPU ms", "CPU ratio")
 
 
 class UnequalWorkError(RuntimeError):
     """Handler and pgbench do not leave the same rows per checkout, so their rates must not be compared."""
+
+
+class _Processor:
+    """Adds up the processor time of a client and of the server behind it, over several slices."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._client_s = self._server_s = 0.0
+        self._calls = 0
+
+    def __enter__(self) -> None:
+        self._before_s = self._shop.processor_s()
+
+    def __exit__(self, *_: object) -> None:
+        self._server_s += self._shop.processor_s() - self._before_s
+
+    def add(self, client_s: float, calls: int) -> None:
+        self._client_s += client_s
+        self._calls += calls
+
+    @property
+    def client_ms(self) -> float:
+        return 1000 * self._client_s / self._calls
+
+    @property
+    def server_ms(self) -> float:
+        return 1000 * self._server_s / self._calls
+
+    @property
+    def total_ms(self) -> float:
+        return self.client_ms + self.server_ms
+
+    def __str__(self) -> str:
+        return f"{self.client_ms:.2f} + {self.server_ms:.2f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,49 +136,56 @@ def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) 
     for callers in CALLERS:
         say(f"{callers} at once: {rounds[callers]} rounds of {seconds} s for each side ...")
         slices: list[Slice] = []
-        server_s: list[float] = []
+        ours, theirs = _Processor(shop), _Processor(shop)
 
-        def handler(
-            callers: int = callers, slices: list[Slice] = slices, server_s: list[float] = server_s
-        ) -> float:
-            before = shop.processor_s()
-            slices.append(fleet.run(checkout_event, callers, shop.customers, seconds))
-            server_s.append(shop.processor_s() - before)
+        def handler(callers: int = callers, slices: list[Slice] = slices, used: _Processor = ours) -> float:
+            with used:
+                slices.append(fleet.run(checkout_event, callers, shop.customers, seconds))
+                used.add(slices[-1].cpu_s, slices[-1].calls)
             return slices[-1].rate
 
-        def pgbench(callers: int = callers) -> float:
-            return run_script(shop, script, ROLE, callers, seconds)
+        def pgbench(callers: int = callers, used: _Processor = theirs) -> float:
+            with used:
+                done = run_script(shop, script, ROLE, callers, seconds)
+                used.add(done.cpu_s, done.transactions)
+            return done.rate
 
-        ours, theirs = take_turns(rounds[callers], handler, pgbench, between=shop.tidy)
-        ratio = ratios(ours, theirs)
+        our_rates, their_rates = take_turns(rounds[callers], handler, pgbench, between=shop.tidy)
+        ratio = ratios(our_rates, their_rates)
         latencies = [latency for one in slices for latency in one.latencies_ms]
-        calls = sum(one.calls for one in slices)
-        cpu_ms = 1000 * sum(one.cpu_s for one in slices) / calls
-        server_cpu_ms = 1000 * sum(server_s) / calls
         p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
+        cpu_ratio = theirs.total_ms / ours.total_ms
         figures |= {
             f"ratio_to_pgbench_{callers}": round(ratio.median, 3),
             f"ratio_to_pgbench_{callers}_spread": [round(ratio.least, 3), round(ratio.most, 3)],
-            f"tps_{callers}": _rounded(spread(ours)),
-            f"pgbench_tps_{callers}": _rounded(spread(theirs)),
+            f"cpu_ratio_to_pgbench_{callers}": round(cpu_ratio, 3),
+            f"tps_{callers}": _rounded(spread(our_rates)),
+            f"pgbench_tps_{callers}": _rounded(spread(their_rates)),
             f"p50_ms_{callers}": round(p50, 3),
             f"p99_ms_{callers}": round(p99, 3),
-            f"cpu_ms_{callers}": round(cpu_ms, 3),
-            f"server_cpu_ms_{callers}": round(server_cpu_ms, 3),
+            f"cpu_ms_{callers}": round(ours.client_ms, 3),
+            f"server_cpu_ms_{callers}": round(ours.server_ms, 3),
+            f"pgbench_cpu_ms_{callers}": round(theirs.client_ms, 3),
+            f"pgbench_server_cpu_ms_{callers}": round(theirs.server_ms, 3),
         }
         rows.append(
             [
                 str(callers),
-                _range(spread(ours)),
-                _range(spread(theirs)),
+                _range(spread(our_rates)),
+                _range(spread(their_rates)),
                 str(ratio),
                 f"{p50:.2f}",
                 f"{p99:.2f}",
-                f"{cpu_ms:.2f} + {server_cpu_ms:.2f}",
+                str(ours),
+                str(theirs),
+                f"{cpu_ratio:.2f}",
             ]
         )
-    head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", "CPU ms, handler + server"]
+    head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", *_PROCESSOR_HEAD]
     print(table("The whole handler beside pgbench: median (least..most of all slices)", head, rows))
+    print(
+        "CPU ms: processor time a checkout, client + server; its ratio depends less on other load."
+    )
     return figures
 
 
@@ -173,40 +215,48 @@ def _by_layer(shop: Shop, fleet: Fleet, options: Options) -> dict[str, Any]:
 
 
 def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
-    seconds = 1.5 if options.quick else 8
-    say(f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {seconds:g} s each ...")
+    slices, seconds = (1, 1.5) if options.quick else (5, 2)
+    say(
+        f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {slices} slices of {seconds:g} s each ..."
+    )
     with ProxyProcess(shop.server.port, delay_ms=ROUND_TRIP_MS) as proxy:
         statement_ms = _one_statement_ms(shop, proxy.port)
         with Fleet(HANDLER, shop.environment("bench", ROLE, proxy.port), max(CALLERS)) as fleet:
             _warm_up(shop, fleet, 1)
-            shop.tidy()
             before = sum(proxy.round_trips)
-            alone = fleet.run(checkout_event, 1, shop.customers, seconds)
-            round_trips = (sum(proxy.round_trips) - before) / alone.calls
+            alone = _slices(shop, fleet, 1, slices, seconds)
+            round_trips = (sum(proxy.round_trips) - before) / sum(one.calls for one in alone)
             _warm_up(shop, fleet, max(CALLERS))
-            shop.tidy()
-            crowd = fleet.run(checkout_event, max(CALLERS), shop.customers, seconds)
-    rows = [
-        [
-            str(callers),
-            f"{one.rate:.0f}",
-            *(f"{percentile(one.latencies_ms, percent):.2f}" for percent in (50, 99)),
-        ]
-        for callers, one in ((1, alone), (max(CALLERS), crowd))
-    ]
+            crowd = _slices(shop, fleet, max(CALLERS), slices, seconds)
+    figures: dict[str, Any] = {
+        "round_trips": round(round_trips, 3),
+        "select_1_p50_ms_at_2ms_rtt": round(statement_ms, 3),
+    }
+    rows = []
+    for suffix, taken in (("", alone), ("_32", crowd)):
+        p50 = spread([percentile(one.latencies_ms, 50) for one in taken])
+        p99 = spread([percentile(one.latencies_ms, 99) for one in taken])
+        rate = spread([one.rate for one in taken])
+        rows.append([suffix[1:] or "1", _range(rate), str(p50), str(p99)])
+        figures |= {
+            f"p50_ms_at_2ms_rtt{suffix}": round(p50.median, 3),
+            f"p50_ms_at_2ms_rtt{suffix}_spread": [round(p50.least, 3), round(p50.most, 3)],
+            f"p99_ms_at_2ms_rtt{suffix}": round(p99.median, 3),
+            f"tps_at_2ms_rtt{suffix}": _rounded(rate),
+        }
     head = ["at once", "tps", "p50 ms", "p99 ms"]
     print(table(f"With {ROUND_TRIP_MS:g} ms a round trip to the database", head, rows))
     print(f"Round trips a checkout, counted on the wire: {round_trips:.3f}")
     print(f"A bare `select 1` over the same way: p50 {statement_ms:.2f} ms")
-    return {
-        "round_trips": round(round_trips, 3),
-        "select_1_p50_ms_at_2ms_rtt": round(statement_ms, 3),
-        "p50_ms_at_2ms_rtt": round(percentile(alone.latencies_ms, 50), 3),
-        "p99_ms_at_2ms_rtt": round(percentile(alone.latencies_ms, 99), 3),
-        "p50_ms_at_2ms_rtt_32": round(percentile(crowd.latencies_ms, 50), 3),
-        "p99_ms_at_2ms_rtt_32": round(percentile(crowd.latencies_ms, 99), 3),
-        "tps_at_2ms_rtt_32": round(crowd.rate, 1),
-    }
+    return figures
+
+
+def _slices(shop: Shop, fleet: Fleet, callers: int, count: int, seconds: float) -> list[Slice]:
+    slices = []
+    for _ in range(count):
+        shop.tidy()
+        slices.append(fleet.run(checkout_event, callers, shop.customers, seconds))
+    return slices
 
 
 def _one_statement_ms(shop: Shop, port: int) -> float:

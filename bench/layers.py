@@ -12,20 +12,19 @@ from types import FrameType
 
 _INTERVAL_S = 0.001
 
-#: A piece of a file's path (and of a function's name where it matters) and the layer that it belongs to; the
-#: first that fits. Frames that fit none (json, logging, pydantic) count for whoever called them.
+#: A piece of a file's path and the layer that it belongs to; the first that fits. Frames that fit none (json,
+#: logging, pydantic) count for whoever called them.
 LAYERS = (
-    ("/psycopg", "", "database client"),
-    ("/sql/transaction.py", "", "database client"),
-    ("/sql/connection.py", "", "database client"),
-    ("/aws_lambda_powertools/", "", "logging, metrics"),
-    ("/handlers/edge/observability.py", "", "logging, metrics"),
-    ("/domain/", "", "decide"),
-    ("/sql/", "", "statements, event"),
-    ("/handlers/edge/http.py", "", "parse, validate, answer"),
-    ("/handlers/", "_render", "parse, validate, answer"),
-    ("/handlers/", "", "parse, validate, answer"),
-    ("/bench/", "", "the benchmark itself"),
+    ("/psycopg", "database client"),
+    ("/sql/transaction.py", "database client"),
+    ("/sql/connection.py", "database client"),
+    ("/sql/wire.py", "database client"),
+    ("/aws_lambda_powertools/", "logging, metrics"),
+    ("/handlers/edge/observability.py", "logging, metrics"),
+    ("/domain/", "decide"),
+    ("/sql/", "statements, event"),
+    ("/handlers/", "parse, validate, answer"),
+    ("/bench/", "the benchmark itself"),
 )
 
 OTHER = "other"
@@ -76,7 +75,7 @@ class Sampler:
         while frame is not None:
             path = frame.f_code.co_filename
             if layer is OTHER:
-                layer = _layer(path, frame.f_code.co_name)
+                layer = _layer(path)
             if any(f"/{room}/" in path for room in ("domain", "sql", "events", "handlers")):
                 lines_seen.add(f"{_short(path)}:{frame.f_lineno} {frame.f_code.co_name}")
             frame = frame.f_back
@@ -84,11 +83,8 @@ class Sampler:
         samples.lines.update(lines_seen)
 
 
-def _layer(path: str, function: str) -> str:
-    for piece, name, layer in LAYERS:
-        if piece in path and name in function:
-            return layer
-    return OTHER
+def _layer(path: str) -> str:
+    return next((layer for piece, layer in LAYERS if piece in path), OTHER)
 
 
 def _function(frame: FrameType) -> str:

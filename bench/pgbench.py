@@ -9,11 +9,13 @@ else a constant parameter. So the script cannot drift from the code: there is no
 import json
 import os
 import re
+import resource
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.shop import Shop
 
@@ -54,6 +56,14 @@ class Script:
     text: str
     constants: Mapping[str, str]
     statements: int
+
+
+class Run(NamedTuple):
+    """What pgbench did: transactions, their number a second, and its own processor time."""
+
+    transactions: int
+    rate: float
+    cpu_s: float
 
 
 def recorded_transaction(shop: Shop, role: str) -> list[Recorded]:
@@ -110,8 +120,8 @@ def make_script(statements: list[Recorded], customer: str, order: str, key: str)
     return Script("".join(lines), constants, len(statements))
 
 
-def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int) -> float:
-    """Run the script and give transactions a second, without the time to connect.
+def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int) -> Run:
+    """Run the script; the rate is without the time to connect.
 
     Raises RuntimeError when pgbench fails or uses more customers than there are.
     """
@@ -132,6 +142,7 @@ def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int
         f"--username={role}",
         "postgres",
     ]
+    before = _children_cpu_s()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     rate, processed = _RATE.search(done.stdout), _PROCESSED.search(done.stdout)
     if done.returncode != 0 or rate is None or processed is None or "aborted" in done.stderr:
@@ -140,4 +151,9 @@ def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int
         raise RuntimeError(
             f"pgbench made {processed[1]} checkouts and {shop.customers} carts were full: seed more."
         )
-    return float(rate[1])
+    return Run(int(processed[1]), float(rate[1]), _children_cpu_s() - before)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

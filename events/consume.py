@@ -2,18 +2,30 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from domain.events import Envelope, Payload
 
-logger = Logger(service="rewards")
+logger = Logger(service="rewards", child=True)
 
-#: The effect of an event. It deduplicates by the event's id in its own transaction; raising leaves the record
-#: in the queue to be delivered again and, in the end, to go to the dead-letter queue.
+#: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
+#: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to
+#: go to the dead-letter queue.
 Effect = Callable[[Envelope[Any]], object]
+
+#: A record is begun only with so much of the function's time left; the others come again.
+MARGIN_MS = 5_000
+
+
+class Context(Protocol):
+    """The part of Lambda's context that is used here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give what is left of the function's time."""
+        ...
 
 
 class UnknownEventError(Exception):
@@ -24,33 +36,68 @@ class MalformedEventError(Exception):
     """An event that does not fit its contract. Compare it with the schema of its type in events/schemas/."""
 
 
-def consume(event: Mapping[str, Any], effects: Mapping[type[Payload], Effect]) -> dict[str, Any]:
+class Consumer:
+    """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes."""
+
+    def __init__(self, effects: Mapping[type[Payload], Effect]) -> None:
+        self.effects = dict(effects)
+
+    def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Have the effects of a batch; give the records that are to come again."""
+        return consume(
+            event, self.effects, time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS
+        )
+
+
+def consume(
+    event: Mapping[str, Any],
+    effects: Mapping[type[Payload], Effect],
+    *,
+    time_is_up: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
     """Give each record to the effect of its event's type; report the records that failed, and only those.
 
     A record that cannot be understood fails like any other: it ends in the dead-letter queue, where it is
-    seen, and is never acknowledged unread.
+    seen, and is never acknowledged unread. Logs name a record by its ids, never by what is in it.
     """
     by_type = {payload.type_name: (payload, effect) for payload, effect in effects.items()}
     failures = []
     for record in event["Records"]:
         message_id = record["messageId"]
-        try:
-            envelope, effect = _understand(record["body"], by_type)
-            logger.set_correlation_id(envelope.correlation_id)
-            result = effect(envelope)
-            logger.info(
-                "event consumed",
-                extra={"event_id": str(envelope.id), "event_type": envelope.type, "effect": str(result)},
-            )
-        except Exception as error:
-            receives = record.get("attributes", {}).get("ApproximateReceiveCount")
-            # The error's text may quote the event; its type is enough to find the cause.
-            logger.exception(
-                "event not consumed",
-                extra={"message_id": message_id, "receives": receives, "error": type(error).__name__},
+        if time_is_up():
+            logger.warning(
+                "event left for later: the function's time is up", extra={"message_id": message_id}
             )
             failures.append({"itemIdentifier": message_id})
+        elif not _consume_one(record, message_id, by_type):
+            failures.append({"itemIdentifier": message_id})
     return {"batchItemFailures": failures}
+
+
+def _consume_one(
+    record: Mapping[str, Any], message_id: str, by_type: Mapping[str, tuple[type[Payload], Effect]]
+) -> bool:
+    receives = record.get("attributes", {}).get("ApproximateReceiveCount")
+    with logger.append_context_keys(message_id=message_id, receives=receives):
+        # Context keys end with the record, so no line carries the ids of the record before.
+        try:
+            envelope, effect = _understand(record["body"], by_type)
+            with logger.append_context_keys(
+                correlation_id=envelope.correlation_id,
+                causation_id=envelope.causation_id,
+                event_id=str(envelope.id),
+                event_type=envelope.type,
+            ):
+                try:
+                    result = effect(envelope)
+                except Exception:
+                    logger.exception("event not consumed")
+                    return False
+                logger.info("event consumed", extra={"effect": str(result)})
+        except Exception:
+            logger.exception("event not understood")
+            return False
+        return True
 
 
 def _understand(
@@ -67,7 +114,10 @@ def _understand(
         raise UnknownEventError(f"no effect for events of type {detail_type!r}")
     payload, effect = known
     try:
-        return Envelope[payload].model_validate(detail), effect  # type: ignore[valid-type]
+        envelope = Envelope[payload].model_validate(detail)  # type: ignore[valid-type]
     except ValidationError as error:
         fields = ", ".join("/".join(map(str, problem["loc"])) for problem in error.errors())
         raise MalformedEventError(f"{detail_type} does not fit its contract at {fields}") from error
+    if envelope.type != detail_type:
+        raise MalformedEventError(f"an event of type {envelope.type!r} came as {detail_type!r}")
+    return envelope, effect

@@ -1,17 +1,13 @@
 """Consumer of OrderPlaced: sends the confirmation e-mail."""
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
-
 from pydantic import Field
 
 from domain.events import OrderPlaced
-from events.consume import consume
+from events.consume import Consumer
+from handlers.edge.mail import Mail
+from handlers.edge.observability import guarded
 from handlers.edge.settings import DatabaseEnvironment
-from sql.transactions.notify import DueMessage, confirm_order
-
-if TYPE_CHECKING:
-    from mypy_boto3_sesv2 import SESV2Client
+from sql.transactions.notify import confirm_order
 
 
 class _Environment(DatabaseEnvironment):
@@ -20,30 +16,6 @@ class _Environment(DatabaseEnvironment):
 
 _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
+_MAIL = Mail(_ENVIRONMENT.sender_address)
 
-
-@cache
-def _mail() -> "SESV2Client":
-    import boto3  # not before there is something to send
-
-    return boto3.client("sesv2")
-
-
-def _send(message: DueMessage) -> None:
-    _mail().send_email(
-        FromEmailAddress=_ENVIRONMENT.sender_address,
-        Destination={"ToAddresses": [message.email]},
-        Content={
-            "Simple": {
-                "Subject": {"Data": message.text.subject, "Charset": "UTF-8"},
-                "Body": {"Text": {"Data": message.text.body, "Charset": "UTF-8"}},
-                # Lets a mailbox or a support person recognise the rare second copy after a crash.
-                "Headers": [{"Name": "X-Rewards-Notification", "Value": str(message.id)}],
-            }
-        },
-    )
-
-
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Confirm a batch of orders; give the records that failed."""
-    return consume(event, {OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _send)})
+handler = guarded(Consumer({OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send)}))

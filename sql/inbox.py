@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from sql.connection import Database
@@ -11,6 +12,8 @@ from sql.transaction import Completed, Row, Transaction, run
 _QUERIES = load("consumers")
 _FIND = _QUERIES["find_inbox_row"]
 _INSERT = _QUERIES["insert_inbox_row"]
+_READ_VERSION = _QUERIES["read_consumed_version"]
+_NOTE_VERSION = _QUERIES["note_consumed_version"]
 
 
 class Effect(StrEnum):
@@ -18,6 +21,14 @@ class Effect(StrEnum):
 
     DONE = "done"
     DUPLICATE = "duplicate"
+    STALE = "stale"  # a newer version of the aggregate has had its effect here
+
+
+class Version(NamedTuple):
+    """Which version of which aggregate an event tells of."""
+
+    aggregate_id: UUID
+    number: int
 
 
 def once(
@@ -26,14 +37,29 @@ def once(
     event_id: UUID,
     reads: Sequence[Statement],
     decide: Callable[[list[list[Row]]], Sequence[Statement]],
+    version: Version | None = None,
 ) -> Completed[Effect]:
-    """Run a consumer's effect unless it has happened: `decide` turns what `reads` gave into the writes."""
+    """Run a consumer's effect unless it has happened: `decide` turns what `reads` gave into the writes.
+
+    Give `version` where the effect depends on order: an event older than one that this consumer has seen of
+    the same aggregate then has no effect. Events come in any order; an effect that commutes needs none.
+    """
 
     def attempt(transaction: Transaction) -> Effect:
-        seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *reads)
+        order = [] if version is None else [_READ_VERSION(aggregate_id=version[0], consumer=consumer)]
+        seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *order, *reads)
         if seen:
             return Effect.DUPLICATE
-        transaction.commit(_INSERT(event_id=event_id, consumer=consumer), *decide(rows))
+        writes = [_INSERT(event_id=event_id, consumer=consumer)]
+        if version is not None:
+            newest = rows.pop(0)
+            if newest and newest[0][0] >= version.number:
+                transaction.commit(*writes)
+                return Effect.STALE
+            writes.append(
+                _NOTE_VERSION(aggregate_id=version.aggregate_id, consumer=consumer, version=version.number)
+            )
+        transaction.commit(*writes, *decide(rows))
         return Effect.DONE
 
     return run(database, attempt)

@@ -8,6 +8,17 @@ select 1 from xpoints.inbox where event_id = %(event_id)s and consumer = %(consu
 -- In the transaction of the effect, so that both happen or neither.
 insert into xpoints.inbox (event_id, consumer) values (%(event_id)s, %(consumer)s)
 
+-- name: read_consumed_version
+-- The newest version of an aggregate that this consumer has had an effect of.
+select version from xpoints.consumed_versions
+where aggregate_id = %(aggregate_id)s and consumer = %(consumer)s
+
+-- name: note_consumed_version
+-- In the transaction of the effect; two versions at once write one row, so one of them runs again.
+insert into xpoints.consumed_versions (aggregate_id, consumer, version)
+values (%(aggregate_id)s, %(consumer)s, %(version)s)
+on conflict (aggregate_id, consumer) do update set version = excluded.version, processed_at = now()
+
 -- name: delete_ordered_cart_lines
 -- Lines of which everything was ordered.
 delete from xpoints.shopping_cart_items c

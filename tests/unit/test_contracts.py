@@ -1,0 +1,196 @@
+"""The events' contracts: what is published stays, what is generated is current, nobody's data are in it."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+from uuid import UUID, uuid4
+
+import jsonschema
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from domain.events import CONTRACTS, Envelope, Origin, Payload
+from events.contracts import (
+    GOLDEN,
+    SCHEMAS,
+    breaking_changes,
+    documents,
+    example,
+    sample,
+    schema_of,
+)
+
+NAMES = sorted(CONTRACTS)
+
+#: Parts of a field's name that would be a person's: what a customer is called, where they live or are
+#: reached, what they look like, and what they typed.
+PERSONAL = re.compile(
+    r"(?<![a-z])(names?|first|last|maiden|full|user|username|e?mail|phone|mobile|address|street|city|state|zip|"
+    r"postal|postcode|country|gender|sex|age|birth|birthday|ip|token|password|secret|note|message|comment|"
+    r"text|description|subject|body|reason)(?![a-z])"
+)
+
+#: What a payload's field may be: ids, numbers, times, yes or no, and words from a closed list of our own.
+FREE_TEXT = {
+    ("CustomerErasureContinued.v1", "step"): "a step of our own cascade",
+    ("ItemRetirementContinued.v1", "step"): "a step of our own cascade",
+}
+PLAIN = {UUID, int, bool, datetime, type(None)}
+
+
+def fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every field of a model with its path and its plain type, through nested models and lists."""
+    for name, field in model.model_fields.items():
+        yield from _fields(field.annotation, f"{path}.{name}" if path else name)
+
+
+def _fields(annotation: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from fields(annotation, path)
+    elif all(isinstance(argument, str) for argument in get_args(annotation)) and get_args(annotation):
+        yield path, type(None)  # a closed list of words
+    elif get_args(annotation):
+        for argument in get_args(annotation):
+            if argument is not Ellipsis:
+                yield from _fields(argument, path)
+    else:
+        yield path, annotation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_field_of_an_event_can_hold_personal_data(name: str) -> None:
+    for path, kind in fields(CONTRACTS[name]):
+        assert not PERSONAL.search(path), (
+            f"{name}: {path} sounds personal; send the id, let consumers look it up"
+        )
+        assert kind in PLAIN or (name, path) in FREE_TEXT, f"{name}: {path} could hold anything; use an id"
+
+
+def test_the_rule_against_personal_data_would_find_some() -> None:
+    class Telling(Payload):
+        first_name: UUID
+        customer_email: UUID
+        remark: str
+
+    found = dict(fields(Telling))
+    assert [bool(PERSONAL.search(path)) for path in found] == [True, True, False]
+    assert found["remark"] not in PLAIN
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contract_is_named_as_a_past_fact_with_a_version(name: str) -> None:
+    assert re.fullmatch(r"([A-Z][a-z]+){2,}(ed|en)\.v[1-9]\d*", name)
+    assert CONTRACTS[name].type_name == name
+    assert CONTRACTS[name].model_config.get("frozen") is True
+
+
+def test_what_is_generated_is_current() -> None:
+    wanted = documents()
+    stale = [str(path) for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    assert not stale, "run `python -m events.contracts` and commit what it writes"
+    generated = {path for path in wanted if path.parent == SCHEMAS}
+    assert set(SCHEMAS.glob("*.json")) == generated, (
+        "a schema has no contract: run `python -m events.contracts`"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_version_only_ever_gains_optional_fields(name: str) -> None:
+    golden = GOLDEN / f"{name}.json"
+    assert golden.exists(), "run `python -m events.contracts` and commit the golden file of the new version"
+    broken = list(breaking_changes(json.loads(golden.read_text()), schema_of(CONTRACTS[name])))
+    assert not broken, f"make it {name.partition('.')[0]} with a new version: {broken}"
+
+
+def test_a_published_version_is_never_taken_away() -> None:
+    published = {path.stem for path in GOLDEN.glob("*.json")}
+    assert published <= set(CONTRACTS), "consumers and the archive still hold this version"
+
+
+def _change(schema: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(schema)
+    *way, last = path.split("/")
+    place: Any = changed
+    for step in way:
+        place = place[step]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("$defs/OrderPlaced/properties/total_points", None, "/data/total_points was removed"),
+        ("$defs/OrderPlaced/properties/order_id/format", None, "/data/order_id: format was uuid and is None"),
+        ("$defs/OrderPlaced/properties/total_points/type", "string", "/data/total_points: type was integer"),
+        ("$defs/OrderedLine/properties/quantity/exclusiveMinimum", 5, "/data/lines/*/quantity"),
+        ("$defs/OrderedLine/required", ["item_id", "quantity"], "/data/lines/*/unit_points may be missing"),
+        ("required", ["id", "shop"], "/shop is required now"),
+        ("properties/region", None, "/region was removed"),
+        ("properties/type", {"const": "OrderPlaced.v2"}, "/type: const was OrderPlaced.v1"),
+    ],
+)
+def test_a_breaking_change_is_noticed(path: str, value: Any, complaint: str) -> None:
+    published = schema_of(CONTRACTS["OrderPlaced.v1"])
+    changes = list(breaking_changes(published, _change(published, path, value)))
+    assert any(change.startswith(complaint) for change in changes), changes
+
+
+def test_an_optional_field_more_is_no_breaking_change() -> None:
+    published = schema_of(CONTRACTS["OrderPlaced.v1"])
+    more = _change(published, "$defs/OrderPlaced/properties/gift", {"type": "boolean", "default": False})
+    assert list(breaking_changes(published, more)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_event_as_it_is_written_fits_its_schema_and_its_type(name: str) -> None:
+    contract, schema = CONTRACTS[name], schema_of(CONTRACTS[name])
+    payload = contract.model_validate(example(schema)["data"])
+    origin = Origin(uuid4(), datetime(2026, 1, 1, 12, tzinfo=UTC), "us-east-1", "request-1", "trace-1")
+    written = json.loads(origin.announce(payload, uuid4(), version=3).model_dump_json())
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    validator.validate(written)
+    assert Envelope[contract].model_validate(written).data == payload  # type: ignore[valid-type]
+
+
+def test_a_consumer_of_today_reads_an_event_with_a_field_of_tomorrow() -> None:
+    contract = CONTRACTS["OrderPlaced.v1"]
+    detail = {**example(schema_of(contract)), "tomorrow": 1}
+    detail["data"]["tomorrow"] = 1
+    Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+
+
+def test_an_event_without_a_time_zone_is_refused() -> None:
+    contract = CONTRACTS["OrderPlaced.v1"]
+    detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T12:00:00"}
+    with pytest.raises(ValidationError):
+        Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_hold_an_event_that_its_consumer_can_read(name: str) -> None:
+    contract = CONTRACTS[name]
+    body = json.loads(sample(contract)["Records"][0]["body"])
+    assert body["detail-type"] == body["detail"]["type"] == name
+    Envelope[contract].model_validate(body["detail"])  # type: ignore[valid-type]
+
+
+def test_the_asyncapi_document_refers_to_what_is_there() -> None:
+    path = SCHEMAS / "asyncapi.json"
+    document = json.loads(path.read_text())
+    assert document["asyncapi"].startswith("3.")
+    for reference in re.findall(r'"\$ref": "([^"]+)"', path.read_text()):
+        if reference.startswith("#/"):
+            place: Any = document
+            for step in reference[2:].split("/"):
+                place = place[step]
+        else:
+            assert (Path(SCHEMAS) / reference).exists()
+    assert set(document["components"]["messages"]) == set(CONTRACTS)

@@ -1,0 +1,238 @@
+"""Setting up the database of one Region, or of two that write to each other's: `rewards region ...`.
+
+Neither cluster of a pair can name the other before both exist, so a pair takes three deployments of
+cluster.yaml. Each step looks at what is there first: run again after a failure, the command goes on.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "cluster.yaml"
+
+#: Cluster states that waiting can mend; PENDING_SETUP ends when both clusters name each other.
+_PASSING = frozenset({"CREATING", "PENDING_SETUP", "UPDATING", "IDLE", "INACTIVE"})
+
+
+class RegionSetupError(Exception):
+    """The set-up cannot go on; the message says what stands in the way and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStack:
+    """A Region's cluster stack as it is: the cluster, and the parameters it was deployed with."""
+
+    region: str
+    identifier: str
+    arn: str
+    endpoint: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def witness(self) -> str:
+        """The witness Region, empty for a single-Region cluster."""
+        return self.parameters.get("WitnessRegion", "")
+
+    @property
+    def peer_arn(self) -> str:
+        """The ARN of the peer that this cluster names, empty where it names none."""
+        return self.parameters.get("PeerClusterArn", "")
+
+
+class ControlPlane(Protocol):
+    """What the set-up needs of AWS, a Region at a time."""
+
+    def find(self, region: str) -> ClusterStack | None:
+        """Give the Region's cluster stack, or None where there is none."""
+        ...
+
+    def deploy(self, region: str, parameters: Mapping[str, str]) -> ClusterStack:
+        """Create or update the Region's cluster stack and wait; unnamed parameters stay as they are."""
+        ...
+
+    def status(self, cluster: ClusterStack) -> str:
+        """Give the cluster's status."""
+        ...
+
+
+def set_up_one(
+    control: ControlPlane,
+    region: str,
+    say: Callable[[str], None],
+    *,
+    options: Mapping[str, str] | None = None,
+    wait: Callable[["ControlPlane", ClusterStack, Callable[[str], None]], None] | None = None,
+) -> ClusterStack:
+    """Set up a cluster for one Region. Raises RegionSetupError where there is one of a pair."""
+    found = control.find(region)
+    if found is not None and found.witness:
+        raise RegionSetupError(
+            f"The cluster in {region} belongs to a pair with witness {found.witness}, and a pair cannot "
+            "become single. Name both Regions."
+        )
+    say(f"{region}: {'bringing the cluster stack up to date' if found else 'creating the cluster stack'}")
+    cluster = control.deploy(region, dict(options or {}))
+    (wait or wait_until_active)(control, cluster, say)
+    return cluster
+
+
+def set_up_pair(
+    control: ControlPlane,
+    regions: tuple[str, str],
+    witness: str,
+    say: Callable[[str], None],
+    *,
+    options: Mapping[str, str] | None = None,
+    wait: Callable[["ControlPlane", ClusterStack, Callable[[str], None]], None] | None = None,
+) -> tuple[ClusterStack, ClusterStack]:
+    """Set up two peered clusters, or go on where an earlier run stopped.
+
+    Raises RegionSetupError where the Regions are not three different ones, or a cluster that is there has
+    another witness or another peer: neither can be changed.
+    """
+    first, second = regions
+    if len({first, second, witness}) != 3:
+        raise RegionSetupError("Give three different Regions: two for clusters and one as the witness.")
+    found = {region: control.find(region) for region in regions}
+    for region, cluster in found.items():
+        if cluster is not None and cluster.witness != witness:
+            had = f"witness {cluster.witness}" if cluster.witness else "no witness"
+            raise RegionSetupError(
+                f"The cluster in {region} was created with {had}, which cannot be changed. "
+                "Use that witness, or remove the stack and its cluster first."
+            )
+    _refuse_strangers(found[first], found[second])
+    common = {**(options or {}), "WitnessRegion": witness}
+
+    a, b = found[first], found[second]
+    if a is None:
+        say(f"1/3 {first}: creating the cluster; it waits for its peer (PENDING_SETUP)")
+        a = control.deploy(first, {**common, "PeerClusterArn": b.arn if b else ""})
+    else:
+        say(f"1/3 {first}: the cluster is there")
+    if b is None or b.peer_arn != a.arn:
+        say(f"2/3 {second}: deploying the cluster with {first} as its peer")
+        b = control.deploy(second, {**common, "PeerClusterArn": a.arn})
+    else:
+        say(f"2/3 {second}: the cluster names its peer")
+    if a.peer_arn != b.arn:
+        say(f"3/3 {first}: naming {second} as its peer")
+        a = control.deploy(first, {**common, "PeerClusterArn": b.arn})
+    else:
+        say(f"3/3 {first}: the cluster names its peer")
+    for cluster in (a, b):
+        (wait or wait_until_active)(control, cluster, say)
+    return a, b
+
+
+def wait_until_active(
+    control: ControlPlane,
+    cluster: ClusterStack,
+    say: Callable[[str], None],
+    *,
+    timeout_s: float = 900.0,
+    pause_s: float = 5.0,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> None:
+    """Wait until a cluster is ACTIVE. Raises RegionSetupError when it fails or takes too long."""
+    give_up_at = monotonic() + timeout_s
+    last = ""
+    while (status := control.status(cluster)) != "ACTIVE":
+        if status not in _PASSING:
+            raise RegionSetupError(
+                f"The cluster in {cluster.region} is {status}. Look at its stack's events."
+            )
+        if monotonic() > give_up_at:
+            raise RegionSetupError(
+                f"The cluster in {cluster.region} is still {status} after {timeout_s:.0f} s. Run the command "
+                "again: it goes on from here. If it stays, see that each caller may dsql:AddPeerCluster the "
+                "other's ARN."
+            )
+        if status != last:
+            say(f"{cluster.region}: {status}")
+            last = status
+        sleep(pause_s)
+    say(f"{cluster.region}: ACTIVE at {cluster.endpoint}")
+
+
+def _refuse_strangers(a: ClusterStack | None, b: ClusterStack | None) -> None:
+    for one, other in ((a, b), (b, a)):
+        if one is not None and one.peer_arn and (other is None or one.peer_arn != other.arn):
+            raise RegionSetupError(
+                f"The cluster in {one.region} names {one.peer_arn} as its peer, which is not the other "
+                "Region's cluster. Peers cannot be changed: give the Regions that belong together."
+            )
+
+
+class CloudFormation:
+    """The control plane of an AWS account: cluster.yaml as a stack in each Region."""
+
+    def __init__(self, stack_name: str, client: Callable[[str, str], Any], template: Path = TEMPLATE) -> None:
+        self._stack_name = stack_name
+        self._client = client
+        self._template = template
+
+    def find(self, region: str) -> ClusterStack | None:
+        """Give the stack with its outputs. Raises RegionSetupError for one that failed to be created."""
+        from botocore.exceptions import ClientError
+
+        try:
+            stacks = self._client("cloudformation", region).describe_stacks(StackName=self._stack_name)
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        stack = stacks["Stacks"][0]
+        if stack["StackStatus"] in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
+            raise RegionSetupError(
+                f"Stack {self._stack_name} in {region} is {stack['StackStatus']}. "
+                "Delete it and run this again."
+            )
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+        return ClusterStack(
+            region=region,
+            identifier=outputs["ClusterIdentifier"],
+            arn=outputs["ClusterArn"],
+            endpoint=outputs["ClusterEndpoint"],
+            parameters={p["ParameterKey"]: p["ParameterValue"] for p in stack.get("Parameters", ())},
+        )
+
+    def deploy(self, region: str, parameters: Mapping[str, str]) -> ClusterStack:
+        """Create or update the stack and wait for it."""
+        from botocore.exceptions import ClientError
+
+        client = self._client("cloudformation", region)
+        before = self.find(region)
+        kept = {} if before is None else dict.fromkeys(set(before.parameters) - set(parameters))
+        arguments = {
+            "StackName": self._stack_name,
+            "TemplateBody": self._template.read_text(encoding="utf-8"),
+            "Capabilities": ["CAPABILITY_IAM"],
+            "Parameters": [
+                *({"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()),
+                *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
+            ],
+        }
+        try:
+            if before is None:
+                client.create_stack(**arguments, OnFailure="DELETE", EnableTerminationProtection=True)
+                client.get_waiter("stack_create_complete").wait(StackName=self._stack_name)
+            else:
+                client.update_stack(**arguments)
+                client.get_waiter("stack_update_complete").wait(StackName=self._stack_name)
+        except ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise
+        deployed = self.find(region)
+        assert deployed is not None, "a stack that was waited for is there"
+        return deployed
+
+    def status(self, cluster: ClusterStack) -> str:
+        """Ask DSQL for the cluster's status."""
+        status: str = self._client("dsql", cluster.region).get_cluster(identifier=cluster.identifier)[
+            "status"
+        ]
+        return status

@@ -41,7 +41,7 @@ def main(name: str, directory: Path) -> None:
     """Fill `directory` with the artifact of the function or layer `name` (its logical id in the template)."""
     for_host = os.environ.get("BUNDLE_FOR") == "host"
     if name == LAYER:
-        _link_tree(_layer(for_host), directory)
+        _point_to(_layer(for_host), directory) if for_host else _link_tree(_layer(for_host), directory)
         return
     _copy_function(name, directory)
     if for_host or _is_cloud_version():
@@ -167,6 +167,15 @@ def _compile(directory: Path) -> None:
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(directory, quiet=1, invalidation_mode=mode, stripdir=str(directory)):
         raise BundleError(f"{directory} holds a module that does not compile; the message stands above")
+
+
+def _point_to(layer: Path, directory: Path) -> None:
+    # On this machine every function process would unpack its own 30 MB. A path file leads them all to one
+    # copy instead; ahead of the emulator's own packages, as a layer is.
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = directory / "python" / "lib" / version / "site-packages"
+    site.mkdir(parents=True)
+    (site / "dependencies.pth").write_text(f"import sys; sys.path.insert(0, {str(layer / 'python')!r})\n")
 
 
 def _link_tree(source: Path, target: Path) -> None:

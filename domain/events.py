@@ -63,10 +63,9 @@ class CatalogItemRetired(Payload):
 
 
 class CustomerErasureContinued(Payload):
-    """Erasing a customer's dependants took longer than one turn; the next turn begins at `step`.
+    """Erasing what a customer left takes more than one turn; the next turn begins at `step`.
 
-    `after` is the key behind which it begins, None for the step's beginning. Published by the cascade and for
-    itself: between two of its turns, others have theirs.
+    Published by the cascade, for itself: between two of its turns, other cascades have theirs.
     """
 
     type_name: ClassVar[str] = "CustomerErasureContinued.v1"
@@ -74,13 +73,13 @@ class CustomerErasureContinued(Payload):
 
     customer_id: UUID
     step: str
-    after: UUID | None = None
 
 
 class ItemRetirementContinued(Payload):
-    """Clearing up after a retired item took longer than one turn; fields as in CustomerErasureContinued.
+    """Clearing up after a retired item takes more than one turn; the next turn begins at `step`.
 
-    `retirement_id` is the id of the CatalogItemRetired event, by which the messages to shoppers are found.
+    `after` is the key behind which it begins, None for the step's beginning. `retirement_id` is the id of the
+    CatalogItemRetired event, by which the messages to shoppers are found.
     """
 
     type_name: ClassVar[str] = "ItemRetirementContinued.v1"

@@ -33,6 +33,14 @@ def order_confirmation(order_id: UUID, lines: Sequence[OrderLine], total_points:
     )
 
 
+def item_retired(name: str) -> MessageText:
+    """Tell a shopper that an item left their cart because it is no longer for sale."""
+    return MessageText(
+        subject=f"No longer available: {name}",
+        body=f"{name} is no longer for sale and has left your cart.\nThe rest of it is as you left it.",
+    )
+
+
 def address_message(text: MessageText, first_name: str) -> MessageText:
     """Add the greeting and the signature around a message's body."""
     return MessageText(text.subject, f"Dear {first_name},\n\n{text.body}\n\nYour rewards shop\n")

@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pydantic import BaseModel
 
 from domain.audit import count_by_kind
-from handlers.edge.observability import logger, metrics
+from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
 from sql.transactions.audit_ledger import audit_sample, audit_whole
 
@@ -26,6 +26,7 @@ class Order(BaseModel):
     audit: Literal["sample", "whole"] = "sample"
 
 
+@guarded
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Audit until done or until the time is nearly up; give the differences by kind."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from handlers.edge.observability import logger, metrics
+from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
 from sql.transactions.expire import EXPIRIES, expire
 
@@ -14,6 +14,7 @@ _DATABASE = DatabaseEnvironment.read().database()
 _MARGIN_MS = 10_000
 
 
+@guarded
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Expire each kind of record until the time is nearly up; the next run goes on from there."""
     deleted = {}

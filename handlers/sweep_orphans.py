@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from handlers.edge.observability import logger, metrics
+from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
 from sql.references import REFERENCES
 from sql.transactions.sweep_orphans import sweep
@@ -18,6 +18,7 @@ _MARGIN_MS = 10_000
 _MOST_NAMED = 20
 
 
+@guarded
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Sweep each reference until the time is nearly up; the next run goes on from there."""
     found = {}

@@ -105,7 +105,8 @@ select points, balance_after from xpoints.transactions where customer_id = %(cus
 -- that came through the API, which have a correlation id, and not of erased customers, whose records are gone).
 with lines as (
     select tx_id, sum(unit_cnt::bigint * unit_points_price)::bigint as points,
-        sum(refunded_cnt::bigint * unit_points_price)::bigint as refunded
+        sum(refunded_cnt::bigint * unit_points_price)::bigint as refunded,
+        sum(unit_cnt) as units, sum(refunded_cnt) as units_refunded
     from xpoints.order_items
     where tx_id > %(after_0)s and tx_id <= %(upto_0)s
     group by tx_id
@@ -120,6 +121,7 @@ with lines as (
 )
 select o.id, o.customer_id, o.status, o.total_points, o.refunded_points, coalesce(l.points, 0),
     coalesce(l.refunded, 0), case when p.customer_id = o.customer_id then p.points end, coalesce(r.points, 0),
+    coalesce(l.units, 0), coalesce(l.units_refunded, 0),
     o.cart_cleaned_at is null and o.placed_at < now() - interval '1 hour',
     o.correlation_id is not null and o.placed_at > now() - interval '1 day'
         and c.erased_at is null and not exists (

@@ -1,6 +1,7 @@
 """Messages to customers: written once an event, then sent and closed."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -8,7 +9,7 @@ from domain.checkout import OrderLine
 from domain.events import Envelope, OrderPlaced
 from domain.letters import MessageText, address_message, order_confirmation
 from sql.connection import Database
-from sql.inbox import once
+from sql.inbox import Version, once
 from sql.queries import load
 from sql.transaction import run
 
@@ -19,6 +20,10 @@ _READ_ORDER = _QUERIES["read_order_for_letter"]
 _INSERT = _QUERIES["insert_notification"]
 _READ_DUE = _QUERIES["read_due_notification"]
 _CLOSE = _QUERIES["close_notification"]
+
+
+class UndeliverableError(Exception):
+    """The mail service will never take this message: its address or content is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +63,27 @@ def confirm_order(
                 ),
             ),
         ),
+        # A confirmation after a later message about the same order would confuse: it is dropped.
+        version=Version(event.aggregate_id, event.aggregate_version),
     )
     return send_due(database, notification_id, send)
 
 
 def send_due(database: Database, notification_id: UUID, send: Callable[[DueMessage], None]) -> str:
-    """Send a message that is due and close it; give `sent`, `skipped` (nobody to send to) or `duplicate`."""
+    """Send a message that is due and close it; give `sent`, `skipped` (it reaches nobody) or `duplicate`.
+
+    `send` raises UndeliverableError where no repetition helps; what else it raises leaves the message due.
+    """
     due = run(database, lambda t: t.commit(_READ_DUE(id=notification_id))).value[0].rows
     if not due:
         return "duplicate"
     _, subject, body, email, first_name = due[0]
-    if email is None:
-        status = "SKIPPED"
-    else:
+    status = "SKIPPED"
+    if email is not None:
         text = address_message(MessageText(subject, body), first_name or "customer")
-        send(DueMessage(notification_id, email, text))
-        status = "SENT"
+        with suppress(UndeliverableError):
+            send(DueMessage(notification_id, email, text))
+            status = "SENT"
     run(database, lambda t: t.commit(_CLOSE(id=notification_id, status=status)))
     return status.lower()
 

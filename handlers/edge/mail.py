@@ -1,0 +1,52 @@
+"""E-mail by SES, with what no repetition can mend told apart."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sql.transactions.notify import DueMessage, UndeliverableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sesv2 import SESV2Client
+
+#: SES's error for an address that is none. MessageRejected is not here: an unverified sender is rejected like
+#: that, and messages have to wait until somebody has verified it.
+_REFUSED = "BadRequestException"
+
+
+@cache
+def _client() -> "SESV2Client":
+    import boto3  # not before there is something to send
+    from botocore.config import Config
+
+    # One message must not use up the time of a batch.
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+    return boto3.client("sesv2", config=config)
+
+
+class Mail:
+    """Sends messages from one address."""
+
+    def __init__(self, sender_address: str) -> None:
+        self._sender_address = sender_address
+
+    def send(self, message: DueMessage) -> None:
+        """Hand a message to SES. Raises UndeliverableError, or botocore's errors where it may work later."""
+        from botocore.exceptions import ClientError
+
+        try:
+            _client().send_email(
+                FromEmailAddress=self._sender_address,
+                Destination={"ToAddresses": [message.email]},
+                Content={
+                    "Simple": {
+                        "Subject": {"Data": message.text.subject, "Charset": "UTF-8"},
+                        "Body": {"Text": {"Data": message.text.body, "Charset": "UTF-8"}},
+                        # Lets a mailbox or a support person recognise the rare second copy after a crash.
+                        "Headers": [{"Name": "X-Rewards-Notification", "Value": str(message.id)}],
+                    }
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == _REFUSED:
+                raise UndeliverableError from error
+            raise

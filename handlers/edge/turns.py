@@ -1,0 +1,42 @@
+"""Consumers whose effect is a cascade: each record gets a turn, and a turn has an end."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from domain.events import Envelope, Payload
+from events.consume import Context, consume
+
+#: A turn's length, in seconds. Short, so that a small cascade behind a giant one waits for one turn of it.
+TURN_S = 20.0
+
+#: Kept back of the function's time for the transaction under way and the one that hands on, in milliseconds.
+MARGIN_MS = 15_000
+
+#: Takes one turn of a cascade until the question that it is given says that it is over.
+TakeTurn = Callable[[Envelope[Any], Callable[[], bool]], object]
+
+
+class Turns:
+    """A function that takes turns, callable as its Lambda handler; the same for all its kinds of events."""
+
+    def __init__(self, contracts: Sequence[type[Payload]], take: TakeTurn) -> None:
+        self.effects = dict.fromkeys(contracts, take)
+
+    def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Take a turn of each record's cascade; give the records that are to come again."""
+        effects = {
+            contract: lambda envelope, take=take: take(envelope, start_turn(context))
+            for contract, take in self.effects.items()
+        }
+        return consume(event, effects, time_is_up=lambda: _is_short(context))
+
+
+def start_turn(context: Context, monotonic: Callable[[], float] = time.monotonic) -> Callable[[], bool]:
+    """Start a turn; give the question whether it is over: it was long enough, or the function's time is."""
+    end = monotonic() + TURN_S
+    return lambda: monotonic() >= end or _is_short(context)
+
+
+def _is_short(context: Context) -> bool:
+    return context.get_remaining_time_in_millis() < MARGIN_MS

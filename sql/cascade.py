@@ -1,0 +1,154 @@
+"""Cascades: what depended on something that went is removed turn by turn, each turn short.
+
+A turn removes dependants in bounded transactions until all are gone or the turn is over. Its last
+transaction records the event as consumed and, where work is left, puts the next turn into the outbox as an
+event: so the next turn is neither lost nor doubled, whatever crashes in between, and it queues up behind the
+turns of others. A turn that is delivered again finds itself recorded; one that was cut off begins again where
+it began, and what it removed stays removed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+from domain.events import Envelope, Origin, Payload
+from sql.connection import Database
+from sql.inbox import Effect, once
+from sql.outbox import letter
+from sql.queries import Query, Statement, load
+from sql.transaction import Transaction, run
+from sql.walk import NO_ID
+
+_FIND_INBOX_ROW = load("consumers")["find_inbox_row"]
+
+
+class UnknownStepError(Exception):
+    """Another release wrote the event: this one has no such step. Deploy the right one, then redrive."""
+
+
+class Place(NamedTuple):
+    """Where a cascade stands: a step, and the key behind which it goes on (None: the step's beginning)."""
+
+    step: str
+    after: UUID | None = None
+
+
+class Advance(NamedTuple):
+    """What one transaction of a step did: rows changed, the key that was passed, whether nothing is left."""
+
+    rows: int
+    after: UUID | None
+    is_done: bool
+
+
+#: Does the next transaction of a step, behind the key given.
+Step = Callable[[UUID | None], Advance]
+
+
+class Outcome(StrEnum):
+    """How a turn ended."""
+
+    DONE = "done"
+    CONTINUED = "continued"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn did. `most_rows` is that of its largest transaction."""
+
+    outcome: Outcome = Outcome.DUPLICATE
+    rows: int = 0
+    most_rows: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.outcome.value} ({self.rows} rows)"
+
+
+def take_turn(
+    database: Database,
+    consumer: str,
+    event_id: UUID,
+    steps: Mapping[str, Step],
+    place: Place | None,
+    is_over: Callable[[], bool],
+    hand_on: Callable[[Place], Statement],
+) -> Turn:
+    """Take a cascade's turn from a place on (None: from its beginning).
+
+    At least one transaction is done, so that every turn brings the cascade forward; after each, `is_over` is
+    asked. `hand_on` gives the statement that leaves the next turn's event. Raises UnknownStepError, and
+    sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    """
+    turn = Turn()
+    seen = _FIND_INBOX_ROW(event_id=event_id, consumer=consumer)
+    if run(database, lambda transaction: transaction.read(seen)[0]).value:
+        return turn
+    names = list(steps)
+    here: Place | None = place or Place(names[0])
+    while here is not None:
+        if here.step not in steps:
+            raise UnknownStepError(f"no step {here.step!r} among {', '.join(names)}")
+        advance = steps[here.step](here.after)
+        turn.rows += advance.rows
+        turn.most_rows = max(turn.most_rows, advance.rows)
+        here = _next(names, here.step) if advance.is_done else Place(here.step, advance.after)
+        if is_over():
+            break
+    left = () if here is None else (hand_on(here),)
+    if once(database, consumer, event_id, (), lambda _: left).value is Effect.DONE:
+        turn.outcome = Outcome.DONE if here is None else Outcome.CONTINUED
+    return turn
+
+
+def next_turn(
+    event: Envelope[Any], consumer: str, following: Payload, region: str, now: datetime
+) -> Statement:
+    """Give the statement that leaves the event of the next turn; its id follows from this turn's."""
+    origin = Origin(uuid5(event.id, consumer), now, region, event.correlation_id, event.trace_id)
+    envelope = origin.announce(following, event.aggregate_id, event.aggregate_version)
+    return letter(envelope.model_copy(update={"causation_id": str(event.id)}))
+
+
+def by_rest(database: Database, delete: Query, most: int, **parameters: UUID) -> Step:
+    """Make a step that deletes up to `most` of what is left, again and again. For dependants that are few."""
+
+    def step(_: UUID | None) -> Advance:
+        statement = delete(most=most, **parameters)
+        (written,) = run(database, lambda transaction: transaction.commit(statement)).value
+        return Advance(written.touched, None, written.touched < most)
+
+    return step
+
+
+def by_range(
+    database: Database, last: Query, writes: tuple[Query, ...], most: int, **parameters: UUID | str
+) -> Step:
+    """Make a step that goes through dependants in key order and never looks at those again that it passed.
+
+    `last` gives the last key of the next `most` dependants; the writes then take all up to that key, in the
+    same snapshot, so there are no more of them than were counted.
+    """
+
+    def step(after: UUID | None) -> Advance:
+        behind = after or NO_ID
+
+        def attempt(transaction: Transaction) -> Advance:
+            (found,) = transaction.read(last(after=behind, most=most, **parameters))
+            if not found:
+                return Advance(0, after, is_done=True)
+            upto: UUID = found[0][0]
+            written = transaction.commit(*(write(after=behind, upto=upto, **parameters) for write in writes))
+            return Advance(sum(one.touched for one in written), upto, is_done=False)
+
+        return run(database, attempt).value
+
+    return step
+
+
+def _next(names: list[str], step: str) -> Place | None:
+    following = names[names.index(step) + 1 :]
+    return Place(following[0]) if following else None

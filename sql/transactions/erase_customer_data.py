@@ -1,0 +1,107 @@
+"""After an erasure: balance, cart, messages, stored answers and sign-in go, then all that names the customer.
+
+Orders and the ledger stay, under an id that leads to nobody.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from domain.events import CustomerErased, CustomerErasureContinued, Envelope
+from domain.points import BalanceChange
+from sql.cascade import Advance, Place, Turn, by_rest, next_turn, take_turn
+from sql.connection import Database
+from sql.ledger import ledger_entry
+from sql.queries import Statement, load
+from sql.references import TABLES
+from sql.transaction import Row, Transaction, run
+
+CONSUMER = "erase-customer"
+
+_CASCADES = load("cascades")
+_FIND_ERASED = _CASCADES["find_erased_customer"]
+_CLOSE_BALANCE = _CASCADES["close_balance"]
+_FORGET = _CASCADES["forget_customer"]
+_READ_BALANCE = load("ledger")["read_balance"]
+
+
+class NotErasedError(Exception):
+    """The event names a customer who is not marked erased, so nothing was removed. Find out who wrote it."""
+
+
+def erase_customer_data(
+    database: Database,
+    event: Envelope[CustomerErased] | Envelope[CustomerErasureContinued],
+    delete_user: Callable[[str, UUID], None],
+    is_over: Callable[[], bool],
+    region: str,
+    now: datetime,
+) -> Turn:
+    """Take one turn of the cascade that follows an erasure.
+
+    `delete_user(username, customer_id)` ends the customer's sign-in; repeating it does no harm. `region` and
+    `now` are those of the next turn's event. Raises NotErasedError, and as `sql.cascade.take_turn` does.
+    """
+    customer_id = event.data.customer_id
+
+    def close_account(_: UUID | None) -> Advance:
+        return run(database, lambda transaction: _close(transaction, customer_id, event.id)).value
+
+    def forget(_: UUID | None) -> Advance:
+        username = run(database, lambda transaction: _find(transaction, customer_id)).value
+        if username is not None:
+            # The sign-in goes first: once the name is forgotten, nobody knows whose it was.
+            delete_user(username, customer_id)
+        (written,) = run(
+            database, lambda transaction: transaction.commit(_FORGET(customer_id=customer_id))
+        ).value
+        return Advance(written.touched, None, is_done=True)
+
+    def rest(table: str, delete: str) -> Callable[[UUID | None], Advance]:
+        most = TABLES[table].window_rows
+        return by_rest(database, _CASCADES[delete], most, customer_id=customer_id)
+
+    steps = {
+        "account": close_account,
+        "cart": rest("shopping_cart_items", "delete_cart_of_customer"),
+        "messages": rest("notifications", "delete_notifications_of_customer"),
+        "answers": rest("idempotency_records", "delete_answers_to_customer"),
+        "name": forget,
+    }
+
+    def hand_on(place: Place) -> Statement:
+        following = CustomerErasureContinued(customer_id=customer_id, step=place.step)
+        return next_turn(event, CONSUMER, following, region, now)
+
+    start = Place(event.data.step) if isinstance(event.data, CustomerErasureContinued) else None
+    return take_turn(database, CONSUMER, event.id, steps, start, is_over, hand_on)
+
+
+def _find(transaction: Transaction, customer_id: UUID) -> str | None:
+    (rows,) = transaction.read(_FIND_ERASED(customer_id=customer_id))
+    return _username(rows, customer_id)
+
+
+def _username(rows: list[Row], customer_id: UUID) -> str | None:
+    if not rows:
+        raise NotErasedError(f"customer {customer_id} is not marked erased")
+    username: str | None = rows[0][0]
+    return username
+
+
+def _close(transaction: Transaction, customer_id: UUID, event_id: UUID) -> Advance:
+    """End the points account. Where points came in after the erasure, they are forfeited like the others."""
+    customers, balances = transaction.read(
+        _FIND_ERASED(customer_id=customer_id), _READ_BALANCE(customer_id=customer_id)
+    )
+    _username(customers, customer_id)
+    if not balances:
+        return Advance(0, None, is_done=True)
+    writes = [_CLOSE_BALANCE(customer_id=customer_id)]
+    points: int = balances[0][0]
+    if points:
+        entry_id = uuid5(event_id, "forfeit")
+        change = BalanceChange(customer_id, -points, 0)
+        writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))
+    written = transaction.commit(*writes)
+    return Advance(sum(one.touched for one in written), None, is_done=True)

@@ -1,0 +1,588 @@
+"""Cascades against a real server: bounded, resumed after any crash, handed on exactly once, fair."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.events import (
+    CONTRACTS,
+    CatalogItemRetired,
+    CustomerErased,
+    CustomerErasureContinued,
+    Envelope,
+    ItemRetirementContinued,
+    Origin,
+)
+from sql.cascade import Outcome, Turn, UnknownStepError
+from sql.connection import Database
+from sql.references import REFERENCES
+from sql.transactions import retire_item_data as retirement
+from sql.transactions.audit_ledger import audit_whole
+from sql.transactions.erase_customer_data import NotErasedError, erase_customer_data
+from sql.transactions.notify import DueMessage, UndeliverableError
+from sql.transactions.place_order import place_order
+from sql.transactions.retire_item_data import NotRetiredError, retire_item_data
+from sql.transactions.sweep_orphans import sweep
+from sql.walk import MAX_ROWS
+from tests.integration.conftest import Connect
+from tests.integration.shop import REGION, Shop, render, wish
+
+Ways = Callable[..., Database]
+
+
+class CrashError(Exception):
+    """The function ended here."""
+
+
+@pytest.fixture
+def shop(connect: Connect) -> Shop:
+    return Shop(connect())
+
+
+class World:
+    """The cascades, with what they do outside recorded; they crash at the n-th look outside on demand."""
+
+    def __init__(self, shop: Shop, database: Database) -> None:
+        self.shop = shop
+        self.database = database
+        self.users: list[str] = []
+        self.pictures: list[str] = []
+        self.mails: list[DueMessage] = []
+        self.refused: set[UUID] = set()
+        self.turn_is_over: Callable[[], bool] = lambda: False
+        self.crash_in: int | None = None
+        self.looks = 0
+
+    def _look(self) -> None:
+        self.looks += 1
+        if self.crash_in is not None and self.looks == self.crash_in:
+            raise CrashError
+
+    def is_over(self) -> bool:
+        self._look()
+        return self.turn_is_over()
+
+    def delete_user(self, username: str, _: UUID) -> None:
+        self._look()
+        self.users.append(username)
+        self._look()
+
+    def delete_picture(self, filename: str) -> None:
+        self._look()
+        self.pictures.append(filename)
+        self._look()
+
+    def send(self, message: DueMessage) -> None:
+        self._look()
+        if message.id in self.refused:
+            raise UndeliverableError
+        self.mails.append(message)
+        self._look()
+
+    def take(self, event: Envelope[Any], database: Database | None = None) -> Turn:
+        database = database or self.database
+        now = datetime.now(UTC)
+        if isinstance(event.data, CustomerErased | CustomerErasureContinued):
+            return erase_customer_data(database, event, self.delete_user, self.is_over, REGION, now)
+        return retire_item_data(database, event, self.delete_picture, self.send, self.is_over, REGION, now)
+
+    def next_turns(self) -> list[Envelope[Any]]:
+        """Give what cascades left in the outbox, as the relay would, and take it out."""
+        rows = self.shop.rows("delete from xpoints.outbox returning event_type, detail")
+        following = [(CONTRACTS[kind], detail) for kind, detail in rows if "Continued" in kind]
+        return [Envelope[kind].model_validate_json(detail) for kind, detail in following]  # type: ignore[valid-type]
+
+    def run_to_the_end(self, event: Envelope[Any]) -> list[Turn]:
+        """Take turns until none is handed on."""
+        turns, queue = [], deque([event])
+        while queue:
+            turns.append(self.take(queue.popleft()))
+            queue.extend(self.next_turns())
+        return turns
+
+
+@pytest.fixture
+def world(shop: Shop, database: Ways) -> World:
+    return World(shop, database("cascades"))
+
+
+def event_of(payload: Any, aggregate_id: UUID) -> Envelope[Any]:
+    origin = Origin(uuid4(), datetime.now(UTC), REGION, "correlation-1")
+    return origin.announce(payload, aggregate_id, 2)
+
+
+def erased(shop: Shop, customer_id: UUID) -> Envelope[Any]:
+    """Mark a customer erased as the API does, points forfeited."""
+    shop.connection.execute("update xpoints.customers set erased_at = now() where id = %s", (customer_id,))
+    shop.connection.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, balance_after) "
+        "select customer_id, 'FORFEIT', -points_balance, 0 from xpoints.points_balances "
+        "where customer_id = %s",
+        (customer_id,),
+    )
+    shop.connection.execute(
+        "update xpoints.points_balances set points_balance = 0 where customer_id = %s", (customer_id,)
+    )
+    return event_of(CustomerErased(customer_id=customer_id), customer_id)
+
+
+def retired(shop: Shop, item_id: UUID) -> Envelope[Any]:
+    shop.connection.execute("update xpoints.catalog_items set retired_at = now() where id = %s", (item_id,))
+    return event_of(CatalogItemRetired(item_id=item_id), item_id)
+
+
+# --- A customer is erased -------------------------------------------------------------------------------
+
+PERSONAL_TABLES = ("shopping_cart_items", "points_balances", "notifications", "idempotency_records")
+
+
+def customer_with_all(shop: Shop, database: Ways, carts: int = 3) -> UUID:
+    """Add a customer with an order, a cart, messages and stored answers."""
+    customer_id = shop.customer()
+    mug = shop.item()
+    shop.fill_cart(customer_id, {mug: 2})
+    place_order(database("checkout"), wish(customer_id, 20), render)
+    shop.connection.execute(b"update xpoints.orders set cart_cleaned_at = now()")
+    shop.connection.execute(
+        "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) "
+        "select %s, gen_random_uuid(), 1 from generate_series(1, %s)",
+        (customer_id, carts),
+    )
+    shop.connection.execute(
+        "insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body) "
+        "select gen_random_uuid(), %s, gen_random_uuid(), 'k', '', '' from generate_series(1, 5)",
+        (customer_id,),
+    )
+    return customer_id
+
+
+def rows_of(shop: Shop, customer_id: UUID) -> dict[str, int]:
+    return {
+        table: shop.scalar(f"select count(*) from xpoints.{table} where customer_id = %s", [customer_id])
+        for table in (*PERSONAL_TABLES, "orders", "transactions")
+    }
+
+
+def test_an_erased_customer_leaves_orders_and_ledger_and_nothing_that_names_them(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    customer_id, other = customer_with_all(shop, database), customer_with_all(shop, database)
+    shop.connection.execute(
+        "update xpoints.customers set last_name = 'x', maiden_name = 'x', gender = 'x', phone_num = '1', "
+        "age = 1, address = 'x', city = 'x', state = 'x', state_code = 'x', postal_code = '1'"
+    )
+    username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
+    before = rows_of(shop, other)
+
+    turns = world.run_to_the_end(erased(shop, customer_id))
+
+    assert [turn.outcome for turn in turns] == [Outcome.DONE]
+    assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
+    assert world.users == [username]
+    cursor = shop.connection.execute("select * from xpoints.customers where id = %s", (customer_id,))
+    row = cursor.fetchone()
+    assert row is not None
+    assert cursor.description is not None
+    left = {column.name for column, value in zip(cursor.description, row, strict=True) if value is not None}
+    assert left == {"id", "version", "erased_at"}
+    assert rows_of(shop, other) == before, "nobody else lost anything"
+    assert audit_whole(database("jobs"), lambda: False).differences == set()
+
+
+def test_no_row_of_an_erased_customer_holds_a_trace_of_their_name(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    customer_id = customer_with_all(shop, database)
+    name = "user_" + "q" * 12
+    shop.connection.execute("update xpoints.customers set username = %s, email = %s", (name, name))
+    shop.connection.execute(
+        "update xpoints.notifications set body = %s where customer_id = %s", (name, customer_id)
+    )
+    shop.connection.execute("update xpoints.idempotency_records set response_body = %s", (name,))
+    world.run_to_the_end(erased(shop, customer_id))
+    for (table,) in shop.rows(
+        "select table_name from information_schema.tables "
+        "where table_schema = 'xpoints' and table_type = 'BASE TABLE'"
+    ):
+        found = shop.scalar(f"select count(*) from xpoints.{table} t where t::text like %s", [f"%{name}%"])
+        assert found == 0, table
+
+
+def test_points_that_came_in_after_the_erasure_are_forfeited_by_a_ledger_entry(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    customer_id = customer_with_all(shop, database)
+    event = erased(shop, customer_id)
+    shop.connection.execute(
+        "update xpoints.points_balances set points_balance = 7 where customer_id = %s", (customer_id,)
+    )
+    shop.connection.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, balance_after) "
+        "values (%s, 'GIFT', 7, 7)",
+        (customer_id,),
+    )
+    world.run_to_the_end(event)
+    assert (
+        shop.scalar("select sum(points) from xpoints.transactions where customer_id = %s", [customer_id]) == 0
+    )
+    assert audit_whole(database("jobs"), lambda: False).differences == set()
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+def test_a_credit_that_commits_while_the_account_is_closed_is_not_lost_from_the_ledger(
+    shop: Shop, connect: Connect, database: Ways, pipelined: bool
+) -> None:
+    customer_id = shop.customer()
+    world = World(shop, database("cascades", pipelined=pipelined))
+    event = erased(shop, customer_id)
+    credit = connect(autocommit=False)
+    credit.execute(
+        "update xpoints.points_balances set points_balance = 9 where customer_id = %s", (customer_id,)
+    )
+    credit.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, balance_after) "
+        "values (%s, 'EARN', 9, 9)",
+        (customer_id,),
+    )
+    closing = threading.Thread(target=world.take, args=[event])
+    closing.start()
+    closing.join(0.3)  # it waits for the credit, or has not come so far: both are fine
+    credit.commit()
+    closing.join()
+    ledger = shop.scalar("select sum(points) from xpoints.transactions where customer_id = %s", [customer_id])
+    assert (ledger, shop.count("points_balances")) == (0, 0)
+
+
+def test_an_event_about_a_customer_who_is_not_marked_erased_removes_nothing(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    customer_id = customer_with_all(shop, database)
+    before = rows_of(shop, customer_id)
+    with pytest.raises(NotErasedError):
+        world.take(event_of(CustomerErased(customer_id=customer_id), customer_id))
+    assert rows_of(shop, customer_id) == before
+    assert shop.count("inbox") == 0, "it comes again, and ends among the dead letters"
+
+
+# --- An item is retired ---------------------------------------------------------------------------------
+
+
+def put_into_carts(shop: Shop, item_id: UUID, customers: int) -> None:
+    """Add customers who all have the item in their cart."""
+    shop.connection.execute(
+        "with shoppers as (insert into xpoints.customers (first_name, email) "
+        "select 'Ana', 'ana' || n || '@example.com' from generate_series(1, %s) n returning id) "
+        "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) "
+        "select id, %s, 1 from shoppers",
+        (customers, item_id),
+    )
+
+
+def test_a_retired_item_leaves_every_cart_and_each_shopper_is_told_once(shop: Shop, world: World) -> None:
+    mug, cup = shop.item(name="Mug"), shop.item(name="Cup")
+    put_into_carts(shop, mug, 25)
+    put_into_carts(shop, cup, 5)
+    addresses = {
+        email
+        for (email,) in shop.rows(
+            "select email from xpoints.customers c "
+            "join xpoints.shopping_cart_items i on i.customer_id = c.id where i.item_id = %s",
+            [mug],
+        )
+    }
+
+    turns = world.run_to_the_end(retired(shop, mug))
+
+    assert [turn.outcome for turn in turns] == [Outcome.DONE]
+    assert shop.rows("select distinct item_id from xpoints.shopping_cart_items") == [(cup,)]
+    assert sorted(mail.email for mail in world.mails) == sorted(addresses)
+    assert "Mug is no longer for sale" in world.mails[0].text.body
+    assert shop.rows("select status, count(*) from xpoints.notifications group by status") == [("SENT", 25)]
+
+
+def add_image(shop: Shop, filename: str, *items: UUID, thumbnail_of: UUID | None = None) -> UUID:
+    image_id = uuid4()
+    shop.connection.execute("insert into xpoints.images values (%s, %s)", (image_id, filename))
+    for item_id in items:
+        shop.connection.execute("insert into xpoints.catalog_images values (%s, %s)", (item_id, image_id))
+    if thumbnail_of:
+        shop.connection.execute(
+            "update xpoints.catalog_items set thumbnail_id = %s where id = %s", (image_id, thumbnail_of)
+        )
+    for region in ("us-east-1", "us-east-2"):
+        shop.connection.execute(
+            "insert into xpoints.image_urls (image_id, region, presigned_url) values (%s, %s, 'https://')",
+            (image_id, region),
+        )
+    return image_id
+
+
+def test_a_retired_item_takes_its_pictures_along_and_leaves_those_that_another_item_shows(
+    shop: Shop, world: World
+) -> None:
+    mug, cup, bowl = shop.item(), shop.item(), shop.item()
+    add_image(shop, "own.png", mug)
+    add_image(shop, "small.png", thumbnail_of=mug)
+    shared = add_image(shop, "shared.png", mug, cup)
+    thumbnail = add_image(shop, "bowl.png", mug, thumbnail_of=bowl)
+
+    world.run_to_the_end(retired(shop, mug))
+
+    assert sorted(world.pictures) == ["own.png", "small.png"]
+    assert {image_id for (image_id,) in shop.rows("select id from xpoints.images")} == {shared, thumbnail}
+    assert shop.count("image_urls") == 4
+    assert shop.rows("select * from xpoints.catalog_images") == [(cup, shared)]
+    assert shop.rows("select id from xpoints.catalog_items where thumbnail_id is not null") == [(bowl,)]
+
+
+def test_a_shopper_who_cannot_be_reached_keeps_no_other_from_being_told(shop: Shop, world: World) -> None:
+    mug = shop.item()
+    put_into_carts(shop, mug, 6)
+    shop.connection.execute(
+        b"update xpoints.customers set erased_at = now() where email = 'ana1@example.com'"
+    )
+    world.turn_is_over = lambda: True
+    event = retired(shop, mug)
+    world.take(event)
+    world.refused = {
+        row[0]
+        for row in shop.rows(
+            "select n.id from xpoints.notifications n join xpoints.customers c on c.id = n.customer_id "
+            "where c.email = 'ana2@example.com'"
+        )
+    }
+    queue = world.next_turns()
+    while queue:
+        world.take(queue.pop())
+        queue += world.next_turns()
+    assert sorted(mail.email for mail in world.mails) == [f"ana{n}@example.com" for n in (3, 4, 5, 6)]
+    assert shop.rows("select status, count(*) from xpoints.notifications group by 1 order by 1") == [
+        ("SENT", 4),
+        ("SKIPPED", 2),
+    ]
+
+
+def test_an_event_about_an_item_that_is_not_marked_retired_removes_nothing(shop: Shop, world: World) -> None:
+    mug = shop.item()
+    put_into_carts(shop, mug, 2)
+    with pytest.raises(NotRetiredError):
+        world.take(event_of(CatalogItemRetired(item_id=mug), mug))
+    assert (shop.count("shopping_cart_items"), shop.count("inbox")) == (2, 0)
+
+
+# --- Turns: bounded, resumed, handed on -----------------------------------------------------------------
+
+
+def test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    mug = shop.item()
+    put_into_carts(shop, mug, 4000)
+    world.turn_is_over = lambda: shop.count("notifications") == 4000  # nobody has to be written to here
+    carts = world.take(retired(shop, mug))
+    assert (carts.rows, carts.most_rows) == (8000, MAX_ROWS), "a line and a message each"
+
+    world.turn_is_over = lambda: False
+    erasure = world.take(erased(shop, customer_with_all(shop, database, carts=7000)))
+    assert erasure.rows > 7000
+    assert 1000 < erasure.most_rows <= MAX_ROWS
+
+
+def test_a_cascade_of_the_shortest_turns_ends_all_the_same_and_every_turn_is_handed_on_once(
+    shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 4)
+    monkeypatch.setattr(retirement, "MESSAGES_AT_ONCE", 3)
+    world.turn_is_over = lambda: True
+    mug = shop.item()
+    put_into_carts(shop, mug, 10)
+    add_image(shop, "own.png", mug)
+    turns = world.run_to_the_end(retired(shop, mug))
+    outcomes = [turn.outcome for turn in turns]
+    assert outcomes == [Outcome.CONTINUED] * (len(turns) - 1) + [Outcome.DONE]
+    assert len(turns) == 3 + 1 + 2 + 4, "carts and their end, pictures and their end, messages"
+    assert (shop.count("shopping_cart_items"), len(world.mails), shop.count("images")) == (0, 10, 0)
+    assert shop.count("inbox") == len(turns)
+
+    customer_id = customer_with_all(shop, database)
+    assert [turn.outcome for turn in world.run_to_the_end(erased(shop, customer_id))] == [
+        *[Outcome.CONTINUED] * 4,
+        Outcome.DONE,
+    ]
+    assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
+
+
+def test_the_next_turn_begins_behind_the_last_key_that_was_passed(
+    shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 4)
+    world.turn_is_over = lambda: True
+    mug = shop.item()
+    put_into_carts(shop, mug, 10)
+    shoppers = [row[0] for row in shop.rows("select customer_id from xpoints.shopping_cart_items order by 1")]
+    event = retired(shop, mug)
+    for passed in (shoppers[3], shoppers[7], shoppers[9]):
+        world.take(event)
+        (event,) = world.next_turns()
+        assert (event.data.step, event.data.after) == ("carts", passed)
+    assert event.causation_id is not None
+    assert event.correlation_id == "correlation-1"
+
+
+def test_a_turn_that_is_delivered_again_has_no_effect_and_hands_nothing_on(shop: Shop, world: World) -> None:
+    world.turn_is_over = lambda: True
+    mug = shop.item()
+    put_into_carts(shop, mug, 3)
+    event = retired(shop, mug)
+    world.take(event)
+    (following,) = world.next_turns()
+    assert world.take(event).outcome is Outcome.DUPLICATE
+    assert world.next_turns() == []
+    put_into_carts(shop, mug, 1)
+    assert world.take(event).rows == 0, "not even with new work there"
+    world.run_to_the_end(following)
+    assert world.take(following).outcome is Outcome.DUPLICATE
+
+
+def test_deliveries_of_one_turn_at_the_same_time_tell_everybody_once_and_hand_on_once(
+    shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 20)
+    mug = shop.item()
+    put_into_carts(shop, mug, 300)
+    event = retired(shop, mug)
+    meet = threading.Barrier(3, timeout=30)
+    world.turn_is_over = lambda: shop.count("shopping_cart_items") == 0
+    outcomes: list[Outcome] = []
+    lock = threading.Lock()
+
+    class Alone(World):
+        def is_over(self) -> bool:
+            with lock:
+                return super().is_over()
+
+    def deliver(database: Database) -> None:
+        mine = Alone(shop, database)
+        mine.turn_is_over = world.turn_is_over
+        meet.wait()
+        outcomes.append(mine.take(event).outcome)
+
+    threads = [threading.Thread(target=deliver, args=[database("cascades")]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [Outcome.CONTINUED, Outcome.DUPLICATE, Outcome.DUPLICATE]
+    assert len(world.next_turns()) == 1
+    assert shop.count("shopping_cart_items") == 0
+    assert shop.rows("select count(*), count(distinct customer_id) from xpoints.notifications") == [
+        (300, 300)
+    ]
+
+
+def crashes(world: World, event: Envelope[Any]) -> Iterator[int]:
+    """Crash a cascade at its first look outside, then at its second..., redelivering it after each crash."""
+    queue = deque([event])
+    crash = 0
+    while queue:
+        crash += 1
+        world.looks, world.crash_in = 0, crash
+        try:
+            world.take(queue[0])
+        except CrashError:
+            yield crash
+        else:
+            queue.popleft()
+            crash = 0
+        queue.extend(world.next_turns())
+
+
+@pytest.mark.parametrize("short_turns", [True, False])
+def test_a_retirement_that_crashes_at_every_place_one_after_another_ends_all_the_same(
+    shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch, short_turns: bool
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 2)
+    monkeypatch.setattr(retirement, "MESSAGES_AT_ONCE", 2)
+    world.turn_is_over = lambda: short_turns
+    mug = shop.item()
+    put_into_carts(shop, mug, 5)
+    add_image(shop, "own.png", mug)
+    times = sum(1 for _ in crashes(world, retired(shop, mug)))
+    assert times >= 7
+    assert (shop.count("shopping_cart_items"), shop.count("images"), shop.count("image_urls")) == (0, 0, 0)
+    assert set(world.pictures) == {"own.png"}
+    told = [mail.id for mail in world.mails]
+    assert len(set(told)) == 5
+    assert len(told) <= 5 + times, "one message too many a crash at most, and none too few"
+    assert shop.rows("select status, count(*) from xpoints.notifications group by 1") == [("SENT", 5)]
+
+
+@pytest.mark.parametrize("short_turns", [True, False])
+def test_an_erasure_that_crashes_at_every_place_one_after_another_ends_all_the_same(
+    shop: Shop, database: Ways, world: World, short_turns: bool
+) -> None:
+    world.turn_is_over = lambda: short_turns
+    customer_id = customer_with_all(shop, database)
+    username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
+    assert sum(1 for _ in crashes(world, erased(shop, customer_id))) > 5
+    assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
+    assert set(world.users) == {username}
+    assert shop.scalar("select username from xpoints.customers where id = %s", [customer_id]) is None
+    assert audit_whole(database("jobs"), lambda: False).differences == set()
+
+
+def test_a_small_cascade_waits_for_one_turn_of_a_giant_one_and_not_for_its_end(
+    shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 10)
+    giant, small = shop.item(), shop.item()
+    put_into_carts(shop, giant, 200)
+    put_into_carts(shop, small, 2)
+    queue = deque([retired(shop, giant), retired(shop, small)])
+    left_when_ended: dict[UUID, int] = {}
+    while queue:
+        event = queue.popleft()
+        looks = iter(range(5))
+        world.turn_is_over = lambda looks=looks: next(looks, None) is None  # type: ignore[misc]
+        if world.take(event).outcome is Outcome.DONE:
+            left_when_ended[event.data.item_id] = shop.count("shopping_cart_items")
+        queue.extend(world.next_turns())
+    assert list(left_when_ended) == [small, giant]
+    assert left_when_ended[small] == 200 - 6 * 10, "the giant had one turn of six transactions before"
+
+
+def test_a_turn_of_another_release_fails_and_is_not_taken_for_done(shop: Shop, world: World) -> None:
+    mug = shop.item()
+    retired(shop, mug)
+    payload = ItemRetirementContinued(item_id=mug, retirement_id=uuid4(), step="ledger")
+    with pytest.raises(UnknownStepError):
+        world.take(event_of(payload, mug))
+    assert shop.count("inbox") == 0
+
+
+def test_a_line_that_slips_into_a_cart_behind_the_cascade_is_swept_up(
+    shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 2)
+    mug = shop.item()
+    put_into_carts(shop, mug, 4)
+    first = shop.scalar("select customer_id from xpoints.shopping_cart_items order by 1 limit 1")
+    event = retired(shop, mug)
+
+    def slip_in() -> bool:
+        with suppress(Exception):
+            shop.fill_cart(first, {mug: 1})
+        return False
+
+    world.turn_is_over = slip_in
+    world.run_to_the_end(event)
+    assert shop.rows("select customer_id from xpoints.shopping_cart_items") == [(first,)]
+    for reference in REFERENCES:
+        sweep(database("jobs"), reference, lambda: False)
+    assert shop.count("shopping_cart_items") == 0

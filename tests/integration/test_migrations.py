@@ -282,7 +282,7 @@ def test_a_wait_that_is_cut_off_is_taken_up_again(dsql: DsqlStandIn, look: Conne
 
     def cut_first_wait(_execute: Execute, query: bytes, _parameters: Any) -> None:
         if query.startswith(b"call") and next(cuts) == 1:
-            raise errors.QueryCanceled("transaction age limit of 300s exceeded")
+            raise errors.ProgramLimitExceeded("transaction age limit of 300s exceeded")
 
     cut = Intercepted(dsql, cut_first_wait)
     assert migrate(cut, migrations=[SCHEMA, TABLE, INDEX], sleep=lambda _s: None) == 3

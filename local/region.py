@@ -189,6 +189,8 @@ class LocalRegion:
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
+            # CloudFormation has no archives here; the emulator's own API has, see below.
+            "EventArchiveDays": "0",
             **self._parameters,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
@@ -204,6 +206,9 @@ class LocalRegion:
             deploy.stop()
         stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
+        events = self.client("events")
+        bus = events.describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
+        events.create_archive(ArchiveName=f"{STACK_NAME}-events", EventSourceArn=bus)
         complete_gateway(self.client("apigateway"), self.outputs["ApiId"], ROOT / "template.yaml", parameters)
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")

@@ -183,9 +183,7 @@ def _beside_pgbench(shop: Shop, fleet: Fleet, script: Script, options: Options) 
         )
     head = ["at once", "handler tps", "pgbench tps", "ratio", "p50 ms", "p99 ms", *_PROCESSOR_HEAD]
     print(table("The whole handler beside pgbench: median (least..most of all slices)", head, rows))
-    print(
-        "CPU ms: processor time a checkout, client + server; its ratio depends less on other load."
-    )
+    print("CPU ms: processor time a checkout, client + server; its ratio depends less on other load.")
     return figures
 
 

@@ -67,12 +67,15 @@ class Shop:
 
     def processor_s(self) -> float:
         """Give the processor time that the server has used so far, in seconds, ended sessions included."""
-        backend = psutil.Process(self.admin.info.backend_pid)
-        postmaster = backend.parent()
+        postmaster = psutil.Process(self.admin.info.backend_pid).parent()
         assert postmaster is not None
-        times = [process.cpu_times() for process in (postmaster, *postmaster.children())]
-        ended = times[0].children_user + times[0].children_system
-        return float(ended + sum(each.user + each.system for each in times))
+        while True:
+            # A session that ends between two looks would be missed or counted twice: then look again.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                own, ended = _used(postmaster), _used_by_ended(postmaster)
+                sessions = sum(_used(child) for child in postmaster.children())
+                if _used_by_ended(postmaster) == ended:
+                    return own + ended + sessions
 
     def environment(self, function: str, role: str, port: int | None = None) -> dict[str, str]:
         """Give the environment variables of a function that uses this database, `port` for a proxy's."""
@@ -110,6 +113,16 @@ def open_shop(customers: int) -> Iterator[Shop]:
                 yield shop
             finally:
                 shop.admin.close()
+
+
+def _used(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _used_by_ended(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.children_user + times.children_system)
 
 
 def _fill(shop: Shop) -> None:

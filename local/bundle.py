@@ -50,20 +50,19 @@ def main(name: str, directory: Path) -> None:
 
 def modules_of(name: str) -> dict[str, Path]:
     """Give the project's modules that a function's handler reaches, by name. Raises BundleError."""
-    start = handler_module(name)
-    if _path(start) is None:
-        raise BundleError(f"{name}: template.yaml names {start}, which is no module of this project")
     found: dict[str, Path] = {}
-    waiting = [start]
+    waiting = [(handler_module(name), "template.yaml")]
     while waiting:
-        module = waiting.pop()
-        path = _path(module)
-        if path is None or module in found:
+        module, wanted_by = waiting.pop()
+        if module in found or module.partition(".")[0] not in PACKAGES:
             continue
+        path = _path(module)
+        if path is None:
+            raise BundleError(f"{name}: {wanted_by} wants {module}, which is no module of this project")
         found[module] = path
         if "." in module:
-            waiting.append(module.rpartition(".")[0])
-        waiting.extend(_imports(module, path))
+            waiting.append((module.rpartition(".")[0], module))
+        waiting.extend((imported, module) for imported in _imports(path))
     return found
 
 
@@ -79,24 +78,19 @@ def handler_module(name: str) -> str:
 
 
 def _path(module: str) -> Path | None:
-    if module.partition(".")[0] not in PACKAGES:
-        return None
     stem = ROOT.joinpath(*module.split("."))
     return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
-def _imports(module: str, path: Path) -> Iterator[str]:
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            # What is imported from a package may be a module or a name in the package.
+            submodules = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (submodule for submodule in submodules if _path(submodule))
 
 
 def _copy_function(name: str, directory: Path) -> None:

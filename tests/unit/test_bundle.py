@@ -50,3 +50,16 @@ def test_a_bundle_carries_bytecode_that_is_used_whatever_the_time_of_its_sources
 def test_a_handler_that_is_missing_is_named_with_its_function() -> None:
     with pytest.raises(bundle.BundleError, match="NoSuchFunction"):
         bundle.modules_of("NoSuchFunction")
+
+
+def test_an_import_of_a_module_that_is_not_there_fails_the_build_and_not_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "handlers" / "__init__.py").touch()
+    (tmp_path / "handlers" / "checkout.py").write_text("from handlers.forgotten import something\n")
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+
+    with pytest.raises(bundle.BundleError, match=r"handlers\.checkout wants handlers\.forgotten"):
+        bundle.modules_of("CheckoutFunction")

@@ -28,7 +28,7 @@ CLOUD_PLATFORM = "aarch64-manylinux_2_28"
 
 #: What a module reads from beside itself.
 DATA = {
-    "sql.queries": "sql/queries/*.sql",
+    "sql.queries": "sql/queries/**/*.sql",
     "sql.migrate": "sql/migrations/*.sql",
 }
 

@@ -4,23 +4,50 @@ A refusal is the caller's to mend, is never retried and leaves nothing written. 
 problem type of each are a table at the edge (`handlers/edge/problems.py`).
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn, dataclass_transform
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True)
 class Refusal:
-    """A decision against the request. `code` is stable; `explain()` is a sentence with the remedy."""
+    """A decision against the request. `code` is stable; `explain()` is a sentence with the remedy.
+
+    Refusals are frozen records, to the type checker frozen dataclasses. They are no real ones: generating the
+    methods of so many classes, of which a function uses a few, took longer than all its other own imports.
+    """
 
     code: ClassVar[str] = "refused"
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.__match_args__ = tuple(name for name in cls.__annotations__ if name != "code")
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        given = dict(zip(self.__match_args__, values, strict=False)) | named
+        if given.keys() != set(self.__match_args__) or len(values) + len(named) != len(given):
+            raise TypeError(
+                f"{type(self).__name__} takes each of these once: {', '.join(self.__match_args__)}"
+            )
+        self.__dict__.update(given)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is frozen; make another one")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(self.__dict__[name] for name in self.__match_args__)))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.__match_args__)
+        return f"{type(self).__name__}({values})"
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
         return "The request was refused."
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownCustomer(Refusal):
     """The token is valid, but the shop has no account with points for this customer."""
 
@@ -31,7 +58,6 @@ class UnknownCustomer(Refusal):
         return "There is no points account for this customer. Sign in as a member of the shop."
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownItem(Refusal):
     """The catalogue has no such item, or it was retired."""
 
@@ -43,7 +69,6 @@ class UnknownItem(Refusal):
         return f"There is no item {self.item_id} for sale. Choose one from the catalogue."
 
 
-@dataclass(frozen=True, slots=True)
 class CartFull(Refusal):
     """The cart has as many lines as an order may have."""
 
@@ -55,7 +80,6 @@ class CartFull(Refusal):
         return f"A cart holds {self.most} different items. Order them, or remove one first."
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownOrder(Refusal):
     """The customer has no such order."""
 
@@ -67,7 +91,6 @@ class UnknownOrder(Refusal):
         return f"There is no order {self.order_id} of this customer. List the orders to find its id."
 
 
-@dataclass(frozen=True, slots=True)
 class EmptyCart(Refusal):
     """There is nothing left to order: the cart is empty, or what it holds was ordered a moment ago."""
 
@@ -78,7 +101,6 @@ class EmptyCart(Refusal):
         return "The cart holds nothing to order. Put an item into it and check out again."
 
 
-@dataclass(frozen=True, slots=True)
 class TooManyLines(Refusal):
     """The cart holds more lines than one order may have."""
 
@@ -91,7 +113,6 @@ class TooManyLines(Refusal):
         return f"The cart holds at least {self.lines} lines; an order may have {self.most}. Remove some."
 
 
-@dataclass(frozen=True, slots=True)
 class ItemUnavailable(Refusal):
     """Items of the cart were retired or are not in the catalogue."""
 
@@ -106,7 +127,6 @@ class ItemUnavailable(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class PriceChanged(Refusal):
     """The cart's total is not the one that the shopper saw and agreed to."""
 
@@ -122,7 +142,6 @@ class PriceChanged(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class InsufficientPoints(Refusal):
     """The balance does not cover the amount."""
 
@@ -138,7 +157,6 @@ class InsufficientPoints(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class OutOfStock(Refusal):
     """A limited item has fewer units left than the cart asks for."""
 
@@ -155,7 +173,6 @@ class OutOfStock(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class IdempotencyKeyReused(Refusal):
     """The key already stands for a request with another content."""
 
@@ -169,7 +186,6 @@ class IdempotencyKeyReused(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class BalanceLimit(Refusal):
     """The account would hold more points than an account may."""
 
@@ -181,7 +197,6 @@ class BalanceLimit(Refusal):
         return f"An account holds at most {self.most} points. Send fewer."
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownPayee(Refusal):
     """No member, or more than one, has the username that points should go to."""
 
@@ -192,7 +207,6 @@ class UnknownPayee(Refusal):
         return "No member can be paid under this username. Ask them for it, and mind capital letters."
 
 
-@dataclass(frozen=True, slots=True)
 class SelfTransfer(Refusal):
     """The payer is the payee."""
 
@@ -203,7 +217,6 @@ class SelfTransfer(Refusal):
         return "The payee is the payer. Name another member."
 
 
-@dataclass(frozen=True, slots=True)
 class HouseholdAboveLimit(Refusal):
     """The household has too many points together for a boost."""
 
@@ -219,7 +232,6 @@ class HouseholdAboveLimit(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class NotCancellable(Refusal):
     """Something of the order was given back already, or all of it."""
 
@@ -234,7 +246,6 @@ class NotCancellable(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class AlreadyRefunded(Refusal):
     """Nothing of the order is left to give back."""
 
@@ -246,7 +257,6 @@ class AlreadyRefunded(Refusal):
         return f"The order is {self.status}: every unit was given back. There is nothing left to refund."
 
 
-@dataclass(frozen=True, slots=True)
 class NotInOrder(Refusal):
     """The refund names an item that the order does not hold."""
 
@@ -258,7 +268,6 @@ class NotInOrder(Refusal):
         return f"The order holds no item {self.item_id}. Name items of its lines."
 
 
-@dataclass(frozen=True, slots=True)
 class RefundTooLarge(Refusal):
     """The refund names more units than are left of the line."""
 
@@ -275,7 +284,6 @@ class RefundTooLarge(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class StockUnlimited(Refusal):
     """The item's stock is not limited, so that there is nothing to adjust."""
 
@@ -286,7 +294,6 @@ class StockUnlimited(Refusal):
         return "The item's stock is unlimited. Set a stock first, then adjust it."
 
 
-@dataclass(frozen=True, slots=True)
 class OutOfStockToAdjust(Refusal):
     """More units are to be taken out of stock than there are."""
 
@@ -299,7 +306,6 @@ class OutOfStockToAdjust(Refusal):
         return f"There are {self.available} units and the change is {self.delta}. Take out fewer."
 
 
-@dataclass(frozen=True, slots=True)
 class VersionConflict(Refusal):
     """The resource was changed by somebody else since the caller read it."""
 
@@ -314,7 +320,6 @@ class VersionConflict(Refusal):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class ItemRetired(Refusal):
     """The item was taken off the shelf for good."""
 
@@ -326,7 +331,6 @@ class ItemRetired(Refusal):
         return f"Item {self.item_id} was retired. Add a new item instead."
 
 
-@dataclass(frozen=True, slots=True)
 class UnknownImage(Refusal):
     """The thumbnail is not among the shop's pictures."""
 

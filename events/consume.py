@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from aws_lambda_powertools import Logger
 from pydantic import ValidationError
 
 from domain.events import Envelope, Payload
-
-logger = Logger(service="rewards", child=True)
+from events.log import logger
 
 #: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
 #: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to

@@ -1,1 +1,1 @@
-"""What people do to a running shop: the `rewards` command."""
+"""What a person does to a running shop: the `rewards` command."""

@@ -1,68 +1,25 @@
 """Structured logs and metrics, the same for every function.
 
-Logs carry ids, codes and durations and never what a customer typed, an address, a name or a token.
-An exception is logged as its type, its code and the places in the source that it came through: its text may
-quote a row (PostgreSQL's DETAIL), an event or a request.
+Logs carry ids, codes and durations and never what a customer typed, an address, a name or a token; the logger
+itself (events/log.py) keeps the texts of exceptions out.
 Metrics have units and few dimensions: the function, and a code from a closed list.
 """
 
-import logging
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, TypeVar
 
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
+from events.log import logger
 from sql.errors import Fault
+
+__all__ = ["NAMESPACE", "FunctionFailedError", "count_faults", "guarded", "logger", "metrics"]
 
 NAMESPACE = "Rewards"
 
-#: Causes of causes that are logged.
-_DEPTH = 4
-
 R = TypeVar("R")
-
-
-class SafeFormatter(LambdaPowertoolsFormatter):
-    """JSON lines in which an exception has no text: see `describe`."""
-
-    def _extract_log_exception(self, log_record: logging.LogRecord) -> Any:
-        error = log_record.exc_info[1] if log_record.exc_info else None
-        if error is None:
-            return None, None, None
-        return describe(error), type(error).__name__, None
-
-    def _serialize_stacktrace(self, log_record: logging.LogRecord) -> None:
-        """Leave out what Powertools would add: it holds the exception's text."""
-
-
-def describe(error: BaseException) -> list[dict[str, Any]]:
-    """Give an exception and its causes without their texts: type, code, and where in the source each was."""
-    described: list[dict[str, Any]] = []
-    cause: BaseException | None = error
-    while cause is not None and len(described) < _DEPTH:
-        response = getattr(cause, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-        described.append(
-            {
-                "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
-                "code": getattr(cause, "sqlstate", None) or code,
-                "at": [
-                    f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(cause.__traceback__)
-                ],
-            }
-        )
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return described
-
-
-logger = Logger(
-    service="rewards", level=os.environ.get("LOG_LEVEL", "INFO"), logger_formatter=SafeFormatter()
-)
 
 
 class FunctionFailedError(Exception):

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("domain", "sql", "events"),
         *("pydantic", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
     },
+    "operations": {"domain", "sql", "events", "psycopg", "boto3", "botocore"},
 }
 
 # Rooms that may use all others and every development tool, and which of each other they may use.
@@ -44,7 +45,7 @@ SQL_TEXT = re.compile(
         | truncate \s+ \w | ( create | alter | drop ) \s+ ( table | index | view | role | schema | unique ) \b
         | ( grant | revoke ) \s+ \w+ .* \b on \b | call \s+ \w+\. )"""
 )
-SQL_FREE_ROOMS = ["domain", "sql", "events", "handlers"]
+SQL_FREE_ROOMS = ["domain", "sql", "events", "handlers", "operations"]
 
 
 def python_files(*rooms: str) -> list[str]:

@@ -1,0 +1,410 @@
+"""The `rewards` command: what there is to see and to do about a running shop.
+
+Everything that changes something says first what it would do, and does it with --yes. Every command writes
+JSON with --json. Progress goes to the standard error.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import queues, replay
+from operations.site import Site, SiteError, find_site
+from sql.errors import RetriesExhaustedError
+from sql.transactions import operate
+from sql.transactions.audit_ledger import audit_sample, audit_whole
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_AUDIT_S = 600.0
+_PROGRESS_EVERY_S = 1.0
+
+Record = dict[str, Any]
+Command = Callable[[Site, argparse.Namespace], int]
+Finder = Callable[[argparse.Namespace], Site]
+
+
+def main(arguments: Sequence[str] | None = None, find: Finder | None = None) -> int:
+    """Run a command line; give the exit status: 0 done, 1 something was found or failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    try:
+        site = (find or _find)(options)
+        command: Command = options.run
+        return command(site, options)
+    except SiteError as error:
+        print(f"rewards: {error}", file=sys.stderr)
+    except (BotoCoreError, ClientError) as error:
+        print(f"rewards: AWS refused: {error}", file=sys.stderr)
+    except (psycopg.Error, RetriesExhaustedError) as error:
+        code = getattr(error, "sqlstate", None) or type(error).__name__
+        print(f"rewards: the database refused ({code}). Is the role linked to you? {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("rewards: stopped. What was done stays done; run the same command to go on.", file=sys.stderr)
+        return 130
+    return 1
+
+
+def _find(options: argparse.Namespace) -> Site:
+    return find_site(options.stack, options.region, options.profile, options.role)
+
+
+# --- The outbox -----------------------------------------------------------------------------------------
+
+
+def _outbox_status(site: Site, options: argparse.Namespace) -> int:
+    status = operate.outbox_status(site.database)
+    _show(options, status)
+    return 0
+
+
+def _letters(options: argparse.Namespace) -> operate.LetterFilter:
+    return operate.LetterFilter(
+        options.type, options.older_than, options.newer_than, options.error, options.ids or None
+    )
+
+
+def _outbox_dead(site: Site, options: argparse.Namespace) -> int:
+    _show(options, {"dead_letters": operate.list_dead_letters(site.database, _letters(options))})
+    return 0
+
+
+def _outbox_inspect(site: Site, options: argparse.Namespace) -> int:
+    letter = operate.read_dead_letter(site.database, options.id)
+    if letter is None:
+        raise SiteError(f"No letter {options.id} is set aside. `rewards outbox dead` lists them.")
+    _show(options, {**letter, "detail": _parsed(letter["detail"])})
+    return 0
+
+
+def _outbox_requeue(site: Site, options: argparse.Namespace) -> int:
+    letters = operate.list_dead_letters(site.database, _letters(options))
+    requeued = (
+        operate.requeue_dead_letters(site.database, [one["id"] for one in letters]) if options.yes else 0
+    )
+    _show(
+        options, {"requeued" if options.yes else "would_requeue": letters, "count": requeued or len(letters)}
+    )
+    _hint(options, bool(letters))
+    return 0
+
+
+# --- Dead-letter queues ---------------------------------------------------------------------------------
+
+
+def _queues_list(site: Site, options: argparse.Namespace) -> int:
+    _show(options, {"queues": queues.depths(site)})
+    return 0
+
+
+def _messages(options: argparse.Namespace) -> queues.MessageFilter:
+    ids = [str(each) for each in options.ids] or None
+    return queues.MessageFilter(options.type, options.older_than, options.newer_than, options.error, ids)
+
+
+def _queues_inspect(site: Site, options: argparse.Namespace) -> int:
+    queue = site.dead_letter_queue(options.queue)
+    found = queues.redrive(site, queue, _messages(options), act=False, progress=_redrive_progress(options))
+    messages = [message.summary() for message in found.moved]
+    if options.body:
+        if queue.name == "user-enrolment" and not options.show_personal:
+            raise SiteError("These bodies name people. Add --show-personal to see them.")
+        for summary, message in zip(messages, found.moved, strict=True):
+            summary["body"] = _parsed(message.body)
+    _show(options, {"messages": messages})
+    return 0
+
+
+def _queues_redrive(site: Site, options: argparse.Namespace) -> int:
+    queue = site.dead_letter_queue(options.queue)
+    done = queues.redrive(
+        site,
+        queue,
+        _messages(options),
+        act=options.yes,
+        most=options.most,
+        progress=_redrive_progress(options),
+    )
+    verb = "redriven" if options.yes else "would_redrive"
+    messages = [message.summary() for message in done.moved]
+    _show(options, {verb: messages, "count": len(messages), "kept": done.kept})
+    _hint(options, bool(messages))
+    return 0
+
+
+def _redrive_progress(options: argparse.Namespace) -> Callable[[queues.Redrive], None]:
+    tell = _teller(options)
+    return lambda done: tell(f"{len(done.moved)} meant, {done.kept} kept")
+
+
+# --- Replay ---------------------------------------------------------------------------------------------
+
+
+def _replay(site: Site, options: argparse.Namespace) -> int:
+    planned = replay.plan(site, options.consumer, options.since, options.until or datetime.now(UTC))
+    if site.is_local:
+        print("The emulator replays to every rule of the bus, not to one alone.", file=sys.stderr)
+    if not options.yes:
+        _show(options, {"would_replay": planned.summary()})
+        _hint(options, True)
+        return 0
+    name = replay.start(site, planned)
+    tell = _teller(options)
+    state = replay.wait(
+        site, name, lambda now: tell(f"{now['State']} {now.get('EventLastReplayedTime', '')}")
+    )
+    _show(options, {"replayed": planned.summary(), "name": name, "state": state})
+    return 0 if state == "COMPLETED" else 1
+
+
+# --- Stories and audit ----------------------------------------------------------------------------------
+
+
+def _order(site: Site, options: argparse.Namespace) -> int:
+    story = operate.order_story(site.database, options.id)
+    if story is None:
+        raise SiteError(f"There is no order {options.id}.")
+    if options.logs:
+        story["log"] = _log_lines(site, story["order"]["correlation_id"])
+    _show(options, story)
+    return 0
+
+
+def _customer(site: Site, options: argparse.Namespace) -> int:
+    story = operate.customer_story(site.database, options.id, options.show_personal)
+    if story is None:
+        raise SiteError(f"There is no customer {options.id}.")
+    _show(options, story)
+    return 0
+
+
+def _log_lines(site: Site, correlation_id: str | None) -> list[Record]:
+    """Give the functions' log lines of one request and all that followed it."""
+    if correlation_id is None or "FunctionLogGroupName" not in site.outputs:
+        return []
+    lines = []
+    pages = site.client("logs").get_paginator("filter_log_events")
+    group = site.outputs["FunctionLogGroupName"]
+    for page in pages.paginate(logGroupName=group, filterPattern=f'"{correlation_id}"'):
+        for event in page["events"]:
+            line = _parsed(event["message"])
+            if isinstance(line, dict) and line.get("correlation_id") == correlation_id:
+                shown = (
+                    "timestamp",
+                    "level",
+                    "message",
+                    "event_type",
+                    "event_id",
+                    "effect",
+                    "exception_name",
+                )
+                lines.append({name: line[name] for name in shown if name in line})
+    return sorted(lines, key=lambda line: str(line.get("timestamp")))
+
+
+def _audit(site: Site, options: argparse.Namespace) -> int:
+    give_up_at = time.monotonic() + _AUDIT_S
+    tell = _teller(options)
+    windows = 0
+
+    def time_is_up() -> bool:
+        nonlocal windows
+        windows += 1
+        tell(f"{windows} windows")
+        return time.monotonic() > give_up_at
+
+    if options.whole:
+        audited = audit_whole(site.database, time_is_up, every_s=0)
+    else:
+        audited = audit_sample(site.database, uuid4(), time_is_up)
+    differences = [
+        {"kind": each.kind, "subject_id": each.subject_id, "customer_id": each.customer_id}
+        for each in sorted(audited.differences, key=lambda one: (one.kind, str(one.subject_id)))
+    ]
+    _show(options, {"windows": audited.windows, "done": audited.done, "differences": differences})
+    return 1 if differences else 0
+
+
+# --- Writing --------------------------------------------------------------------------------------------
+
+
+def _show(options: argparse.Namespace, record: Mapping[str, Any]) -> None:
+    if options.json:
+        print(json.dumps(record, default=str, indent=2))
+    else:
+        print("\n".join(_lines(record)))
+
+
+def _lines(record: Mapping[str, Any], indent: str = "") -> list[str]:
+    """Set a record as text: simple values beside their names, lists of records as tables below them."""
+    lines = []
+    width = max((len(name) for name in record), default=0)
+    for name, value in record.items():
+        label = name.replace("_", " ")
+        if isinstance(value, list):
+            lines += ["", f"{indent}{label}: {len(value) or 'none'}", *_table(value, indent + "  ")]
+        elif isinstance(value, Mapping):
+            lines += ["", f"{indent}{label}:", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{label.ljust(width)}  {_cell(value)}")
+    return lines
+
+
+def _table(rows: Sequence[Mapping[str, Any]], indent: str) -> list[str]:
+    if not rows:
+        return []
+    names = list(rows[0])
+    table = [[name.replace("_", " ") for name in names]]
+    table += [[_cell(row.get(name)) for name in names] for row in rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(names))]
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="milliseconds")
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _hint(options: argparse.Namespace, anything: bool) -> None:
+    if anything and not options.yes:
+        print("Nothing was changed. Add --yes to do it.", file=sys.stderr)
+
+
+def _teller(options: argparse.Namespace) -> Callable[[str], None]:
+    """Give a way to tell progress, at most once a second."""
+    told_at = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= _PROGRESS_EVERY_S:
+            told_at = time.monotonic()
+            print(f"{options.command}: {text}", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# --- The command line -----------------------------------------------------------------------------------
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError("give a number and s, m, h or d, for example 90m")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
+def _moment(text: str) -> datetime:
+    if re.fullmatch(r"\d+[smhd]", text):
+        return datetime.now(UTC) - timedelta(seconds=_seconds(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            "give a time such as 2026-11-20T09:00:00Z, or how long ago, such as 2h"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="A shop on this machine: `make up`, and set the AWS_ variables that it prints.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    where = common.add_argument_group("where the shop is")
+    stack = os.environ.get("REWARDS_STACK", "rewards-orders")
+    where.add_argument("--stack", default=stack, help="its CloudFormation stack (default: %(default)s)")
+    where.add_argument("--region", help="its Region (default: that of the environment or the profile)")
+    where.add_argument("--profile", help="your AWS profile (default: the environment's)")
+    where.add_argument(
+        "--role", default="operations", help="the database role to take (default: %(default)s)"
+    )
+    common.add_argument("--json", action="store_true", help="write JSON")
+    yes = argparse.ArgumentParser(add_help=False)
+    yes.add_argument(
+        "--yes", action="store_true", help="do it; without this the command says what it would do"
+    )
+    filters = argparse.ArgumentParser(add_help=False)
+    which = filters.add_argument_group("which ones (all conditions must hold)")
+    which.add_argument("--type", metavar="TYPE", help="of this event type, for example OrderPlaced.v1")
+    which.add_argument(
+        "--older-than", type=_seconds, metavar="AGE", help="at least this old, for example 90m"
+    )
+    which.add_argument("--newer-than", type=_seconds, metavar="AGE", help="younger than this, for example 2d")
+    which.add_argument("--error", metavar="TEXT", help="whose reason or error contains this text")
+    which.add_argument(
+        "--id", dest="ids", type=UUID, action="append", default=[], help="this one (repeatable)"
+    )
+
+    groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
+
+    def add(
+        under: Any, name: str, run: Command, text: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = under.add_parser(
+            name, help=text, description=text, parents=[*parents, common]
+        )
+        added.set_defaults(run=run, command=added.prog)
+        return added
+
+    letters = groups.add_parser("outbox", help="letters that wait for the bus, and those set aside")
+    outbox = letters.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    add(outbox, "status", _outbox_status, "Show what waits, how old it is, and which relays are at work.")
+    add(outbox, "dead", _outbox_dead, "List letters that the bus would not take.", filters)
+    inspect = add(outbox, "inspect", _outbox_inspect, "Show one letter that the bus would not take.")
+    inspect.add_argument("id", type=UUID)
+    add(outbox, "requeue", _outbox_requeue, "Put such letters back for the relay.", filters, yes)
+
+    dead = groups.add_parser("queues", help="dead-letter queues: messages that no consumer managed")
+    queue = dead.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    add(queue, "list", _queues_list, "Count the messages of each dead-letter queue.")
+    looked = add(queue, "inspect", _queues_inspect, "Show a queue's messages; they stay in it.", filters)
+    looked.add_argument("queue", help="its name in `rewards queues list`")
+    looked.add_argument("--body", action="store_true", help="show the whole messages")
+    looked.add_argument("--show-personal", action="store_true", help="allow bodies that name people")
+    driven = add(queue, "redrive", _queues_redrive, "Send messages back to their consumer.", filters, yes)
+    driven.add_argument("queue", help="its name in `rewards queues list`")
+    driven.add_argument("--most", type=int, metavar="N", help="move at most so many")
+
+    text = "Deliver what the bus published in a time range once more to one consumer."
+    again = add(groups, "replay", _replay, text, yes)
+    again.add_argument("consumer", help="its name in `rewards queues list`")
+    again.add_argument(
+        "--since", type=_moment, required=True, metavar="TIME", help="a time, or how long ago: 2h"
+    )
+    again.add_argument("--until", type=_moment, metavar="TIME", help="likewise (default: now)")
+
+    order = add(groups, "order", _order, "Tell an order's whole story: tables, events, effects.")
+    order.add_argument("id", type=UUID)
+    order.add_argument("--logs", action="store_true", help="with the functions' log lines about it")
+    customer = add(groups, "customer", _customer, "Tell a customer's whole story, without personal data.")
+    customer.add_argument("id", type=UUID)
+    customer.add_argument("--show-personal", action="store_true", help="with name and address")
+    audit = add(
+        groups, "audit", _audit, "Compare balances, ledger and orders now; exit status 1: they differ."
+    )
+    audit.add_argument("--whole", action="store_true", help="everything, not a sample of a few seconds")
+    return parser

@@ -1,0 +1,119 @@
+"""Where the shop is: its stack's parameters and outputs say everything, in an account as on this machine."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sql.connection import Database, DatabaseSettings
+
+_DEAD = "DeadLetterQueueUrl"
+_UNDELIVERED = "UndeliveredEventsQueueUrl"
+
+
+class SiteError(Exception):
+    """The command cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterQueue:
+    """A dead-letter queue. `source_url` is where its messages came from and go back to.
+
+    None stands for events that the bus could not deliver: each names its own target.
+    """
+
+    name: str
+    url: str
+    source_url: str | None
+
+
+class Site:
+    """One Region's stack: AWS clients, the database and the queues, each reached when first asked for."""
+
+    def __init__(
+        self, parameters: Mapping[str, str], outputs: Mapping[str, str], region: str, role: str
+    ) -> None:
+        self.parameters = parameters
+        self.outputs = outputs
+        self.region = region
+        self.role = role
+
+    def client(self, service: str) -> Any:
+        """Give a boto3 client in the stack's Region."""
+        return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]  # by its name
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether AWS is an emulator."""
+        return ".amazonaws." not in self.client("events").meta.endpoint_url
+
+    @cached_property
+    def database(self) -> Database:
+        """The way to the database as the operator's role."""
+        given = self.parameters
+        settings = DatabaseSettings(
+            host=given["ClusterEndpoint"],
+            port=int(given.get("DatabasePort", 5432)),
+            name=given.get("DatabaseName", "postgres"),
+            tls=given.get("DatabaseTls", "verify-full"),
+            pipelined=given.get("DatabasePipeline", "on") == "on",
+            role=self.role,
+            region=self.region,
+            application_name="rewards-operator",
+        )
+        return Database(settings)
+
+    @cached_property
+    def dead_letter_queues(self) -> dict[str, DeadLetterQueue]:
+        """The dead-letter queues by name: `clean-cart` for the output CleanCartDeadLetterQueueUrl."""
+        outputs = self.outputs
+        queues = {
+            _kebab(output.removesuffix(_DEAD)): (url, outputs[f"{output.removesuffix(_DEAD)}QueueUrl"])
+            for output, url in outputs.items()
+            if output.endswith(_DEAD)
+        }
+        found = {name: DeadLetterQueue(name, url, source) for name, (url, source) in queues.items()}
+        if _UNDELIVERED in outputs:
+            found["undelivered"] = DeadLetterQueue("undelivered", outputs[_UNDELIVERED], None)
+        return found
+
+    def dead_letter_queue(self, name: str) -> DeadLetterQueue:
+        """Give a queue by name. Raises SiteError."""
+        queue = self.dead_letter_queues.get(name)
+        if queue is None:
+            raise SiteError(
+                f"There is no queue {name}. There are: {', '.join(sorted(self.dead_letter_queues))}."
+            )
+        return queue
+
+
+def find_site(stack: str, region: str | None, profile: str | None, role: str) -> Site:
+    """Read a stack. Raises SiteError when it cannot be read."""
+    if profile is not None:
+        os.environ["AWS_PROFILE"] = profile  # for the database's token, too
+    session = boto3.Session(region_name=region)
+    if session.region_name is None:
+        raise SiteError("Which Region? Give --region, or set AWS_REGION.")
+    try:
+        config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+        formation = session.client("cloudformation", config=config)
+        (described,) = formation.describe_stacks(StackName=stack)["Stacks"]
+    except (BotoCoreError, ClientError) as error:
+        raise SiteError(
+            f"The stack {stack} in {session.region_name} cannot be read: {error}\n"
+            "Give --stack, --region and --profile; for a Region on this machine set the AWS_ variables that "
+            "`make up` prints."
+        ) from error
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", ())}
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
+    return Site(parameters, outputs, session.region_name, role)
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()

@@ -1,0 +1,178 @@
+"""What an operator asks of the database: states and stories as plain records, and letters put back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sql.connection import Database
+from sql.queries import Statement, load
+from sql.transaction import Transaction, run
+
+_QUERIES = load("operator")
+_COUNT_DEAD = load("jobs")["count_outbox_dead_letters"]
+
+Record = dict[str, Any]
+
+#: Rows of a list in a story.
+MOST = 50
+
+#: Letters a transaction: each is two rows changed, of 3,000, and bytes of at most 10 MiB.
+_LETTERS_AT_ONCE = 500
+
+_LETTER = ("id", "region", "event_type", "attempts", "reason", "created_at", "failed_at")
+_ENTRY = ("id", "type", "points", "at", "description", "balance_after")
+_MESSAGE = ("id", "event_id", "kind", "status", "created_at", "sent_at")
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which letters set aside are meant; None lets everything through. Ages in seconds since they failed."""
+
+    event_type: str | None = None
+    older_than_s: int | None = None
+    newer_than_s: int | None = None
+    reason: str | None = None
+    ids: Sequence[UUID] | None = None
+
+
+def outbox_status(database: Database) -> Record:
+    """Give what waits by Region and type, the relays, and the number of letters set aside."""
+    regions, types, lines, holders, dead = _read(
+        database,
+        _QUERIES["read_outbox_status"](),
+        _QUERIES["read_outbox_types"](),
+        _QUERIES["read_relay_lines"](),
+        _QUERIES["read_lease_holders"](),
+        _COUNT_DEAD(),
+    )
+    return {
+        "waiting": _records(("region", "letters", "oldest_s", "refused", "last_error"), regions),
+        "types": _records(("event_type", "letters"), types),
+        "relays": _records(("region", "line", "alive", "expires_in_s", "shards"), lines),
+        "leases": _records(("region", "holder", "shards"), holders),
+        "dead_letters": dead[0][0],
+    }
+
+
+def list_dead_letters(database: Database, which: LetterFilter, most: int = 1000) -> list[Record]:
+    """Give letters set aside, oldest first, without their events."""
+    statement = _QUERIES["list_outbox_dead_letters"](
+        event_type=which.event_type,
+        older_than_s=which.older_than_s,
+        newer_than_s=which.newer_than_s,
+        reason=which.reason,
+        ids=None if which.ids is None else list(which.ids),
+        most=most,
+    )
+    return _records(_LETTER, *_read(database, statement))
+
+
+def read_dead_letter(database: Database, letter_id: UUID) -> Record | None:
+    """Give one letter set aside with its event."""
+    names = ("id", "region", "shard", "event_type", "attempts", "reason", "created_at", "failed_at", "detail")
+    letters = _records(names, *_read(database, _QUERIES["read_outbox_dead_letter"](id=letter_id)))
+    return letters[0] if letters else None
+
+
+def requeue_dead_letters(database: Database, ids: Sequence[UUID]) -> int:
+    """Put letters back into the outbox with no attempt counted; give how many there still were."""
+    requeued = 0
+    for start in range(0, len(ids), _LETTERS_AT_ONCE):
+        some = list(ids[start : start + _LETTERS_AT_ONCE])
+
+        def move(transaction: Transaction, some: list[UUID] = some) -> int:
+            _, gone = transaction.commit(
+                _QUERIES["requeue_dead_letters"](ids=some), _QUERIES["delete_dead_letters"](ids=some)
+            )
+            return gone.touched
+
+        requeued += run(database, move).value
+    return requeued
+
+
+def order_story(database: Database, order_id: UUID) -> Record | None:
+    """Give everything that the tables hold of an order, None where there is no such order."""
+    names = ("order", "lines", "ledger", "events", "record", "notifications")
+    columns = (
+        (
+            *("id", "customer_id", "status", "total_points", "refunded_points", "placed_at", "region"),
+            *("correlation_id", "version", "cart_cleaned_at"),
+        ),
+        ("item_id", "name", "units", "refunded_units", "unit_points"),
+        _ENTRY,
+        ("event_id", "event_type", "version", "points", "occurred_at"),
+        ("idempotency_key", "response_status", "created_at"),
+        _MESSAGE,
+    )
+    queries = ("", "_lines", "_ledger", "_events", "_record", "_notifications")
+    answers = _read(
+        database,
+        *(_QUERIES[f"read_order_story{query}"](order_id=order_id) for query in queries),
+        _QUERIES["read_attempts"](id=order_id, most=MOST),
+    )
+    if not answers[0]:
+        return None
+    parts: Record = {
+        name: _records(column, rows) for name, column, rows in zip(names, columns, answers[:-1], strict=True)
+    }
+    attempts = ("operation", "outcome", "attempts", "conflicts", "started_at", "ended_at")
+    return {
+        **parts,
+        "order": parts["order"][0],
+        "attempts": _records(attempts, answers[-1]),
+        **_letters_and_effects(database, order_id, [*parts["events"], *parts["notifications"]]),
+    }
+
+
+def customer_story(database: Database, customer_id: UUID, personal: bool = False) -> Record | None:
+    """Give what the tables hold of a customer, personal data only where asked for; None for nobody."""
+    customer, person, ledger, orders, cart, notifications = _read(
+        database,
+        _QUERIES["read_customer_story"](customer_id=customer_id),
+        _QUERIES["read_customer_person"](customer_id=customer_id if personal else None),
+        _QUERIES["read_customer_ledger"](customer_id=customer_id, most=MOST),
+        _QUERIES["read_customer_orders"](customer_id=customer_id, most=MOST),
+        _QUERIES["read_customer_cart"](customer_id=customer_id),
+        _QUERIES["read_customer_notifications"](customer_id=customer_id, most=MOST),
+    )
+    if not customer:
+        return None
+    messages = _records(_MESSAGE, notifications)
+    story: Record = {
+        "customer": _records(("id", "version", "erased_at", "balance", "ledger_sum"), customer)[0],
+        "orders": _records(
+            ("id", "status", "total_points", "refunded_points", "placed_at", "region", "cart_cleaned_at"),
+            orders,
+        ),
+        "ledger": _records(_ENTRY, ledger),
+        "cart": _records(("item_id", "quantity"), cart),
+        "notifications": messages,
+        **_letters_and_effects(database, customer_id, messages),
+    }
+    if personal:
+        columns = ("username", "first_name", "last_name", "email", "phone", "address", "postal_code", "city")
+        story["person"] = _records((*columns, "state"), person)[0]
+    return story
+
+
+def _letters_and_effects(database: Database, subject_id: UUID, events: Sequence[Record]) -> Record:
+    """Give letters that name the id and have not left, and the effects of all events that are known of."""
+    (waiting,) = _read(database, _QUERIES["read_waiting_letters"](id=str(subject_id)))
+    letters = _records(
+        ("id", "region", "event_type", "attempts", "reason", "created_at", "where"), sorted(waiting, key=str)
+    )
+    ids = {event["event_id"] for event in events} | {letter["id"] for letter in letters}
+    (effects,) = _read(database, _QUERIES["read_effects"](ids=sorted(ids)))
+    return {
+        "waiting_letters": letters,
+        "effects": _records(("event_id", "consumer", "processed_at"), effects),
+    }
+
+
+def _read(database: Database, *statements: Statement) -> list[list[tuple[Any, ...]]]:
+    return run(database, lambda transaction: transaction.read(*statements)).value
+
+
+def _records(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Record]:
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,327 @@
+"""The operator's command against real SQS and EventBridge semantics (moto) and a real database."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from domain.events import Envelope, OrderPlaced
+from events.contracts import sample
+from operations import queues
+from operations.command import main
+from operations.site import Site
+from sql.connection import Database
+from sql.outbox import Outbox
+from sql.transactions.clean_cart import clean_cart
+from sql.transactions.place_order import place_order
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop, render, wish
+
+
+class Place(Site):
+    """A site over a test's database."""
+
+    def __init__(self, outputs: dict[str, str], database: Database) -> None:
+        super().__init__({}, outputs, "us-east-1", "operations")
+        self.__dict__["database"] = database
+
+
+@pytest.fixture
+def site(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(queues, "_EMPTY_ANSWERS", 1)
+    with mock_aws():
+        sqs, events = boto3.client("sqs"), boto3.client("events")
+        events.create_event_bus(Name="shop-events")
+        outputs = {"EventBusName": "shop-events"}
+        for output in ("CleanCart", "Notify"):
+            outputs[f"{output}QueueUrl"] = sqs.create_queue(QueueName=output)["QueueUrl"]
+            dead = sqs.create_queue(QueueName=f"{output}Dead")["QueueUrl"]
+            outputs[f"{output}DeadLetterQueueUrl"] = dead
+            arn = f"arn:aws:sqs:us-east-1:123456789012:{output}"
+            events.put_rule(
+                Name=f"{output}Rule",
+                EventBusName="shop-events",
+                EventPattern=json.dumps({"source": ["rewards.orders"]}),
+            )
+            events.put_targets(
+                Rule=f"{output}Rule", EventBusName="shop-events", Targets=[{"Id": "q", "Arn": arn}]
+            )
+        outputs["UndeliveredEventsQueueUrl"] = sqs.create_queue(QueueName="Undelivered")["QueueUrl"]
+        yield Place(outputs, database("operations"))
+
+
+@pytest.fixture
+def rewards(site: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command line with --json; gives what it wrote."""
+
+    def run(*arguments: str, status: int = 0) -> Any:
+        assert main([*arguments, "--json"], lambda _: site) == status
+        output = capsys.readouterr().out
+        return json.loads(output) if output else None
+
+    return run
+
+
+def put(site: Place, output: str, detail_type: str = "OrderPlaced.v1", **attributes: str) -> str:
+    """Put an event into a queue; give the event's id."""
+    (record,) = sample(OrderPlaced)["Records"]
+    body = json.loads(record["body"])
+    event_id = str(uuid4())
+    body["detail-type"], body["detail"]["id"] = detail_type, event_id
+    site.client("sqs").send_message(
+        QueueUrl=site.outputs[output],
+        MessageBody=json.dumps(body),
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        },
+    )
+    return event_id
+
+
+def held(site: Place, output: str) -> list[str]:
+    """Give the ids of the events that can be received from a queue now."""
+    sqs, found = site.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=site.outputs[output], MaxNumberOfMessages=10).get(
+        "Messages"
+    ):
+        found += [json.loads(message["Body"])["detail"]["id"] for message in messages]
+    return sorted(found)
+
+
+# --- Dead-letter queues ---------------------------------------------------------------------------------
+
+
+def test_a_redrive_moves_what_is_meant_and_leaves_the_rest(site: Place, rewards: Any) -> None:
+    meant = [put(site, "CleanCartDeadLetterQueueUrl") for _ in range(23)]
+    other = put(site, "CleanCartDeadLetterQueueUrl", "OrderPlaced.v2")
+    answer = rewards("queues", "redrive", "clean-cart", "--type", "OrderPlaced.v1", "--yes")
+    assert (answer["count"], answer["kept"]) == (23, 1)
+    assert held(site, "CleanCartQueueUrl") == sorted(meant)
+    assert held(site, "CleanCartDeadLetterQueueUrl") == [other]
+
+
+def test_without_yes_a_redrive_changes_nothing(site: Place, rewards: Any) -> None:
+    event_id = put(site, "NotifyDeadLetterQueueUrl")
+    answer = rewards("queues", "redrive", "notify")
+    assert [message["event_id"] for message in answer["would_redrive"]] == [event_id]
+    assert held(site, "NotifyQueueUrl") == []
+    assert held(site, "NotifyDeadLetterQueueUrl") == [event_id]
+
+
+def test_a_redrive_that_fails_in_between_loses_nothing(site: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(5)]
+    queue = site.dead_letter_queue("notify")
+    real = queues._delete
+    calls = iter([True, False])
+
+    def cut_off(*arguments: Any) -> None:
+        if not next(calls):
+            raise ConnectionError
+        real(*arguments)
+
+    monkeypatch.setattr(queues, "_delete", cut_off)
+    with pytest.raises(ConnectionError):
+        queues.redrive(site, queue, queues.MessageFilter(), act=True)
+    sqs = site.client("sqs")
+    sent = held(site, "NotifyQueueUrl")
+    waiting = sqs.get_queue_attributes(
+        QueueUrl=queue.url,
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )["Attributes"]
+    assert len(sent) == 2
+    # One is in both queues, none in neither; those in hand come back by themselves.
+    assert sum(map(int, waiting.values())) == 4
+    assert set(sent) <= set(ids)
+
+
+def test_events_that_the_bus_could_not_deliver_go_to_the_target_that_they_name(
+    site: Place, rewards: Any
+) -> None:
+    lost = {"TARGET_ARN": "arn:aws:sqs:us-east-1:123456789012:Notify", "ERROR_CODE": "NO_PERMISSIONS"}
+    event_id = put(site, "UndeliveredEventsQueueUrl", **lost)
+    other = put(site, "UndeliveredEventsQueueUrl", **{**lost, "ERROR_CODE": "SDK_CLIENT_ERROR"})
+    assert rewards("queues", "redrive", "undelivered", "--error", "permissions", "--yes")["count"] == 1
+    assert held(site, "NotifyQueueUrl") == [event_id]
+    assert held(site, "UndeliveredEventsQueueUrl") == [other]
+
+
+def test_messages_are_found_by_age_and_by_id(site: Place, rewards: Any) -> None:
+    ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(3)]
+    assert rewards("queues", "inspect", "notify", "--older-than", "1h")["messages"] == []
+    assert len(rewards("queues", "inspect", "notify", "--newer-than", "1h")["messages"]) == 3
+    (found,) = rewards("queues", "inspect", "notify", "--id", ids[1], "--body")["messages"]
+    assert found["body"]["detail"]["id"] == ids[1]
+
+
+def test_depths_of_all_dead_letter_queues_are_listed(site: Place, rewards: Any) -> None:
+    put(site, "NotifyDeadLetterQueueUrl")
+    rows = {row["queue"]: row["messages"] for row in rewards("queues", "list")["queues"]}
+    assert rows == {"clean-cart": 0, "notify": 1, "undelivered": 0}
+
+
+def test_an_unknown_queue_is_refused_with_the_names_of_those_there_are(
+    site: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["queues", "redrive", "nothing"], lambda _: site) == 1
+    assert "clean-cart, notify, undelivered" in capsys.readouterr().err
+
+
+# --- Replay ---------------------------------------------------------------------------------------------
+
+
+def test_a_replay_brings_the_events_of_a_time_range_from_the_archive(site: Place, rewards: Any) -> None:
+    events = site.client("events")
+    bus = events.describe_event_bus(Name="shop-events")["Arn"]
+    events.create_archive(ArchiveName="shop-archive", EventSourceArn=bus)
+    detail = json.dumps({"id": "an-event"})
+    entry = {"Source": "rewards.orders", "DetailType": "OrderPlaced.v1", "Detail": detail}
+    events.put_events(Entries=[{**entry, "EventBusName": "shop-events"}])
+    assert held(site, "NotifyQueueUrl") == ["an-event"]
+
+    plan = rewards("replay", "notify", "--since", "1h")["would_replay"]
+    assert plan["rule"] == "NotifyRule"
+    assert held(site, "NotifyQueueUrl") == []
+    assert rewards("replay", "notify", "--since", "1h", "--yes")["state"] == "COMPLETED"
+    assert held(site, "NotifyQueueUrl") == ["an-event"]
+    (started,) = events.list_replays()["Replays"]
+    destination = events.describe_replay(ReplayName=started["ReplayName"])["Destination"]
+    assert [arn.rpartition("/")[2] for arn in destination.get("FilterArns", ["NotifyRule"])] == ["NotifyRule"]
+
+
+def test_a_replay_without_an_archive_says_what_to_do(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "notify", "--since", "1h"], lambda _: site) == 1
+    assert "EventArchiveDays" in capsys.readouterr().err
+
+
+def test_a_time_range_in_the_future_is_refused(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    future = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    assert main(["replay", "notify", "--since", "1h", "--until", future], lambda _: site) == 1
+    assert "future" in capsys.readouterr().err
+
+
+# --- The outbox -----------------------------------------------------------------------------------------
+
+
+def set_aside(connect: Connect, reason: str, count: int = 1) -> list[UUID]:
+    ids = [uuid4() for _ in range(count)]
+    for id_ in ids:
+        connect().execute(
+            """insert into xpoints.outbox_dead_letters
+            (id, region, shard, event_type, detail, created_at, attempts, reason)
+            values (%s, 'us-east-1', 3, 'OrderPlaced.v1', '{"id": 1}', now() - interval '1 day', 10, %s)""",
+            (id_, reason),
+        )
+    return ids
+
+
+def test_letters_set_aside_are_listed_inspected_and_requeued(connect: Connect, rewards: Any) -> None:
+    (wanted,) = set_aside(connect, "InternalFailure: try again")
+    (other,) = set_aside(connect, "MalformedDetail: no")
+    listed = rewards("outbox", "dead", "--error", "internal")["dead_letters"]
+    assert [letter["id"] for letter in listed] == [str(wanted)]
+    assert rewards("outbox", "inspect", str(other))["detail"] == {"id": 1}
+
+    assert rewards("outbox", "requeue", "--error", "internal")["count"] == 1
+    assert connect().execute("select count(*) from xpoints.outbox").fetchone() == (0,)
+    assert rewards("outbox", "requeue", "--error", "internal", "--yes")["count"] == 1
+    rows = connect().execute("select id, shard, attempts, retry_at from xpoints.outbox").fetchall()
+    assert rows == [(wanted, 3, 0, None)]
+    assert connect().execute("select id from xpoints.outbox_dead_letters").fetchall() == [(other,)]
+
+
+def test_the_status_shows_backlog_relays_and_letters_set_aside(
+    connect: Connect, rewards: Any, database: Callable[..., Database]
+) -> None:
+    set_aside(connect, "no", count=2)
+    connect().execute(
+        """insert into xpoints.outbox (region, shard, id, event_type, detail, created_at)
+        values ('us-east-1', 1, gen_random_uuid(), 'OrderPlaced.v1', '{}', now() - interval '90 seconds')"""
+    )
+    Outbox(database("relay"), "us-east-1", uuid4(), "relay-1").hold(15)
+    status = rewards("outbox", "status")
+    assert status["dead_letters"] == 2
+    (waiting,) = status["waiting"]
+    assert (waiting["region"], waiting["letters"], waiting["oldest_s"] >= 90) == ("us-east-1", 1, True)
+    assert [(relay["alive"], relay["shards"]) for relay in status["relays"]] == [(True, 16)]
+
+
+# --- Stories --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ordered(connect: Connect, database: Callable[..., Database]) -> tuple[Shop, UUID, UUID]:
+    """A shop, a customer and the order that they placed, whose cart has been cleaned."""
+    shop = Shop(connect())
+    customer_id = shop.customer()
+    shop.fill_cart(customer_id, {shop.item(5): 2})
+    command = wish(customer_id, 10, "key-12345")
+    place_order(database("checkout"), command, render)
+    detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
+    clean_cart(database("consumers"), Envelope[OrderPlaced].model_validate_json(detail))
+    return shop, customer_id, command.request.result_id
+
+
+def test_an_orders_story_names_every_table_and_effect(ordered: tuple[Shop, UUID, UUID], rewards: Any) -> None:
+    _, customer_id, order_id = ordered
+    story = rewards("order", str(order_id))
+    assert story["order"]["customer_id"] == str(customer_id)
+    assert [line["units"] for line in story["lines"]] == [2]
+    assert [(entry["type"], entry["points"]) for entry in story["ledger"]] == [("PURCHASE", -10)]
+    assert [record["idempotency_key"] for record in story["record"]] == ["key-12345"]
+    assert [(letter["event_type"], letter["where"]) for letter in story["waiting_letters"]] == [
+        ("OrderPlaced.v1", "outbox")
+    ]
+    assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
+
+
+def test_a_customers_story_has_personal_data_only_when_asked_for(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any
+) -> None:
+    shop, customer_id, order_id = ordered
+    email = shop.scalar("select email from xpoints.customers")
+    story = rewards("customer", str(customer_id))
+    assert email not in json.dumps(story)
+    assert "person" not in story
+    assert (story["customer"]["balance"], story["customer"]["ledger_sum"]) == (990, 990)
+    assert [order["id"] for order in story["orders"]] == [str(order_id)]
+    assert rewards("customer", str(customer_id), "--show-personal")["person"]["email"] == email
+
+
+@pytest.mark.parametrize("what", ["order", "customer"])
+def test_a_story_of_what_does_not_exist_says_so(
+    what: str, site: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([what, str(uuid4())], lambda _: site) == 1
+    assert f"no {what}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--whole"]])
+def test_an_audit_finds_a_difference_and_says_so_by_its_status(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any, arguments: list[str]
+) -> None:
+    shop, customer_id, _ = ordered
+    assert rewards("audit", *arguments)["differences"] == []
+    shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 1")
+    found = rewards("audit", *arguments, status=1)["differences"]
+    assert {difference["customer_id"] or difference["subject_id"] for difference in found} == {
+        str(customer_id)
+    }
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in ("", "outbox", "queues", "outbox requeue", "queues redrive", "replay", "order", "audit"):
+        with pytest.raises(SystemExit) as leaving:
+            main([*line.split(), "--help"])
+        assert leaving.value.code == 0
+        assert "usage: rewards" in capsys.readouterr().out
+
+
+def test_text_output_is_a_table(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queues", "list"], lambda _: site) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["notify", "0", "0"] for line in lines)

@@ -48,6 +48,8 @@ check: $(DEV) $(SAM) ## Run the linters and the type checker
 	@$(PY) -m ruff format --check --quiet .
 	@echo "mypy"
 	@$(PY) -m mypy --no-error-summary
+	@echo "SQL: what Aurora DSQL refuses"
+	@$(PY) -m local.dsql_check
 	@echo "template.yaml: sam validate --lint"
 	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
 

@@ -92,6 +92,7 @@ def fill(template: str, table: Table, **names: sql.Composable) -> Query:
     text = sql.SQL(query.text.decode()).format(
         table=sql.Identifier(table.name),
         key=sql.SQL(", ").join(columns),
+        lead=columns[0],
         key_down=sql.SQL(", ").join(sql.SQL("{} desc").format(column) for column in columns),
         after=_placeholders("after", table),
         upto=_placeholders("upto", table),

@@ -27,37 +27,40 @@ update xpoints.job_progress set passed = null, finished_at = now() where job = %
 -- Answers that no client will ask for again.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.idempotency_records
-where (customer_id, idempotency_key) > (%(after_0)s, %(after_1)s)
-    and (customer_id, idempotency_key) <= (%(upto_0)s, %(upto_1)s)
+where customer_id between %(after_0)s and %(upto_0)s
+    and (customer_id, idempotency_key) > (%(after_0)s, %(after_1)s) and (customer_id, idempotency_key) <= (%(upto_0)s, %(upto_1)s)
     and created_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_expired_inbox_rows
 -- Effects of events that can no longer be delivered again, by dead-letter redrive or archive replay.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.inbox
-where (event_id, consumer) > (%(after_0)s, %(after_1)s) and (event_id, consumer) <= (%(upto_0)s, %(upto_1)s)
+where event_id between %(after_0)s and %(upto_0)s
+    and (event_id, consumer) > (%(after_0)s, %(after_1)s) and (event_id, consumer) <= (%(upto_0)s, %(upto_1)s)
     and processed_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_old_consumed_versions
 -- Versions of aggregates of which no event can be delivered any more.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.consumed_versions
-where (aggregate_id, consumer) > (%(after_0)s, %(after_1)s)
-    and (aggregate_id, consumer) <= (%(upto_0)s, %(upto_1)s)
+where aggregate_id between %(after_0)s and %(upto_0)s
+    and (aggregate_id, consumer) > (%(after_0)s, %(after_1)s) and (aggregate_id, consumer) <= (%(upto_0)s, %(upto_1)s)
     and processed_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_stale_cart_lines
 -- Lines that their shopper has not touched for long.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.shopping_cart_items
-where (customer_id, item_id) > (%(after_0)s, %(after_1)s) and (customer_id, item_id) <= (%(upto_0)s, %(upto_1)s)
+where customer_id between %(after_0)s and %(upto_0)s
+    and (customer_id, item_id) > (%(after_0)s, %(after_1)s) and (customer_id, item_id) <= (%(upto_0)s, %(upto_1)s)
     and updated_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_expired_image_urls
 -- Presigned URLs that no longer open anything. The column has no time zone and holds UTC.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.image_urls
-where (image_id, region) > (%(after_0)s, %(after_1)s) and (image_id, region) <= (%(upto_0)s, %(upto_1)s)
+where image_id between %(after_0)s and %(upto_0)s
+    and (image_id, region) > (%(after_0)s, %(after_1)s) and (image_id, region) <= (%(upto_0)s, %(upto_1)s)
     and created < (now() at time zone 'UTC') - make_interval(secs => %(age_s)s)
 
 -- name: delete_closed_notifications

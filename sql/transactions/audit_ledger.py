@@ -79,13 +79,19 @@ def audit_sample(
     audited = Audited()
     for table, check in _CHECKS:
         read_window = fill("read_window", table)
-        after: Key | None = (str(start),)
+        after: Key = (str(start),)
+        beginnings = 1
         for _ in range(windows):
-            if after is None or time_is_up():
+            if time_is_up():
                 break
-            after, differences = run(database, partial(_look, check, read_window, after)).value
+            upto, differences = run(database, partial(_look, check, read_window, after)).value
             audited.differences.update(differences)
-            audited.windows += after is not None
+            audited.windows += upto is not None
+            if upto is None:
+                if beginnings == 0:
+                    break
+                beginnings -= 1
+            after = upto or table.first  # behind the last row comes the first
     audited.differences.update(_audit_stock(database))
     return audited
 

@@ -1,5 +1,6 @@
 -- Statements that are the same for every table but for the names, which sql/walk.py fills in from the
--- declared tables and references. Keys are compared as rows, in the order of the primary key.
+-- declared tables and references. Keys are compared as rows, in the order of the primary key. The bounds of the
+-- key's first column are said once more by themselves: the planner estimates a range by them, and not by rows.
 
 -- name: read_window
 -- The last key of the next rows in key order; no row behind the end.
@@ -12,14 +13,16 @@ limit 1
 -- Rows of the window whose parent is missing or gone.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.{table} as child
-where ({key}) > ({after}) and ({key}) <= ({upto}) and child.{column} is not null
+where {lead} between %(after_0)s and %(upto_0)s and ({key}) > ({after}) and ({key}) <= ({upto})
+    and child.{column} is not null
     and not exists (select 1 from xpoints.{parent} as parent where parent.id = child.{column} and ({alive}))
 
 -- name: find_orphans
 -- The parents that rows of the window miss.
 select distinct child.{column}
 from xpoints.{table} as child
-where ({key}) > ({after}) and ({key}) <= ({upto}) and child.{column} is not null
+where {lead} between %(after_0)s and %(upto_0)s and ({key}) > ({after}) and ({key}) <= ({upto})
+    and child.{column} is not null
     and not exists (select 1 from xpoints.{parent} as parent where parent.id = child.{column} and ({alive}))
 
 -- name: parent_there

@@ -1,0 +1,198 @@
+"""The functions of cascades and jobs as Lambda calls them, with Cognito, S3 and SES beside the database."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from sql.connection import Database
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop
+from tests.unit.test_turns import Context
+
+Ways = Callable[..., Database]
+
+SENDER = "orders@shop.example.com"
+
+
+@pytest.fixture
+def shop(connect: Connect) -> Shop:
+    return Shop(connect())
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def pool(aws: None) -> str:
+    users = boto3.client("cognito-idp")
+    schema = [{"Name": "customer_id", "AttributeDataType": "String", "Mutable": False}]
+    made = users.create_user_pool(PoolName="pool", Schema=schema)  # type: ignore[arg-type]
+    return str(made["UserPool"]["Id"])
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, database: Ways) -> Iterator[Callable[..., ModuleType]]:
+    """Import a function's module in the environment that the template gives it, on the test's database."""
+    loaded: list[str] = []
+
+    def load_module(name: str, role: str, **environment: str) -> ModuleType:
+        variables = {"DATABASE_HOST": "127.0.0.1", "DATABASE_ROLE": role, **environment}
+        for variable, value in variables.items():
+            monkeypatch.setenv(variable, value)
+        sys.modules.pop(f"handlers.{name}", None)
+        loaded.append(f"handlers.{name}")
+        module = importlib.import_module(f"handlers.{name}")
+        monkeypatch.setattr(module, "_DATABASE", database(role))
+        return module
+
+    yield load_module
+    for name in loaded:
+        sys.modules.pop(name, None)
+
+
+def record(kind: str, aggregate_type: str, aggregate_id: UUID, field: str) -> dict[str, Any]:
+    detail = {
+        "id": str(uuid4()),
+        "type": kind,
+        "occurred_at": "2026-01-01T00:00:00Z",
+        "aggregate_type": aggregate_type,
+        "aggregate_id": str(aggregate_id),
+        "aggregate_version": 2,
+        "region": "us-east-1",
+        "correlation_id": "c",
+        "data": {field: str(aggregate_id)},
+    }
+    return {"Records": [{"messageId": "m", "body": json.dumps({"detail-type": kind, "detail": detail})}]}
+
+
+def usernames(pool: str) -> set[str]:
+    return {user["Username"] for user in boto3.client("cognito-idp").list_users(UserPoolId=pool)["Users"]}
+
+
+def add_user(pool: str, username: str, customer_id: UUID) -> None:
+    boto3.client("cognito-idp").admin_create_user(
+        UserPoolId=pool,
+        Username=username,
+        UserAttributes=[{"Name": "custom:customer_id", "Value": str(customer_id)}],
+    )
+
+
+def test_an_erased_customer_can_no_longer_sign_in_and_a_namesake_still_can(
+    shop: Shop, pool: str, load: Callable[..., ModuleType]
+) -> None:
+    ana, bea = shop.customer(username="ana"), shop.customer(username="bea")
+    shop.connection.execute(
+        b"update xpoints.customers set erased_at = now() where username in ('ana', 'bea', 'eva')"
+    )
+    add_user(pool, "ana", ana)
+    add_user(pool, "bea", uuid4())
+    shop.customer(username="eva")
+    module = load("erase_customer", "cascades", USER_POOL_ID=pool)
+    for customer_id in (ana, bea):
+        event = record("CustomerErased.v1", "customer", customer_id, "customer_id")
+        assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
+    assert usernames(pool) == {"bea"}
+    assert shop.scalar("select count(*) from xpoints.customers where username is not null") == 1
+
+
+def test_an_erasure_of_somebody_who_never_had_a_sign_in_ends_all_the_same(
+    shop: Shop, pool: str, load: Callable[..., ModuleType]
+) -> None:
+    ana = shop.customer(username="ana")
+    shop.connection.execute(b"update xpoints.customers set erased_at = now()")
+    module = load("erase_customer", "cascades", USER_POOL_ID=pool)
+    event = record("CustomerErased.v1", "customer", ana, "customer_id")
+    assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
+    assert shop.count("inbox") == 1
+
+
+def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mail(
+    shop: Shop, aws: None, load: Callable[..., ModuleType]
+) -> None:
+    objects, mail = boto3.client("s3"), boto3.client("sesv2")
+    objects.create_bucket(Bucket="pictures")
+    for name in ("mug.png", "cup.png"):
+        objects.put_object(Bucket="pictures", Key=name, Body=b"")
+    mail.create_email_identity(EmailIdentity=SENDER)
+    mug, image_id, ana = shop.item(name="Mug"), uuid4(), shop.customer(username="ana")
+    shop.fill_cart(ana, {mug: 1})
+    shop.connection.execute("insert into xpoints.images values (%s, 'mug.png')", (image_id,))
+    shop.connection.execute("insert into xpoints.catalog_images values (%s, %s)", (mug, image_id))
+    shop.connection.execute(b"update xpoints.catalog_items set retired_at = now()")
+    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER, PICTURES_BUCKET="pictures")
+
+    event = record("CatalogItemRetired.v1", "catalog_item", mug, "item_id")
+    assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
+
+    assert [one["Key"] for one in objects.list_objects_v2(Bucket="pictures")["Contents"]] == ["cup.png"]
+    assert shop.rows("select status, kind from xpoints.notifications") == [("SENT", "item-retired")]
+    assert (shop.count("shopping_cart_items"), shop.count("images")) == (0, 0)
+
+
+def metrics_of(output: str) -> dict[str, float]:
+    """Gather the metrics that a function wrote as log lines."""
+    found: dict[str, float] = {}
+    for line in output.splitlines():
+        entry = json.loads(line) if line.startswith("{") else {}
+        for group in entry.get("_aws", {}).get("CloudWatchMetrics", ()):
+            for metric in group["Metrics"]:
+                (found[metric["Name"]],) = entry[metric["Name"]]
+    return found
+
+
+def test_the_audit_says_zero_when_it_finds_nothing_and_names_who_differs_when_it_does(
+    shop: Shop,
+    load: Callable[..., ModuleType],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ana = shop.customer()
+    module = load("audit_ledger", "jobs")
+    assert module.handler({"audit": "whole"}, Context(60_000)) == {}
+    assert metrics_of(capsys.readouterr().out) == {"LedgerDifferences": 0}
+    shop.connection.execute(b"update xpoints.points_balances set points_balance = 1")
+    assert module.handler({"audit": "whole"}, Context(60_000)) == {}, "not due again"
+    capsys.readouterr()
+    assert module.handler({"audit": "sample"}, Context(60_000)) == {"balance-differs": 1}
+    assert metrics_of(capsys.readouterr().out) == {"LedgerDifferences": 1}
+    named = [vars(line)["customer_id"] for line in caplog.records if line.message == "ledger difference"]
+    assert named == [str(ana)]
+
+
+def test_the_sweep_and_the_expiry_report_what_they_did(
+    shop: Shop, load: Callable[..., ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.fill_cart(uuid4(), {shop.item(): 1})
+    shop.connection.execute(b"insert into xpoints.points_balances values (gen_random_uuid(), 1)")
+    shop.connection.execute(b"insert into xpoints.inbox values (gen_random_uuid(), 'c', '2020-01-01')")
+    found = load("sweep_orphans", "jobs").handler({}, Context(60_000))
+    assert {reference: rows for reference, rows in found.items() if rows} == {
+        "shopping_cart_items.customer_id": 1,
+        "points_balances.customer_id": 1,
+    }
+    assert metrics_of(capsys.readouterr().out) == {"OrphansReported": 1, "OrphansDeleted": 1}
+    assert load("expire", "jobs").handler({}, Context(60_000))["inbox"] == 1
+    assert metrics_of(capsys.readouterr().out)["Expired_inbox"] == 1
+
+
+@pytest.mark.parametrize("name", ["expire", "sweep_orphans", "audit_ledger"])
+def test_a_job_without_time_leaves_everything_for_its_next_run(
+    shop: Shop, load: Callable[..., ModuleType], name: str
+) -> None:
+    shop.connection.execute(b"insert into xpoints.inbox values (gen_random_uuid(), 'c', '2020-01-01')")
+    shop.connection.execute(b"insert into xpoints.points_balances values (gen_random_uuid(), 1)")
+    found = load(name, "jobs").handler({"audit": "whole"}, Context(9_999))
+    assert not any(found.values())
+    assert shop.count("inbox") == 1
+    assert shop.scalar("select count(*) from xpoints.job_progress where finished_at is not null") == 0

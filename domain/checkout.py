@@ -1,7 +1,7 @@
 """Checkout: what turns a cart into an order, decided from facts that were read in one snapshot."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.refusals import (
@@ -23,16 +23,14 @@ MAX_ORDER_LINES = 100
 MAX_LINE_QUANTITY = 999
 
 
-@dataclass(frozen=True, slots=True)
-class StockSlot:
+class StockSlot(NamedTuple):
     """One row of a limited item's stock: `available` units that buyers of this slot compete for."""
 
     slot: int
     available: int
 
 
-@dataclass(frozen=True, slots=True)
-class CartLine:
+class CartLine(NamedTuple):
     """A cart line joined with its catalogue item.
 
     `unit_points` is None where the item is unknown or retired; `stock` is None where it is unlimited.
@@ -45,8 +43,7 @@ class CartLine:
     stock: tuple[StockSlot, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
+class OrderLine(NamedTuple):
     """A line of an order: what was bought, how many, and the price in points of one."""
 
     item_id: UUID
@@ -55,8 +52,7 @@ class OrderLine:
     unit_points: int
 
 
-@dataclass(frozen=True, slots=True)
-class StockTake:
+class StockTake(NamedTuple):
     """Units to take from one slot of an item's stock."""
 
     item_id: UUID
@@ -64,8 +60,7 @@ class StockTake:
     quantity: int
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedOrder:
+class AcceptedOrder(NamedTuple):
     """The decision to sell: lines in item order, what to debit, the balance that remains, stock to take."""
 
     lines: tuple[OrderLine, ...]

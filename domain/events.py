@@ -4,9 +4,8 @@ A customer is named by id alone; whoever needs an address looks it up at the mom
 is a new version beside the old one, published together for a while.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Generic, Literal, TypeVar, cast
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -184,8 +183,7 @@ class Envelope(BaseModel, Generic[P]):
     data: P
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a write's event comes from: its id, the moment, the Region, and the request behind it."""
 
     event_id: UUID

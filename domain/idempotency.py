@@ -1,13 +1,12 @@
 """Idempotency: a request that is sent again gets the answer that it got the first time."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.refusals import IdempotencyKeyReused
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A write that may be sent again: whose it is, its key, and a hash of what it asks for.
 
     `result_id` is the id that this very call gives to what it creates; it tells our own commit, found again
@@ -20,8 +19,7 @@ class Request:
     result_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class StoredAnswer(NamedTuple):
     """The answer as it was stored in the transaction of its write."""
 
     request_hash: str
@@ -30,8 +28,7 @@ class StoredAnswer:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the caller gets: HTTP status, JSON text, and whether an earlier call produced it."""
 
     status: int

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 #: Attempts after which a letter that the bus keeps refusing is set aside. With the pauses below that is no
@@ -19,8 +20,7 @@ class OutboxUnavailableError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """An outbox row that waits for the bus. `lag_ms` is its age by the database's clock when it was read."""
 
     region: str
@@ -41,8 +41,7 @@ class Refusal(StrEnum):
     BUSY = "busy"  # too much at once: never an attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A letter that the bus did not accept, what kind of refusal that was, and the bus's words."""
 
     letter: Letter
@@ -84,8 +83,7 @@ def pause_after_s(attempts: int) -> int:
     return int(min(2 ** (attempts - 1), _LONGEST_PAUSE_S))
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """Which shards a relay is to give up and which to take (those it keeps are among them)."""
 
     give_up: list[int]

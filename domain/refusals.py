@@ -20,7 +20,8 @@ class Refusal:
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.__match_args__ = tuple(name for name in cls.__annotations__ if name != "code")
+        names = tuple(name for name in cls.__annotations__ if name != "code")
+        cls.__match_args__ = names  # type: ignore[misc]  # to mypy what a dataclass has made itself
 
     def __init__(self, *values: Any, **named: Any) -> None:
         given = dict(zip(self.__match_args__, values, strict=False)) | named

@@ -1,6 +1,6 @@
 """Lambda's real runtime without a container: AWS's interface emulator around AWS's runtime client.
 
-The emulator comes with the SAM CLI, the client (`awslambdaric`) from the registry. A function runs from its built
+The emulator comes with the SAM CLI, the client is the package `awslambdaric`. A function runs from its built
 artifacts, with nothing else to import but what Lambda's runtime carries, so a module missing in an artifact
 is missing here as well.
 """
@@ -141,7 +141,7 @@ class Runtime:
             self._process = None
 
     def invoke(self, event: object) -> Any:
-        """Send an event and give the function's answer; a failed function answers with errorType and so on."""
+        """Send an event and give the function's answer; one that failed answers with an `errorType`."""
         answer = httpx.post(
             f"http://{self._address}{_INVOKE}", json=event, timeout=INVOKE_TIMEOUT_S, trust_env=False
         )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.refusals import Refusal
 
@@ -12,8 +12,7 @@ MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:rewards:problem:"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of problem: its stable name, HTTP status and title."""
 
     name: str
@@ -71,8 +70,7 @@ _ALL = (
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One wrong value: a JSON pointer into the body (or `header:`, `query:`, `path:` and a name)."""
 
     pointer: str

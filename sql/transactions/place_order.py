@@ -2,8 +2,8 @@
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.checkout import AcceptedOrder, CartLine, StockSlot, decide_checkout
@@ -30,8 +30,7 @@ _INSERT_ORDER = _CHECKOUT["insert_order"]
 _INSERT_ORDER_LINES = _CHECKOUT["insert_order_lines"]
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceOrder:
+class PlaceOrder(NamedTuple):
     """The wish to order the cart. `request.result_id` becomes the order's id."""
 
     request: Request

@@ -1,0 +1,330 @@
+"""Connections on which the seed decides what fails: the code under test sees a psycopg connection.
+
+Errors are the server's own wherever it can be made to raise them: a statement that raises takes the place of
+another, a deferred trigger fails COMMIT, a backend ends itself. DSQL has no locks to wait for, PostgreSQL has:
+a wait (lock_timeout 1 ms) counts as the conflict that DSQL would report.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import psycopg
+from psycopg import errors, pq
+
+from sql.connection import Connection, Database, DatabaseSettings
+from sql.pipeline import Written
+from sql.queries import DIRECTORY, Query, Statement, load
+from tests.chaos.scheduler import Crash, Scheduler
+
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+SCHEMA = """
+create schema chaos;
+create table chaos.trip (state text, message text);
+create function chaos.fall() returns trigger language plpgsql as
+    $$ begin raise exception using errcode = new.state, message = new.message; end $$;
+create constraint trigger fall after insert on chaos.trip deferrable initially deferred
+    for each row execute function chaos.fall();
+grant usage on schema chaos to public;
+grant insert on chaos.trip to public;
+"""
+
+_CONFLICT = "change conflicts with another transaction, please retry: (OC000)"
+_AFTER_COMMIT = "server unavailable, but what was committed stays"
+
+#: Errors that the server raises at a statement or, where the statement is COMMIT, at COMMIT, undoing it.
+_RAISED = {
+    "conflict": ("40001", _CONFLICT),
+    "schema-changed": ("40001", "schema has been updated by another transaction, please retry: (OC001)"),
+    "unavailable": ("XX000", "server unavailable"),
+}
+
+#: What may go wrong with an exchange. "in": at one of its statements; "done": COMMIT is done and says no.
+FAULTS = (
+    *_RAISED,
+    "unavailable-done",
+    "lost-before",
+    "lost-in",
+    "lost-after",
+    "crash-before",
+    "crash-after",
+)
+
+_LOST = "server closed the connection unexpectedly"
+_FURTHEST_STATEMENT = 9
+
+
+class Plan(NamedTuple):
+    """A fault for an exchange: its kind, and the statement at which it strikes, if it strikes at one."""
+
+    kind: str
+    at: int
+
+
+def _statement_names() -> dict[bytes, str]:
+    names = {b"BEGIN": "begin", b"COMMIT": "commit"}
+    for path in sorted(Path(DIRECTORY).glob("*.sql")):
+        names |= {query.text: query.name for query in load(path.stem).values()}
+    return names
+
+
+_NAMES = _statement_names()
+
+
+class Links:
+    """Real connections, kept from run to run because opening one takes longer than using it."""
+
+    def __init__(self, conninfo: Callable[[str], str]) -> None:
+        self._conninfo = conninfo
+        self._idle: dict[str, deque[Connection]] = {}
+        self.admin = psycopg.connect(
+            conninfo("admin"), autocommit=True, application_name="chaos-admin", options="-c lock_timeout=1"
+        )
+
+    def take(self, role: str) -> Connection:
+        """Give an idle connection of a role, or a new one."""
+        idle = self._idle.setdefault(role, deque())
+        while idle:
+            link = idle.popleft()
+            if not link.closed:
+                return link
+        return Connection.connect(
+            self._conninfo(role), autocommit=True, application_name="chaos", options="-c lock_timeout=1"
+        )
+
+    def put_back(self, role: str, link: Connection) -> None:
+        """Have whatever the connection was at undone, as the server does when a connection ends."""
+        status = link.pgconn.transaction_status
+        if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            link.pgconn.exec_(b"ROLLBACK")
+        if link.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            self._idle.setdefault(role, deque()).append(link)
+            return
+        pid = link.info.backend_pid if not link.closed else None
+        link.close()
+        self.await_end(pid)
+
+    def await_end(self, pid: int | None) -> None:
+        """Wait until a server process that is ending holds no lock any more."""
+        query = b"select 1 from pg_stat_activity where pid = %s"
+        while pid is not None and self.admin.execute(query, [pid]).fetchone():
+            pass
+
+    def close(self) -> None:
+        """Close all of them."""
+        for links in self._idle.values():
+            for link in links:
+                link.close()
+        self.admin.close()
+
+
+class Exchanges:
+    """What a run decides about exchanges and learns from them. `committed` is told of each done COMMIT."""
+
+    def __init__(
+        self, scheduler: Scheduler, links: Links, choose: Callable[[tuple[str, ...]], str | None]
+    ) -> None:
+        self.scheduler = scheduler
+        self.links = links
+        self.choose = choose
+        self.count = 0
+        self.committed: Callable[[Wire, list[str]], None] = lambda *_: None
+
+    def plan(self) -> Plan | None:
+        """Decide what happens to the next exchange."""
+        kind = self.choose(FAULTS)
+        return None if kind is None else Plan(kind, self.scheduler.random.randrange(_FURTHEST_STATEMENT))
+
+
+class _Gone:
+    """The libpq connection of a connection that has ended."""
+
+    transaction_status = pq.TransactionStatus.UNKNOWN
+
+
+class Wire:
+    """One connection, as far as sql/transaction.py uses one."""
+
+    def __init__(self, exchanges: Exchanges, role: str) -> None:
+        self.role = role
+        #: Exchange numbers: when this transaction's snapshot was taken, and the present one.
+        self.snapshot = 0
+        self._exchanges = exchanges
+        self._link: Connection | None = exchanges.links.take(role)
+        self._names: list[str] = []
+        self._transaction: list[str] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._link is None or self._link.closed
+
+    @property
+    def pgconn(self) -> Any:
+        """libpq's connection: its status, and ROLLBACK past psycopg."""
+        return _Gone() if self._link is None or self._link.closed else self
+
+    @property
+    def transaction_status(self) -> pq.TransactionStatus:
+        """libpq's view of the transaction."""
+        return self._live().pgconn.transaction_status
+
+    def exec_(self, command: bytes) -> pq.abc.PGresult:
+        """Send ROLLBACK; now and then into a connection that is about to end."""
+        link = self._live()
+        self._transaction = []
+        if self._exchanges.choose(("rollback-lost",)):
+            pid = link.info.backend_pid
+            self._exchanges.links.admin.execute(b"select pg_terminate_backend(%s)", [pid])
+            self._exchanges.links.await_end(pid)
+        return link.pgconn.exec_(command)
+
+    def close(self) -> None:
+        """End it; the server rolls back what was under way."""
+        link, self._link = self._link, None
+        if link is not None:
+            self._exchanges.links.put_back(self.role, link)
+
+    def execute(self, query: bytes, params: Any = None) -> Cursor:
+        """Send a statement, which is an exchange of its own."""
+        with self._exchange(_NAMES.get(query, "?")) as plan:
+            link = self._live()
+            name = _NAMES.get(query, "?")
+            self._names = [name]
+            idle = link.pgconn.transaction_status == pq.TransactionStatus.IDLE
+            ends = name == "commit" or (idle and name != "begin")
+            before, instead, after = _disturb(plan, 0, name == "commit", ends, last=True)
+            for statement in before:
+                link.execute(statement.query.text, prepare=False)
+            if instead is not None:
+                return link.execute(instead.query.text, prepare=False)
+            cursor = link.execute(query, params)
+            for statement in after:
+                link.execute(statement.query.text, prepare=False)
+            return cursor
+
+    def exchange(self, statements: Sequence[Statement]) -> list[Written]:
+        """Send statements together."""
+        with self._exchange(f"exchange of {len(statements)}") as plan:
+            sent: list[Statement] = []
+            for position, statement in enumerate(statements):
+                name = statement.query.name
+                self._names.append(name)
+                last = position == len(statements) - 1
+                before, instead, after = _disturb(plan, position, name == "commit", name == "commit", last)
+                sent += (*before, instead or statement, *after)
+            # Whatever was put in raises, so that no further answer is given than was asked for.
+            return self._live().exchange(sent)
+
+    @contextmanager
+    def _exchange(self, name: str) -> Iterator[Plan | None]:
+        exchanges = self._exchanges
+        exchanges.scheduler.pause(name)
+        exchanges.count += 1
+        plan = exchanges.plan()
+        self._names = []
+        kind = "" if plan is None else plan.kind
+        if kind.endswith("before"):
+            self._end(kind)
+        link = self._live()
+        pid = link.info.backend_pid
+        began = link.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        if began or self._transaction == ["begin"]:
+            self.snapshot = exchanges.count
+        try:
+            yield plan
+        except errors.LockNotAvailable as error:
+            exchanges.scheduler.note("  waited for a lock: OC000")
+            raise errors.SerializationFailure(_CONFLICT) from error
+        except psycopg.Error as error:
+            exchanges.scheduler.note(f"  {kind}: {error.sqlstate} {str(error).splitlines()[0]}")
+            if str(error).startswith(_AFTER_COMMIT):
+                self._transaction += self._names
+                self._note_commit()
+            if link.closed or link.pgconn.status == pq.ConnStatus.BAD:
+                link.close()
+                exchanges.links.await_end(pid)
+            raise
+        finally:
+            exchanges.scheduler.note(f"  {self.role}: {' '.join(self._names)}")
+        self._transaction += self._names
+        if "commit" in self._names or link.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            self._note_commit()
+        if kind.endswith("after"):
+            self._end(kind)
+
+    def _note_commit(self) -> None:
+        names, self._transaction = self._transaction, []
+        self._exchanges.committed(self, names)
+
+    def _end(self, kind: str) -> None:
+        self._exchanges.scheduler.note(f"  {kind}")
+        self.close()
+        if kind.startswith("crash"):
+            raise Crash
+        raise psycopg.OperationalError(_LOST)
+
+    def _live(self) -> Connection:
+        if self._link is None:
+            raise psycopg.OperationalError("the connection is closed")
+        return self._link
+
+
+def _query(name: str, text: str) -> Statement:
+    return Query(f"chaos_{name}", text.encode(), "")()
+
+
+def _raising(state: str, message: str) -> str:
+    return f"do $$ begin raise exception using errcode = '{state}', message = '{message}'; end $$"
+
+
+_AT_STATEMENT = {kind: _query(f"raise_{kind}", _raising(*error)) for kind, error in _RAISED.items()}
+_AT_COMMIT = {
+    kind: _query(f"trip_{kind}", f"insert into chaos.trip values ('{state}', '{message}')")
+    for kind, (state, message) in _RAISED.items()
+}
+_AFTERWARDS = _query("afterwards", _raising("XX000", _AFTER_COMMIT))
+_SUICIDE = _query("suicide", "select pg_terminate_backend(pg_backend_pid())")
+
+_Sent = Sequence[Statement]
+
+
+def _disturb(
+    plan: Plan | None, position: int, is_commit: bool, commits: bool, last: bool
+) -> tuple[_Sent, Statement | None, _Sent]:
+    """Give what is sent before a statement, in its place, and after it. `commits`: it ends a transaction.
+
+    A plan strikes at its statement, at the latest at the exchange's last.
+    """
+    if plan is None or (plan.at != position and not (last and plan.at > position)):
+        kind = "unavailable-done" if commits and plan is not None and plan.kind == "unavailable-done" else ""
+    else:
+        kind = plan.kind
+    if kind == "unavailable-done" and commits:
+        return (), None, (_AFTERWARDS,)
+    if kind == "lost-in":
+        return (), _SUICIDE, ()
+    if kind in _RAISED:
+        return ((_AT_COMMIT[kind],), None, ()) if is_commit else ((), _AT_STATEMENT[kind], ())
+    return (), None, ()
+
+
+class ChaosDatabase(Database):
+    """The way to the database of one execution environment; connecting may fail, too."""
+
+    def __init__(self, exchanges: Exchanges, role: str, region: str, pipelined: bool) -> None:
+        settings = DatabaseSettings("127.0.0.1", role, region, pipelined=pipelined)
+        super().__init__(settings, mint=lambda _: "", clock=lambda: 0.0)
+        self._exchanges = exchanges
+
+    def _open(self) -> Connection:
+        self._exchanges.scheduler.pause("connect")
+        fault = self._exchanges.choose(("connect-refused", "connect-crash"))
+        if fault == "connect-crash":
+            raise Crash
+        if fault:
+            raise psycopg.OperationalError("connection refused")
+        return cast(Connection, Wire(self._exchanges, self.settings.role))

@@ -1,0 +1,742 @@
+"""One run: a small shop, requests, relays and consumers in two Regions, and what befalls them."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import errors
+
+import events.relay
+import sql.transaction
+from domain.checkout import total
+from domain.events import (
+    CatalogItemRetired,
+    CustomerErased,
+    CustomerErasureContinued,
+    Envelope,
+    ItemRetirementContinued,
+    OrderPlaced,
+    Origin,
+    Payload,
+)
+from domain.idempotency import Answer, Request
+from domain.refusals import Refusal
+from events.relay import Relay, RelaySettings
+from sql.errors import RetriesExhaustedError
+from sql.outbox import Outbox
+from sql.queries import load
+from sql.references import REFERENCES
+from sql.transaction import Completed, RetryPolicy
+from sql.transactions import retire_item_data as retirement
+from sql.transactions.change_account import erase_account
+from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
+from sql.transactions.change_item import retire_item
+from sql.transactions.clean_cart import clean_cart
+from sql.transactions.erase_customer_data import erase_customer_data
+from sql.transactions.move_points import Boost, Credit, Transfer, boost_household, credit_points, transfer_points
+from sql.transactions.notify import confirm_order
+from sql.transactions.place_order import PlaceOrder, cart_lines, place_order
+from sql.transactions.refund_order import RefundOrder, refund_order
+from sql.transactions.retire_item_data import retire_item_data
+from sql.transactions.sweep_orphans import sweep
+from tests.chaos.cloud import Bus, Mail, Queue, invoke
+from tests.chaos.scheduler import Actor, Crash, Doomed, Scheduler
+from tests.chaos.wire import FAULTS, ChaosDatabase, Exchanges, Links, Wire
+
+REGIONS = ("us-east-1", "us-west-2")
+BOOST_POINTS, BOOST_BELOW = 40, 300
+
+_POLICY = RetryPolicy(base_s=0.0, cap_s=0.0)
+_MOST_STEPS = 4000
+_ROUNDS_TO_DRAIN = 30
+
+#: Everything that may fail, in a run that has not switched it off.
+KINDS = (
+    *FAULTS,
+    *("connect-refused", "connect-crash", "rollback-lost"),
+    *("bus-down", "bus-timeout", "bus-partial", "bus-refuses", "bus-crash", "delivered-twice"),
+    *("mail-down", "mail-timeout", "mail-crash", "outside-down", "outside-crash"),
+    *("time-is-up", "delete-lost"),
+)
+#: How often each exchange, call or delivery fails, by run.
+_RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
+
+TABLES = """customers catalog_items catalog_images shopping_cart_items points_balances transactions order_items
+    images image_urls orders idempotency_records stock outbox outbox_dead_letters relay_leases relays inbox
+    notifications consumed_versions order_events operations_log job_progress""".split()
+
+_TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
+_READ_CART = load("checkout")["read_cart_for_order"]
+
+#: The database's clock goes on, for all that the relays read it for.
+_ADVANCE = tuple(
+    f"update xpoints.{table} set {column} = {column} - make_interval(secs => %s) where {column} is not null"
+    for table, column in (
+        ("relay_leases", "expires_at"),
+        ("relays", "expires_at"),
+        ("outbox", "created_at"),
+        ("outbox", "retry_at"),
+    )
+)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One request as it was sent once. `result_id` is the id of the ledger entry that it makes.
+
+    `outcome` is what the client was told, None for nothing. `commits` are the numbers of the exchanges in
+    which its snapshot was taken and its COMMIT was done.
+    """
+
+    operation: str
+    owner: UUID
+    key: str
+    body: str
+    result_id: UUID
+    event_id: UUID
+    subject: Any = None
+    points: int = 0
+    outcome: Answer | Refusal | bool | None = None
+    commits: list[tuple[int, int]] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class CartWish:
+    """A shopper's wish to have a quantity in the cart; None stands for all items. Numbers as in `Call`."""
+
+    customer_id: UUID
+    item_id: UUID | None
+    quantity: int
+    commits: list[tuple[int, int]] = field(default_factory=list)
+
+
+class _Pool:
+    """Stands for a relay's threads: a request goes out at once, or as late as its answer is waited for."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._late: list[Callable[[], None]] = []
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._run_late()
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> "_Late":
+        late = _Late(self._run_late)
+        self._late.append(lambda: late.set_result(work(*arguments)))
+        if self._random.random() < 0.5:
+            self._run_late()
+        return late
+
+    def _run_late(self) -> None:
+        while self._late:
+            self._late.pop(0)()
+
+
+class _Late(Future[Any]):
+    def __init__(self, run: Callable[[], None]) -> None:
+        super().__init__()
+        self._run = run
+
+    def result(self, timeout: float | None = None) -> Any:
+        self._run()
+        return super().result(0)
+
+
+class World:
+    """A run's state. `problems` are what was found while it ran; checks.py looks at the rest."""
+
+    def __init__(self, seed: int, links: Links) -> None:
+        self.seed = seed
+        self.random = random = Random(seed)
+        self.links = links
+        self.admin = links.admin
+        self.scheduler = Scheduler(random)
+        self.exchanges = Exchanges(self.scheduler, links, self.choose)
+        self.exchanges.committed = self._committed
+        self.counts: Counter[str] = Counter()
+        self.calls: list[Call] = []
+        self.wishes: list[CartWish] = []
+        self.deleted_users: set[str] = set()
+        self.deleted_pictures: set[str] = set()
+        self._rate = random.choice(_RATES)
+        self._kinds = {kind for kind in KINDS if random.random() < 0.5}
+        self._quiet = False
+        self._doing: dict[Actor | None, Call | CartWish] = {}
+        self._idle: dict[tuple[str, str], list[ChaosDatabase]] = {}
+        self._databases: list[ChaosDatabase] = []
+        self._stock_up()
+        self._connect_consumers()
+
+    # --- What decides -----------------------------------------------------------------------------------
+
+    def choose(self, kinds: tuple[str, ...]) -> str | None:
+        """Decide whether one of these things goes wrong now, and which."""
+        if self._quiet or self.random.random() >= self._rate:
+            return None
+        possible = [kind for kind in kinds if kind in self._kinds]
+        if not possible:
+            return None
+        kind = self.random.choice(possible)
+        self.counts[kind] += 1
+        return kind
+
+    def uuid(self) -> UUID:
+        """Give the next id."""
+        return UUID(int=self.random.getrandbits(128), version=4)
+
+    def now(self) -> datetime:
+        """Give the time by some function's clock, which may be wrong by hours."""
+        return datetime.now(UTC) + timedelta(seconds=self.random.choice((0, 0, -7200, 7200)))
+
+    # --- The shop ---------------------------------------------------------------------------------------
+
+    def _stock_up(self) -> None:
+        random, execute = self.random, self.admin.execute
+        execute(_TRUNCATE)
+        self.staff_id = self.uuid()
+        self.customers = [self.uuid() for _ in range(random.randint(2, 4))]
+        self.items = [self.uuid() for _ in range(random.randint(2, 4))]
+        self.images = {item: self.uuid() for item in self.items}
+        self.first_stock: dict[UUID, int] = {}
+        self.first_carts: dict[tuple[UUID, UUID], int] = {}
+        self.household = (self.customers[0], self.customers[1])
+        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _INSERTS}
+        for number, item in enumerate(self.items):
+            rows["item"].append((item, f"Item {number}", random.randint(1, 60), self.images[item]))
+            rows["image"].append((self.images[item], f"{self.images[item]}.png"))
+            rows["link"].append((item, self.images[item]))
+            rows["url"].append((self.images[item], REGIONS[0]))
+            if random.random() < 0.6:
+                slots = [random.randint(0, 3) for _ in range(random.randint(1, 3))]
+                self.first_stock[item] = sum(slots)
+                rows["stock"] += [(item, slot, units) for slot, units in enumerate(slots)]
+        for number, customer in enumerate(self.customers):
+            points = random.randint(0, 250)
+            rows["customer"].append((customer, self.username(customer), f"c{number}@example.com"))
+            rows["balance"].append((customer, points))
+            rows["opening"].append((self.uuid(), customer, points, points))
+            for item in random.sample(self.items, random.randint(1, 2)):
+                quantity = self.first_carts[customer, item] = random.randint(1, 3)
+                rows["line"].append((customer, item, quantity))
+        self.poison = [self.uuid()] if random.random() < 0.1 else []
+        for event_id in self.poison:
+            rows["letter"].append((REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)})))
+        with self.admin.cursor() as cursor:
+            for name, values in rows.items():
+                if values:
+                    cursor.executemany(_INSERTS[name], values)
+
+    @staticmethod
+    def username(customer_id: UUID) -> str:
+        """Give a customer's username."""
+        return f"user_{customer_id.hex[:12]}"
+
+    def cart_total(self, customer_id: UUID) -> int:
+        """Give the total that the shopper sees."""
+        return total(cart_lines(self.rows(_READ_CART.text, {"customer_id": customer_id})))
+
+    def rows(self, query: bytes | str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Ask the database, past everything that may fail."""
+        text = query if isinstance(query, bytes) else query.encode()
+        return self.admin.execute(text, parameters).fetchall()
+
+    # --- Functions and their environments ---------------------------------------------------------------
+
+    @contextmanager
+    def environment(self, role: str, region: str) -> Iterator[ChaosDatabase]:
+        """Give an execution environment's database, warm or cold; after a crash it is not used again."""
+        idle = self._idle.setdefault((role, region), [])
+        if idle and self.random.random() < 0.8:
+            database = idle.pop()
+        else:
+            database = ChaosDatabase(self.exchanges, role, region, pipelined=self.random.random() < 0.7)
+            self._databases.append(database)
+        yield database
+        idle.append(database)
+
+    def _connect_consumers(self) -> None:
+        effects: dict[str, tuple[str, dict[type[Payload], Callable[..., object]]]] = {
+            "clean-cart": ("consumers", {OrderPlaced: lambda db, event: clean_cart(db, event).value}),
+            "notify": (
+                "consumers",
+                {OrderPlaced: lambda db, event: confirm_order(db, event, self.mail.send)},
+            ),
+            "erase-customer": (
+                "cascades",
+                dict.fromkeys((CustomerErased, CustomerErasureContinued), self._erase_data),
+            ),
+            "retire-item": (
+                "cascades",
+                dict.fromkeys((CatalogItemRetired, ItemRetirementContinued), self._retire_data),
+            ),
+        }
+        self.consumers = effects
+        self.queues = {name: Queue(name) for name in effects}
+        routes: dict[str, list[Queue]] = {}
+        for name, (_, consumed) in effects.items():
+            for payload in consumed:
+                routes.setdefault(payload.type_name, []).append(self.queues[name])
+        self.routes = routes
+        self.bus = Bus(self.scheduler, self.choose, routes)
+        self.bus.poison = {str(event_id) for event_id in self.poison}
+        self.mail = Mail(self.scheduler, self.choose)
+
+    def _erase_data(self, database: ChaosDatabase, event: Envelope[Any]) -> object:
+        return erase_customer_data(
+            database, event, self._delete_user, self._is_over, self._somewhere(), self.now()
+        )
+
+    def _retire_data(self, database: ChaosDatabase, event: Envelope[Any]) -> object:
+        return retire_item_data(
+            database,
+            event,
+            self._delete_picture,
+            self.mail.send,
+            self._is_over,
+            self._somewhere(),
+            self.now(),
+        )
+
+    def _delete_user(self, username: str, _: UUID) -> None:
+        self._outside(f"delete user {username}")
+        self.deleted_users.add(username)
+
+    def _delete_picture(self, filename: str) -> None:
+        self._outside(f"delete picture {filename}")
+        self.deleted_pictures.add(filename)
+
+    def _outside(self, what: str) -> None:
+        self.scheduler.pause(what)
+        fault = self.choose(("outside-down", "outside-crash"))
+        if fault == "outside-down":
+            raise ConnectionError(what)
+        if fault:
+            raise Crash
+
+    def _is_over(self) -> bool:
+        return not self._quiet and self.random.random() < 0.3
+
+    def _somewhere(self) -> str:
+        return self.random.choice(REGIONS)
+
+    def consume(self, name: str) -> None:
+        """Be one invocation of a consumer."""
+        role, effects = self.consumers[name]
+        with self.environment(role, self._somewhere()) as database:
+
+            def bind(effect: Callable[..., object]) -> Callable[[Envelope[Any]], object]:
+                def have_effect(event: Envelope[Any]) -> object:
+                    with self.mail.delivering(str(event.id)):
+                        return effect(database, event)
+
+                return have_effect
+
+            bound = {payload: bind(effect) for payload, effect in effects.items()}
+            invoke(self.scheduler, self.choose, self.queues[name], bound, self.random.randint(1, 4))
+
+    def relay(self, region: str, line: int, for_s: float) -> None:
+        """Be one run of a relay, by a clock of its own."""
+        own = [self.random.uniform(0, 1e6)]
+
+        def sleep(seconds: float) -> None:
+            self.scheduler.pause(f"sleep {seconds:.2f}")
+            own[0] += seconds
+
+        with self.environment("relay", region) as database:
+            outbox = Outbox(database, region, self.uuid(), "chaos", line)
+            settings = RelaySettings(bus="chaos", batch=self.random.randint(1, 8), parallel=2)
+            relay = Relay(outbox, lambda: self.bus, settings, monotonic=lambda: own[0], sleep=sleep)
+            relay.run(own[0] + for_s)
+
+    # --- Requests ---------------------------------------------------------------------------------------
+
+    def plan_requests(self) -> list[Callable[[], None]]:
+        """Choose what clients do; each is started at a moment of its own."""
+        kinds: list[tuple[int, Callable[[], None]]] = [
+            (8, self._check_out),
+            (3, self._check_out_twice_at_once),
+            (3, self._check_out_in_two_tabs),
+            (5, self._change_cart),
+            (5, self._refund),
+            (3, self._transfer),
+            (2, self._credit),
+            (2, self._boost_both),
+            (1, self._erase),
+            (1, self._retire),
+        ]
+        weights, wishes = zip(*kinds, strict=True)
+        return self.random.choices(wishes, weights, k=self.random.randint(5, 14))
+
+    def _client(self, name: str, send: Callable[[], bool]) -> None:
+        """Be a client that sends a request until it is answered, at most four times, or once too often."""
+        times = self.random.randint(1, 4)
+        once_more = self.random.random() < 0.2
+
+        def body() -> None:
+            for _ in range(times):
+                if send():
+                    if once_more:
+                        send()
+                    return
+
+        self.scheduler.spawn(f"{name}-{self.counts['requests']}", body)
+        self.counts["requests"] += 1
+
+    def _send(
+        self, call: Call, role: str, work: Callable[[ChaosDatabase, Request, Origin], Completed[Any]]
+    ) -> bool:
+        """Be one invocation of an API function; tell whether the client had an answer."""
+        self.calls.append(call)
+        region = self._somewhere()
+        request = Request(call.owner, call.key, call.body, call.result_id)
+        actor = self.scheduler.current
+        self._doing[actor] = call
+        try:
+            with self.environment(role, region) as database:
+                origin = Origin(call.event_id, self.now(), region, f"correlation-{call.key}")
+                call.outcome = work(database, request, origin).value
+        except (Crash, RetriesExhaustedError) as error:
+            self.counts[f"told: {type(error).__name__}"] += 1
+            self.scheduler.note(f"  client has no answer: {type(error).__name__}")
+            return False
+        finally:
+            del self._doing[actor]
+        outcome = call.outcome
+        word = outcome.code if isinstance(outcome, Refusal) else "done"
+        if isinstance(outcome, Answer) and outcome.replayed:
+            word = "replayed"
+        self.counts[f"told: {word}"] += 1
+        self.scheduler.note(f"  {call.operation} {call.result_id.hex[:8]}: {word}")
+        return True
+
+    def _call(self, operation: str, owner: UUID, key: str, body: str, **more: Any) -> Call:
+        return Call(operation, owner, key, body, self.uuid(), self.uuid(), **more)
+
+    def _place(self, customer_id: UUID, key: str, expected: int) -> bool:
+        # Now and then a client's mistake: the key of one request with the body of another.
+        wrong = self.random.random() < 0.05
+        call = self._call("order", customer_id, key, f"{expected + wrong}")
+
+        def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
+            command = PlaceOrder(
+                request, origin.event_id, expected + wrong, origin.now, origin.region, origin.correlation_id
+            )
+            return place_order(
+                database, command, lambda c, _: _render(c), _POLICY, pick=self.random.randrange
+            )
+
+        return self._send(call, "checkout", work)
+
+    def _check_out(self) -> None:
+        customer_id, key = self.random.choice(self.customers), self.uuid().hex
+        expected = self.cart_total(customer_id)
+        self._client("checkout", lambda: self._place(customer_id, key, expected))
+
+    def _check_out_twice_at_once(self) -> None:
+        customer_id, key = self.random.choice(self.customers), self.uuid().hex
+        expected = self.cart_total(customer_id)
+        for _ in range(2):
+            self._client("same-key", lambda: self._place(customer_id, key, expected))
+
+    def _check_out_in_two_tabs(self) -> None:
+        customer_id = self.random.choice(self.customers)
+        expected = self.cart_total(customer_id)
+        for _ in range(2):
+            key = self.uuid().hex
+            self._client("tab", lambda key=key: self._place(customer_id, key, expected))  # type: ignore[misc]
+
+    def _change_cart(self) -> None:
+        customer_id, item_id = self.random.choice(self.customers), self.random.choice(self.items)
+        quantity = self.random.choice((0, 0, 1, 2, 3))
+        wish = CartWish(customer_id, None if self.random.random() < 0.15 else item_id, quantity)
+
+        def send() -> bool:
+            self.wishes.append(wish)
+            actor = self.scheduler.current
+            self._doing[actor] = wish
+            try:
+                with self.environment("storefront", self._somewhere()) as database:
+                    if wish.item_id is None:
+                        wish.quantity = 0
+                        clear_cart(database, customer_id, _POLICY)
+                    elif quantity == 0:
+                        remove_line(database, customer_id, item_id, _POLICY)
+                    else:
+                        set_quantity(database, customer_id, item_id, quantity, _POLICY)
+            except (Crash, RetriesExhaustedError):
+                return False
+            finally:
+                del self._doing[actor]
+            return True
+
+        self._client("cart", send)
+
+    def _refund(self) -> None:
+        orders = self.rows("select id, customer_id from xpoints.orders order by id")
+        if not orders:
+            return
+        order_id, customer_id = self.random.choice(orders)
+        cancel = self.random.random() < 0.4
+        units = None
+        if not cancel and self.random.random() < 0.7:
+            query = "select cat_item_id from xpoints.order_items where tx_id = %s order by 1 limit 1"
+            units = {item_id: 1 for (item_id,) in self.rows(query, [order_id])}
+        for _ in range(self.random.choice((1, 1, 2))):
+            key = self.uuid().hex
+
+            def send(key: str = key) -> bool:
+                call = self._call("refund", customer_id, key, "refund", subject=order_id)
+
+                def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
+                    command = RefundOrder(request, origin, order_id, units, cancel)
+                    return refund_order(
+                        database, command, lambda c, _: _render(c), _POLICY, pick=self.random.randrange
+                    )
+
+                return self._send(call, "checkout", work)
+
+            self._client("cancel" if cancel else "refund", send)
+
+    def _transfer(self) -> None:
+        payer, payee = self.random.sample(self.customers, 2)
+        key, points = self.uuid().hex, self.random.randint(1, 120)
+
+        def send() -> bool:
+            call = self._call("transfer", payer, key, str(points), subject=payee, points=-points)
+            entry_id = self.uuid()
+
+            def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
+                command = Transfer(request, origin, self.username(payee), points, entry_id)
+                return transfer_points(database, command, lambda c, _: _render(c), _POLICY)
+
+            return self._send(call, "checkout", work)
+
+        for _ in range(self.random.choice((1, 1, 2))):
+            self._client("transfer", send)
+
+    def _credit(self) -> None:
+        customer_id, key = self.random.choice(self.customers), self.uuid().hex
+        points = self.random.randint(1, 100)
+
+        def send() -> bool:
+            call = self._call("credit", self.staff_id, key, str(points), subject=customer_id, points=points)
+
+            def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
+                command = Credit(request, origin, customer_id, points, "GIFT", "A gift")
+                return credit_points(database, command, lambda c, _: _render(c), _POLICY)
+
+            return self._send(call, "operations", work)
+
+        self._client("credit", send)
+
+    def _boost_both(self) -> None:
+        """Boost both members of a household at once, from wherever: one of them has to see the other."""
+        for beneficiary in self.household:
+            key = self.uuid().hex
+
+            def send(beneficiary: UUID = beneficiary, key: str = key) -> bool:
+                call = self._call(
+                    "boost", self.staff_id, key, "boost", subject=beneficiary, points=BOOST_POINTS
+                )
+
+                def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
+                    command = Boost(request, origin, self.household, beneficiary, BOOST_POINTS, BOOST_BELOW)
+                    return boost_household(database, command, lambda c, _: _render(c), _POLICY)
+
+                return self._send(call, "operations", work)
+
+            self._client("boost", send)
+
+    def _erase(self) -> None:
+        customer_id = self.random.choice(self.customers)
+
+        def send() -> bool:
+            call = self._call("erase", customer_id, "", "", subject=customer_id)
+            return self._send(
+                call,
+                "accounts",
+                lambda database, request, origin: erase_account(
+                    database, customer_id, request.result_id, origin, _POLICY
+                ),
+            )
+
+        self._client("erase", send)
+
+    def _retire(self) -> None:
+        item_id = self.random.choice(self.items)
+
+        def send() -> bool:
+            call = self._call("retire", self.staff_id, "", "", subject=item_id)
+            return self._send(
+                call,
+                "operations",
+                lambda database, _, origin: retire_item(database, item_id, origin, _POLICY),
+            )
+
+        self._client("retire", send)
+
+    def _committed(self, wire: Wire, names: Sequence[str]) -> None:
+        doing = self._doing.get(self.scheduler.current)
+        if doing is not None and _WRITES.intersection(names):
+            doing.commits.append((wire.snapshot, self.exchanges.count))
+
+    # --- The run ----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do it all: chaos until every client has its answer or has given up, then rest."""
+        with self._in_place():
+            try:
+                self._chaos()
+            finally:
+                self.scheduler.doom()
+            self._quiet = True
+            self._doing.clear()
+            self._drain()
+            for database in self._databases:
+                database.discard()
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        """Put this run's clock, threads and small windows where the code under test has its own."""
+        defaults = sql.transaction.run.__kwdefaults__
+        kept = dict(defaults)
+        pool, carts, messages = (
+            events.relay.ThreadPoolExecutor,
+            retirement.CARTS_AT_ONCE,
+            retirement.MESSAGES_AT_ONCE,
+        )
+        defaults.update(
+            sleep=lambda _: self.scheduler.pause("back-off"), uniform=lambda *_: 0.0, monotonic=lambda: 0.0
+        )
+        relay_module: Any = events.relay
+        relay_module.ThreadPoolExecutor = lambda *_, **__: _Pool(self.random)
+        retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE = 2, 2
+        try:
+            yield
+        finally:
+            defaults.update(kept)
+            relay_module.ThreadPoolExecutor = pool
+            retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE = carts, messages
+
+    def _chaos(self) -> None:
+        scheduler, random = self.scheduler, self.random
+        wishes = self.plan_requests()
+        relays: list[Actor] = []
+        others: list[Actor] = []
+        extra = random.randint(0, 150)
+        while scheduler.steps < _MOST_STEPS:
+            relays = [actor for actor in relays if not actor.done]
+            others = [actor for actor in others if not actor.done]
+            clients = len(scheduler.actors) - len(relays) - len(others)
+            if not wishes and not clients:
+                if extra <= 0:
+                    break
+                extra -= 1
+            visible = [name for name, queue in self.queues.items() if queue.visible()]
+            flying = [message for queue in self.queues.values() for message in queue.messages]
+            flying = [message for message in flying if message.in_flight]
+            weights = {
+                "step": 30 if scheduler.actors else 0,
+                "request": 4 if wishes and clients < 6 else 0,
+                "consume": 4 if visible and len(others) < 4 else 0,
+                "relay": 1 if len(relays) < 3 else 0,
+                "time": 1,
+                "visibility": 1 if flying else 0,
+            }
+            (action,) = random.choices(list(weights), list(weights.values()))
+            if action == "step":
+                scheduler.step()
+            elif action == "request":
+                wishes.pop()()
+            elif action == "consume":
+                name = random.choice(visible)
+                others.append(scheduler.spawn(f"{name}-{self.counts['consumers']}", _bind(self.consume, name)))
+                self.counts["consumers"] += 1
+            elif action == "relay":
+                region, line, for_s = self._somewhere(), random.randint(0, 1), random.uniform(1, 20)
+                name = f"relay-{region[3:]}-{line}-{self.counts['relays']}"
+                relays.append(scheduler.spawn(name, _bind(self.relay, region, line, for_s)))
+                self.counts["relays"] += 1
+            elif action == "time":
+                self.advance_time(random.choice((1, 6, 16, 70, 300)))
+            else:
+                scheduler.note("a visibility timeout ends")
+                random.choice(flying).in_flight = False
+
+    def advance_time(self, seconds: int) -> None:
+        """Let time pass on the database's clock and no other: leases end under relays that know nothing."""
+        self.scheduler.note(f"the database's clock goes on by {seconds} s")
+        for statement in _ADVANCE:
+            try:
+                self.admin.execute(statement.encode(), [seconds])
+            except errors.LockNotAvailable:
+                self.scheduler.note("  not for rows that are being written")
+
+    def _drain(self) -> None:
+        """Let everything come to rest, with nothing failing any more; then sweep."""
+        for _ in range(_ROUNDS_TO_DRAIN):
+            self.advance_time(1000)
+            for region in REGIONS:
+                self.relay(region, 0, 1.0)
+            for name, queue in self.queues.items():
+                for message in queue.messages:
+                    message.in_flight = False
+                while queue.messages:
+                    before = len(queue.messages)
+                    self.consume(name)
+                    if len(queue.messages) == before and self._stuck(queue):
+                        break
+            if not self.rows("select 1 from xpoints.outbox limit 1") and not any(
+                queue.messages for queue in self.queues.values()
+            ):
+                break
+        with self.environment("jobs", REGIONS[0]) as jobs:
+            for reference in REFERENCES:
+                sweep(jobs, reference, lambda: False, every_s=0)
+
+    @staticmethod
+    def _stuck(queue: Queue) -> bool:
+        return all(message.received > 40 for message in queue.messages)
+
+
+_INSERTS = {
+    "item": "insert into xpoints.catalog_items (id, name, points_price, thumbnail_id) values (%s, %s, %s, %s)",
+    "image": "insert into xpoints.images (id, filename) values (%s, %s)",
+    "link": "insert into xpoints.catalog_images (item_id, image_id) values (%s, %s)",
+    "url": "insert into xpoints.image_urls (image_id, region, presigned_url) values (%s, %s, 'url')",
+    "stock": "insert into xpoints.stock (item_id, slot, available) values (%s, %s, %s)",
+    "customer": "insert into xpoints.customers (id, username, email, first_name) values (%s, %s, %s, 'Ana')",
+    "balance": "insert into xpoints.points_balances (customer_id, points_balance) values (%s, %s)",
+    "opening": "insert into xpoints.transactions (id, customer_id, tx_type, points, balance_after) "
+    "values (%s, %s, 'OPENING', %s, %s)",
+    "line": "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) values (%s, %s, %s)",
+    "letter": "insert into xpoints.outbox (region, shard, id, event_type, detail) values (%s, %s, %s, %s, %s)",
+}
+
+#: Statements that make a committed transaction an effect of the request.
+_WRITES = frozenset(
+    {
+        *("insert_ledger_entry", "insert_line", "change_line", "delete_line", "hold_ordered_lines"),
+        *("mark_erased", "retire_item"),
+    }
+)
+
+
+def _render(command: Any) -> tuple[int, str]:
+    return 201, json.dumps({"id": str(command.request.result_id)})
+
+
+def _bind(work: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+    return lambda: work(*arguments)

@@ -4,9 +4,9 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-import psycopg
+from sql.pipeline import Connection as Connection
 
 #: DSQL ends a connection after 60 minutes; environments leave earlier, each at a moment of its own, so that
 #: they do not all come back at once against the limit of 100 new connections a second.
@@ -14,8 +14,6 @@ MAX_CONNECTION_AGE_S = 45 * 60
 _AGE_SPREAD_S = 10 * 60
 
 _ADMIN_ROLE = "admin"
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ class Database:
 
     def _open(self) -> Connection:
         settings = self.settings
-        return psycopg.connect(
+        return Connection.connect(
             host=settings.host,
             port=settings.port,
             dbname=settings.name,

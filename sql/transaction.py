@@ -9,28 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import pq
 
-from sql.connection import Connection, Database
+from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError, classify
+from sql.pipeline import Connection
+from sql.pipeline import Row as Row
+from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
 
-Row = tuple[Any, ...]
 T = TypeVar("T")
 
 _BEGIN = Query("begin", b"BEGIN", "")()
 _COMMIT = Query("commit", b"COMMIT", "")()
 _ROLLBACK = b"ROLLBACK"
-
-
-class Written(NamedTuple):
-    """What one statement of a commit did: rows touched, and those that RETURNING gave."""
-
-    touched: int
-    rows: list[Row]
 
 
 class Transaction:
@@ -45,8 +40,8 @@ class Transaction:
 
     def read(self, *statements: Statement) -> list[list[Row]]:
         """Send statements in one exchange (the first brings BEGIN along) and give each one's rows."""
-        cursors = self._exchange(self._opening(statements))
-        return [cursor.fetchall() for cursor in cursors[-len(statements) :]]
+        written = self._exchange(self._opening(statements))
+        return [done.rows for done in written[-len(statements) :]]
 
     def commit(self, *statements: Statement) -> list[Written]:
         """Send the last statements and COMMIT in one exchange; give what each statement did.
@@ -54,18 +49,14 @@ class Transaction:
         COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
         makes the statement fail and the COMMIT a rollback.
         """
-        cursors = self._exchange((*self._opening(statements), _COMMIT), committing=True)
-        return [
-            Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
-            for cursor in cursors[len(cursors) - len(statements) - 1 : -1]
-        ]
+        written = self._exchange((*self._opening(statements), _COMMIT), committing=True)
+        return written[len(written) - len(statements) - 1 : -1]
 
     def alone(self, statement: Statement) -> Written:
         """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
         self.round_trips += 1
         self.commit_sent = True
-        cursor = self._connection.execute(statement.query.text, statement.parameters or None)
-        return Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
+        return self._one(statement)
 
     def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         if self._begun:
@@ -73,22 +64,21 @@ class Transaction:
         self._begun = True
         return (_BEGIN, *statements)
 
-    def _exchange(
-        self, statements: tuple[Statement, ...], committing: bool = False
-    ) -> list[psycopg.Cursor[Row]]:
-        execute = self._connection.execute
+    def _exchange(self, statements: tuple[Statement, ...], committing: bool = False) -> list[Written]:
         self.round_trips += 1 if self._pipelined else len(statements)
-        if not self._pipelined:
-            cursors = []
-            for statement in statements:
-                # Only a COMMIT that was sent can have an unknown outcome.
-                self.commit_sent = statement is _COMMIT
-                cursors.append(execute(statement.query.text, statement.parameters or None))
-            return cursors
-        self.commit_sent = committing
-        # Leaving the block waits for all answers and raises the first error among them.
-        with self._connection.pipeline():
-            return [execute(statement.query.text, statement.parameters or None) for statement in statements]
+        if self._pipelined:
+            self.commit_sent = committing
+            return self._connection.exchange(statements)
+        written = []
+        for statement in statements:
+            # Only a COMMIT that was sent can have an unknown outcome.
+            self.commit_sent = statement is _COMMIT
+            written.append(self._one(statement))
+        return written
+
+    def _one(self, statement: Statement) -> Written:
+        cursor = self._connection.execute(statement.query.text, statement.parameters or None)
+        return Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
 
     def close(self) -> None:
         """End the attempt: roll back what was not committed; a broken connection is closed."""
@@ -105,8 +95,7 @@ class Transaction:
         connection.close()
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often a transaction is tried and how long to wait in between, in seconds.
 
     The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). `deadline_s`

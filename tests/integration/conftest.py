@@ -105,7 +105,7 @@ def connect(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Connect]
 
         def open_connection(role: str = "admin", *, autocommit: bool = True) -> Connection:
             return opened.enter_context(
-                psycopg.connect(
+                Connection.connect(
                     postgres.conninfo(database_name, role),
                     autocommit=autocommit,
                     application_name=FIXTURE_APPLICATION,

@@ -53,6 +53,9 @@ _BUSY = (
     "The database is busy or out of reach. Nothing is lost: send the same request with the same "
     "Idempotency-Key again after Retry-After seconds."
 )
+#: Where pydantic's own words would help nobody.
+_MESSAGES = {"string_pattern_mismatch": "holds a character that may not stand here, or has another form"}
+
 NO_OPERATION = "There is no such operation. See the API's OpenAPI document."
 
 _CORRECT = "Correct the values named in errors and send the request again."
@@ -321,6 +324,9 @@ def _utf8_bytes(text: str) -> int:
 def _field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        FieldError(prefix + "/".join(str(part)[:64] for part in problem["loc"]), problem["msg"])
+        FieldError(
+            prefix + "/".join(str(part)[:64] for part in problem["loc"]),
+            _MESSAGES.get(problem["type"], problem["msg"]),
+        )
         for problem in problems[:MAX_FIELD_ERRORS]
     ]

@@ -1,0 +1,23 @@
+"""The API's handlers on the test's database, each as its own role."""
+
+from collections.abc import Callable
+
+import pytest
+
+from sql.connection import Database
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop
+from tests.integration.shop_api.client import ROLES, Api
+
+
+@pytest.fixture
+def shop(connect: Connect) -> Shop:
+    return Shop(connect())
+
+
+@pytest.fixture
+def api(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Api:
+    api = Api({module: database(role) for module, role in ROLES.items()})
+    for module, way in api.databases.items():
+        monkeypatch.setattr(module, "_DATABASE", way)
+    return api

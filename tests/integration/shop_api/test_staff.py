@@ -1,0 +1,161 @@
+"""The staff's side: items, stock, and a look at customers."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.integration.shop import Shop
+from tests.integration.shop_api.client import Api, Client
+
+ITEM: dict[str, Any] = {"name": "Teapot", "category": "Kitchen", "points_price": 450, "usd_price": "34.90"}
+
+
+@pytest.fixture
+def staff(api: Api) -> Client:
+    return api.as_staff()
+
+
+def test_an_item_is_added_changed_and_retired(api: Api, shop: Shop, staff: Client) -> None:
+    customer = api.as_customer(shop.customer())
+    added = staff.post("/staff/items", ITEM, key="add-teapot")
+    assert added.status == 201
+    assert staff.post("/staff/items", ITEM, key="add-teapot").text == added.text
+    path = f"/staff/items/{added.json['item_id']}"
+    assert customer.get(f"/catalog/{added.json['item_id']}").json["usd_price"] == "34.90"
+
+    item = staff.get(path)
+    assert item.headers["ETag"] == '"1"'
+    changed = staff.put(path, {**ITEM, "points_price": 400}, If_Match='"1"')
+    assert (changed.status, changed.headers["ETag"]) == (200, '"2"')
+    assert staff.put(path, ITEM, If_Match='"1"').problem == "precondition-failed"
+    assert staff.put(path, ITEM).problem == "precondition-required"
+
+    for _ in range(2):
+        assert staff.delete(path).status == 204
+    assert staff.get(path).json["retired_at"] is not None
+    assert staff.put(path, ITEM, If_Match='"3"').problem == "item-retired"
+    assert customer.get("/catalog").json["items"] == []
+    letters = shop.rows("select detail from xpoints.outbox where event_type = 'CatalogItemRetired.v1'")
+    assert [json.loads(detail)["aggregate_version"] for (detail,) in letters] == [3]
+
+
+def test_an_item_with_a_picture_that_is_not_there_is_refused(shop: Shop, staff: Client) -> None:
+    assert staff.post("/staff/items", {**ITEM, "thumbnail_id": str(uuid4())}).problem == "unknown-image"
+    image_id = shop.scalar("insert into xpoints.images (filename) values ('a.svg') returning id")
+    assert staff.post("/staff/items", {**ITEM, "thumbnail_id": str(image_id)}).status == 201
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("points_price", -1),
+        ("points_price", 2**63),
+        ("points_price", "450"),
+        ("usd_price", "1e9"),
+        ("usd_price", "1234567.00"),
+        ("usd_price", 34.9),
+        ("rating", 5.1),
+        ("weight", -0.1),
+        ("weight", 1e300),
+        ("name", ""),
+        ("name", "a\0"),
+        ("thumbnail_id", "1"),
+        ("colour", "red"),
+    ],
+)
+def test_values_that_no_item_may_have_are_named(staff: Client, field: str, value: object) -> None:
+    answer = staff.post("/staff/items", {**ITEM, field: value})
+    assert answer.problem == "invalid-request"
+    assert [error["pointer"] for error in answer.json["errors"]] == [f"/{field}"]
+
+
+@pytest.mark.parametrize("text", ['{"name": NaN}', '{"rating": Infinity, "name": "a", "points_price": 1}'])
+def test_numbers_that_json_does_not_have_are_refused(staff: Client, text: str) -> None:
+    answer = staff.send("POST", "/staff/items", text=text, headers={"Idempotency-Key": "nan-12345"})
+    assert answer.problem in ("invalid-request", "malformed-request")
+
+
+def test_stock_is_laid_into_slots_set_again_and_lifted(api: Api, shop: Shop, staff: Client) -> None:
+    customer = api.as_customer(shop.customer())
+    item_id = shop.item()
+    path = f"/staff/items/{item_id}/stock"
+
+    for _ in range(2):
+        assert staff.put(path, {"available": 10, "slots": 4}).json == {"available": 10, "slots": 4}
+        assert shop.rows("select slot, available from xpoints.stock order by slot") == [
+            (0, 3), (1, 3), (2, 2), (3, 2),
+        ]  # fmt: skip
+    assert staff.put(path, {"available": 2, "slots": 4}).json == {"available": 2, "slots": 2}
+    assert shop.count("stock") == 2
+    assert staff.put(path, {"available": 0}).json == {"available": 0, "slots": 1}
+    assert customer.get(f"/catalog/{item_id}").json["available"] == 0
+    assert staff.put(path, {"available": None}).json == {"available": None, "slots": 0}
+    assert customer.get(f"/catalog/{item_id}").json["available"] is None
+    assert staff.put(f"/staff/items/{uuid4()}/stock", {"available": 1}).problem == "unknown-item"
+
+
+def test_stock_is_adjusted_once_a_key_and_never_below_nothing(shop: Shop, staff: Client) -> None:
+    item_id = shop.item(stock=[5, 0, 1])
+    path = f"/staff/items/{item_id}/stock/adjustments"
+
+    for _ in range(2):
+        assert staff.post(path, {"delta": 6}, key="delivery-1").json["available"] == 12
+    assert shop.rows("select available from xpoints.stock order by slot") == [(4,), (4,), (4,)]
+    assert staff.post(path, {"delta": -11}).json["available"] == 1
+    assert staff.post(path, {"delta": -2}).problem == "stock-too-low"
+    assert staff.post(path, {"delta": 0}).problem == "invalid-request"
+    assert (
+        staff.post(f"/staff/items/{shop.item()}/stock/adjustments", {"delta": 1}).problem == "stock-unlimited"
+    )
+    assert staff.post(f"/staff/items/{uuid4()}/stock/adjustments", {"delta": 1}).problem == "unknown-item"
+
+
+def test_staff_find_a_customer_and_their_orders(api: Api, shop: Shop, staff: Client) -> None:
+    customer = shop.customer(100, "ana")
+    client, item_id = api.as_customer(customer), shop.item(10)
+    client.put(f"/cart/items/{item_id}", {"quantity": 1})
+    order_id = client.post("/orders", {"expected_total_points": 10}).json["order_id"]
+
+    assert staff.get("/staff/customers", {"username": "ana"}).json["customers"] == [
+        {"customer_id": str(customer), "username": "ana", "balance": 90, "status": "ACTIVE"}
+    ]
+    assert staff.get("/staff/customers", {"username": "nobody"}).json["customers"] == []
+    assert staff.get("/staff/customers").problem == "invalid-request"
+    orders = staff.get(f"/staff/customers/{customer}/orders").json["orders"]
+    assert [order["order_id"] for order in orders] == [order_id]
+    order = staff.get(f"/staff/customers/{customer}/orders/{order_id}")
+    assert order.json == client.get(f"/orders/{order_id}").json
+    assert staff.get(f"/staff/customers/{uuid4()}/orders/{order_id}").problem == "unknown-order"
+
+
+def test_no_staff_route_serves_a_customer(api: Api, shop: Shop) -> None:
+    customer = api.as_customer(shop.customer())
+    pretender = Client({**customer.claims, "cognito:groups": "staffing,not-staff"})
+    some_id = str(uuid4())
+    from handlers import staff as module
+
+    for client in (customer, pretender):
+        for method, resource in module.handler.routes:
+            path = resource
+            for name in ("item_id", "customer_id", "order_id"):
+                path = path.replace("{" + name + "}", some_id)
+            assert client.send(method, path, body={}).problem == "forbidden", (method, resource)
+
+
+def test_a_customers_order_is_no_others(api: Api, shop: Shop) -> None:
+    owner, thief = shop.customer(), shop.customer()
+    item_id = shop.item(10)
+    client: Client = api.as_customer(owner)
+    client.put(f"/cart/items/{item_id}", {"quantity": 2})
+    order_id: UUID = client.post("/orders", {"expected_total_points": 20}, key="shared-key").json["order_id"]
+    before = shop.contents()
+
+    other = api.as_customer(thief)
+    assert other.get(f"/orders/{order_id}").problem == "unknown-order"
+    assert other.post(f"/orders/{order_id}/cancel").problem == "unknown-order"
+    assert other.post(f"/orders/{order_id}/refunds", {}).problem == "unknown-order"
+    assert other.post("/orders", {"expected_total_points": 20}, key="shared-key").problem == "empty-cart"
+    assert other.get("/cart").json["lines"] == []
+    assert shop.contents() == before

@@ -1,0 +1,278 @@
+"""The catalogue, past orders and points as a customer reads them."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from handlers import storefront
+from handlers.edge.paging import write_cursor
+from handlers.edge.pictures import URL_LIFETIME, URL_MARGIN, PictureUrls
+from sql.connection import Database
+from sql.reads import Picture, show_item
+from tests.integration.shop import Shop
+from tests.integration.shop_api.client import Api, Client
+
+
+@pytest.fixture
+def customer(shop: Shop) -> UUID:
+    return shop.customer(1000)
+
+
+@pytest.fixture
+def client(api: Api, customer: UUID) -> Client:
+    return api.as_customer(customer)
+
+
+def walk(client: Client, path: str, rows: str, **query: str) -> list[dict[str, object]]:
+    """Read all pages of a list."""
+    found: list[dict[str, object]] = []
+    while True:
+        page = client.get(path, query).json
+        found += page[rows]
+        if page["next_cursor"] is None:
+            return found
+        assert page[rows], "a page that has a next one is not empty"
+        query["cursor"] = page["next_cursor"]
+
+
+@pytest.mark.parametrize(
+    ("sort", "column", "descending"),
+    [
+        ("name", "name", False),
+        ("points", "points", False),
+        ("-points", "points", True),
+        ("-rating", "rating", True),
+    ],
+)
+def test_the_pages_of_each_order_hold_every_item_once_and_in_order(
+    shop: Shop, client: Client, sort: str, column: str, descending: bool
+) -> None:
+    shop.connection.execute(
+        # Many equal values: the id has to decide between them.
+        "insert into xpoints.catalog_items (name, category, points_price, rating) "
+        "select 'Item ' || n % 5, 'Home', n % 4, (n % 3) + 0.3 from generate_series(1, 60) n"
+    )
+
+    items = walk(client, "/catalog", "items", sort=sort, limit="7")
+
+    assert len({item["item_id"] for item in items}) == len(items) == 60
+    values = [item[column] for item in items]
+    assert values == sorted(values, reverse=descending)  # type: ignore[type-var]
+
+
+def test_a_search_looks_into_names_and_descriptions_and_takes_wildcards_literally(
+    shop: Shop, client: Client
+) -> None:
+    shop.item(name="100% wool scarf")
+    shop.item(name="1000 wooden beads")
+    described = shop.item(name="Cap")
+    shop.connection.execute(
+        "update xpoints.catalog_items set description = 'of WOOL' where id = %s", [described]
+    )
+
+    def names(**query: str) -> list[str]:
+        return [item["name"] for item in client.get("/catalog", query).json["items"]]
+
+    assert names(q="wool") == ["100% wool scarf", "Cap"]
+    assert names(q="100%") == ["100% wool scarf"]
+    assert names(q="100_ ") == []
+    assert names(q="wo", category="Garden") == []
+
+
+def test_retired_items_are_neither_listed_nor_shown(shop: Shop, client: Client) -> None:
+    item_id = shop.item()
+    shop.connection.execute("update xpoints.catalog_items set retired_at = now() where id = %s", [item_id])
+
+    assert client.get("/catalog").json["items"] == []
+    assert client.get(f"/catalog/{item_id}").problem == "unknown-item"
+    assert client.get(f"/catalog/{uuid4()}").problem == "unknown-item"
+
+
+def test_an_item_shows_what_is_left_of_limited_stock(shop: Shop, client: Client) -> None:
+    limited, unlimited = shop.item(stock=[3, 0, 4]), shop.item()
+
+    assert client.get(f"/catalog/{limited}").json["available"] == 7
+    assert client.get(f"/catalog/{unlimited}").json["available"] is None
+
+
+def test_a_catalogue_answer_that_the_caller_has_is_not_sent_again(shop: Shop, client: Client) -> None:
+    item_id = shop.item()
+    for path in ("/catalog", f"/catalog/{item_id}"):
+        tag = client.get(path).headers["ETag"]
+
+        again = client.get(path, If_None_Match=f'"other", W/{tag}')
+        assert (again.status, again.text, again.headers["ETag"]) == (304, "", tag)
+
+        shop.connection.execute("update xpoints.catalog_items set points_price = points_price + 1")
+        changed = client.get(path, If_None_Match=tag)
+        assert changed.status == 200
+        assert changed.headers["ETag"] != tag
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "AAAA",
+        "x" * 301,
+        "no base64!",
+        write_cursor("points", 1, str(uuid4())),  # of another order
+        write_cursor("name", 1, str(uuid4())),
+        write_cursor("name", "a\0", str(uuid4())),
+        write_cursor("name", "\ud800", str(uuid4())),
+        write_cursor("name", "a", "no uuid"),
+        write_cursor("name", "a", str(uuid4()), 1),
+        write_cursor({"name": "a"}),
+        write_cursor("-rating", float("nan"), str(uuid4())),
+        write_cursor("-rating", 1e300, str(uuid4())),
+    ],
+)
+def test_a_cursor_that_was_tampered_with_is_refused(client: Client, cursor: str) -> None:
+    sort = "-rating" if cursor.startswith(write_cursor("-rating")[:8]) else "name"
+    assert client.get("/catalog", {"cursor": cursor, "sort": sort}).problem == "invalid-request"
+
+
+def test_anothers_cursor_leads_into_ones_own_list(api: Api, shop: Shop, client: Client) -> None:
+    other = shop.customer(5)
+    shop.connection.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, tx_dt) "
+        "select %s, 'EARN', 0, now() - make_interval(mins => n) from generate_series(1, 5) n",
+        [other],
+    )
+    cursor = api.as_customer(other).get("/points/ledger", {"limit": "2"}).json["next_cursor"]
+
+    stolen = client.get("/points/ledger", {"cursor": cursor}).json["entries"]
+
+    assert {entry["kind"] for entry in stolen} <= {"OPENING"}, "at most one's own opening balance"
+
+
+# --- Pictures ---
+
+
+def _picture(shop: Shop, item_id: UUID, filename: str) -> UUID:
+    image_id: UUID = shop.scalar("insert into xpoints.images (filename) values (%s) returning id", [filename])
+    shop.connection.execute(
+        "insert into xpoints.catalog_images (item_id, image_id) values (%s, %s)", [item_id, image_id]
+    )
+    return image_id
+
+
+def test_picture_urls_are_kept_until_shortly_before_they_expire(
+    shop: Shop, database: "type[Database]", client: Client
+) -> None:
+    item_id = shop.item()
+    image_id = _picture(shop, item_id, "mug 1.svg")
+    storefront_database = database("storefront")
+    urls = PictureUrls("pictures", "us-east-1")
+
+    def url(now: datetime) -> str:
+        found = show_item(storefront_database, "us-east-1", item_id)
+        assert found is not None
+        return urls.resolve(storefront_database, found[2], now)[image_id]
+
+    first_seen = datetime(2026, 1, 1, tzinfo=UTC)
+    first = url(first_seen)
+    assert first.startswith("https://pictures.s3.us-east-1.amazonaws.com/mug%201.svg?")
+    assert f"X-Amz-Expires={int(URL_LIFETIME.total_seconds())}" in first
+    # The signature holds the real time, so that a new one is another URL at the earliest a second later.
+    shop.connection.execute("update xpoints.image_urls set presigned_url = 'kept'")
+
+    last_moment = first_seen + URL_LIFETIME - URL_MARGIN
+    assert url(last_moment - timedelta(seconds=1)) == "kept"
+    assert url(last_moment) != "kept"
+    assert shop.scalar("select created from xpoints.image_urls") == last_moment.replace(tzinfo=None)
+
+
+def test_each_region_keeps_urls_of_its_own(shop: Shop, database: "type[Database]") -> None:
+    item_id = shop.item()
+    image_id = _picture(shop, item_id, "mug.svg")
+    picture = [Picture(image_id, "mug.svg", None, None)]
+    for region in ("us-east-1", "us-west-2"):
+        PictureUrls("pictures", region).resolve(database("storefront"), picture, datetime.now(UTC))
+
+    assert shop.rows("select region from xpoints.image_urls order by 1") == [("us-east-1",), ("us-west-2",)]
+
+
+def test_a_page_shows_thumbnails_and_an_item_all_its_pictures(
+    shop: Shop, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storefront, "_PICTURES", PictureUrls("pictures", "us-east-1"))
+    item_id = shop.item()
+    thumbnail, other = _picture(shop, item_id, "a.svg"), _picture(shop, item_id, "b.svg")
+    shop.connection.execute(
+        "update xpoints.catalog_items set thumbnail_id = %s where id = %s", [thumbnail, item_id]
+    )
+
+    (listed,) = client.get("/catalog").json["items"]
+    detail = client.get(f"/catalog/{item_id}").json
+
+    assert "/a.svg?" in listed["picture_url"]
+    assert detail["picture_url"] == listed["picture_url"], "signed once, then kept"
+    assert {picture["image_id"] for picture in detail["pictures"]} == {str(thumbnail), str(other)}
+
+
+# --- Orders and points ---
+
+
+def test_past_orders_are_listed_newest_first_with_their_units(
+    api: Api, shop: Shop, customer: UUID, client: Client
+) -> None:
+    item_id = shop.item(10)
+    placed = []
+    for quantity in (1, 2, 3):
+        client.put(f"/cart/items/{item_id}", {"quantity": quantity})
+        placed.append(client.post("/orders", {"expected_total_points": 10 * quantity}).json["order_id"])
+        shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
+
+    orders = walk(client, "/orders", "orders", limit="2")
+
+    assert [order["order_id"] for order in orders] == placed[::-1]
+    assert [order["unit_count"] for order in orders] == [3, 2, 1]
+    assert api.as_customer(shop.customer()).get("/orders").json["orders"] == []
+
+
+def test_an_order_shows_its_lines_and_its_history(shop: Shop, client: Client) -> None:
+    item_id = shop.item(10, name="Teapot")
+    client.put(f"/cart/items/{item_id}", {"quantity": 3})
+    order_id = client.post("/orders", {"expected_total_points": 30}).json["order_id"]
+    line = {"item_id": str(item_id), "quantity": 1}
+    client.post(f"/orders/{order_id}/refunds", {"lines": [line]})
+
+    order = client.get(f"/orders/{order_id}").json
+
+    assert order["status"] == "PART_REFUNDED"
+    assert order["lines"] == [
+        {"item_id": str(item_id), "name": "Teapot", "quantity": 3, "refunded": 1, "unit_points": 10}
+    ]
+    assert [(event["version"], event["type"], event["points"]) for event in order["history"]] == [
+        (1, "OrderPlaced.v1", -30),
+        (2, "OrderRefunded.v1", 10),
+    ]
+    assert order["history"][1]["lines"] == [line]
+
+
+def test_the_ledger_runs_back_from_the_balance_over_pages_and_foreign_rows(
+    shop: Shop, customer: UUID, client: Client
+) -> None:
+    # Rows as the workshop's tools write them: without what we add.
+    shop.connection.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, tx_dt) "
+        "select %s, 'EARN', n, now() + make_interval(mins => n) from generate_series(1, 9) n",
+        [customer],
+    )
+    shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 45")
+
+    entries = walk(client, "/points/ledger", "entries", limit="4")
+
+    assert client.get("/points").json == {"balance": 1045}
+    assert [entry["points"] for entry in entries] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 1000]
+    assert [entry["balance_after"] for entry in entries] == [
+        1045, 1036, 1028, 1021, 1015, 1010, 1006, 1003, 1001, 1000,
+    ]  # fmt: skip
+
+
+def test_a_customer_without_a_points_account_is_told_so(api: Api) -> None:
+    stranger = api.as_customer(uuid4())
+    assert stranger.get("/points").problem == "unknown-customer"
+    assert stranger.get("/points/ledger").problem == "unknown-customer"
+    assert stranger.get("/account").problem == "unknown-customer"

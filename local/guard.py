@@ -32,6 +32,11 @@ class Guarded:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The guard's process id; the command is its only child."""
+        return self._guard.pid
+
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for the command to end and give its exit code. Raises subprocess.TimeoutExpired."""
         code = self._guard.wait(timeout_s)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psutil
 
 from local import bundle
 from local.guard import Guarded
@@ -28,6 +29,9 @@ INVOKE_TIMEOUT_S = 120.0
 
 #: What Lambda's Python runtime brings along; what these need follows from their metadata.
 CARRIED = ("awslambdaric", "boto3")
+
+#: The interpreter of the one environment without any package of ours, made by the one that made the others.
+PYTHON = bundle.ROOT / ".local" / "tools" / "bin" / "python"
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
@@ -97,7 +101,7 @@ class Runtime:
 
     def __enter__(self) -> Self:
         """Start the emulator; the function starts with its first event. Raises RuntimeStartError."""
-        emulator, python = _programs()
+        emulator = _emulator()
         # Two ports at once, so that they differ.
         with socket.socket() as one, socket.socket() as two:
             for probe in (one, two):
@@ -111,6 +115,7 @@ class Runtime:
             "PYTHONPATH": os.pathsep.join(map(str, self._path)),
             "LAMBDA_TASK_ROOT": str(self._task),
             "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -121,7 +126,7 @@ class Runtime:
         command: list[str | Path] = [emulator, "--runtime-interface-emulator-address", addresses[0]]
         command += ["--runtime-api-address", addresses[1]]
         # -P: this project's folder must not be looked into before the artifacts.
-        command += [python, "-P", *self._options, "-m", "awslambdaric", self._handler]
+        command += [PYTHON, "-P", *self._options, "-m", "awslambdaric", self._handler]
         self._process = Guarded(command, environment, self._output)
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _listens(self._address):
@@ -161,6 +166,18 @@ class Runtime:
             raise RuntimeStartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
         return float(found[1])
 
+    def cpu_ms(self) -> float:
+        """Give the processor time that the function has taken so far, which a busy machine changes less."""
+        assert self._process is not None
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            if process.cmdline()[:1] == [str(PYTHON)]:
+                schedstat = Path(f"/proc/{process.pid}/schedstat")
+                if schedstat.exists():
+                    return int(schedstat.read_text().split()[0]) / 1e6
+                spent = process.cpu_times()
+                return 1000 * (spent.user + spent.system)
+        raise RuntimeStartError("The function is not running. Invoke it first.")
+
     @property
     def invocations_ms(self) -> list[float]:
         """How long each invocation took, the first one without the start."""
@@ -171,17 +188,15 @@ class Runtime:
         return self._output.read_text(errors="replace")
 
 
-def _programs() -> tuple[Path, Path]:
+def _emulator() -> Path:
     machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     name = f"*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
     emulator = next((bundle.ROOT / ".local" / "sam" / "lib").glob(name), None)
-    # The one environment without any package of ours, made by the interpreter that made the others.
-    python = bundle.ROOT / ".local" / "tools" / "bin" / "python"
-    if emulator is None or not python.exists():
+    if emulator is None or not PYTHON.exists():
         raise RuntimeStartError(
             "the SAM CLI, which brings the interface emulator, is missing; run `make tools`"
         )
-    return emulator, python
+    return emulator
 
 
 def _link_carried(directory: Path) -> None:

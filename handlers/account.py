@@ -13,7 +13,7 @@ from domain.refusals import Refusal, UnknownCustomer
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import PlainText
+from handlers.edge.text import IdText, PlainText
 from handlers.edge.writes import origin_of, record
 from sql.transactions.change_account import change_account, erase_account, read_account
 
@@ -44,7 +44,7 @@ class AccountWish(Body):
 class Account(TypedDict):
     """An account. `version` is also the ETag."""
 
-    customer_id: str
+    customer_id: IdText
     username: str
     version: int
     first_name: str | None
@@ -88,14 +88,14 @@ def _account(member: Member) -> Account:
     }
 
 
-def _show(call: Call) -> Reply | Problem:
+def _show_account(call: Call) -> Reply | Problem:
     member = read_account(_DATABASE, call.caller.customer_id)
     if member is None or member.erased:
         return Problem.of(UnknownCustomer())
     return Reply(200, json.dumps(_account(member)), {"ETag": f'"{member.version}"'})
 
 
-def _change(call: Call[AccountWish]) -> Reply | Problem:
+def _change_account(call: Call[AccountWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     completed = change_account(
         _DATABASE, call.caller.customer_id, call.expected_version(), Profile(**call.body.model_dump())
@@ -110,7 +110,7 @@ def _change(call: Call[AccountWish]) -> Reply | Problem:
     return Reply(200, json.dumps(answer), {"ETag": f'"{outcome}"'})
 
 
-def _erase(call: Call) -> Reply | Problem:
+def _erase_account(call: Call) -> Reply | Problem:
     start_s = time.perf_counter()
     completed = erase_account(
         _DATABASE, call.caller.customer_id, uuid4(), origin_of(call, _ENVIRONMENT.region)
@@ -128,7 +128,7 @@ handler = Api(
         Route(
             "GET",
             "/account",
-            _show,
+            _show_account,
             "Show the account",
             answer=Account,
             problems=("unknown-customer",),
@@ -136,7 +136,7 @@ handler = Api(
         Route(
             "PUT",
             "/account",
-            _change,
+            _change_account,
             "Change the account, where it is still as it was read",
             body=AccountWish,
             answer=AccountChanged,
@@ -146,7 +146,7 @@ handler = Api(
         Route(
             "DELETE",
             "/account",
-            _erase,
+            _erase_account,
             "Have the account erased",
             answer=Erasure,
             status=202,

@@ -13,6 +13,7 @@ from domain.checkout import AcceptedOrder
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.text import IdText, Timestamp
 from handlers.edge.writes import settle
 from sql.transactions.place_order import PlaceOrder, place_order
 
@@ -31,7 +32,7 @@ class OrderWish(Body):
 class PlacedLine(TypedDict):
     """A line of a new order."""
 
-    item_id: str
+    item_id: IdText
     name: str
     quantity: int
     unit_points: int
@@ -40,9 +41,9 @@ class PlacedLine(TypedDict):
 class PlacedOrder(TypedDict):
     """A new order, and the balance that it leaves."""
 
-    order_id: str
+    order_id: IdText
     status: Literal["PLACED"]
-    placed_at: str
+    placed_at: Timestamp
     total_points: int
     balance_after: int
     lines: list[PlacedLine]
@@ -68,7 +69,7 @@ def _render(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
     return 201, json.dumps(document)
 
 
-def _place(call: Call[OrderWish]) -> Reply | Problem:
+def _place_order(call: Call[OrderWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     command = PlaceOrder(
         request=call.idempotent("POST /orders", result_id=uuid4()),
@@ -87,7 +88,7 @@ handler = Api(
         Route(
             "POST",
             "/orders",
-            _place,
+            _place_order,
             "Order the cart",
             body=OrderWish,
             answer=PlacedOrder,

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from domain.events import OrderPlaced
 from domain.refusals import UnknownOrder
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
+from handlers.edge.text import IdText, Timestamp
 from sql.connection import Database
 from sql.reads import OrderStatus, list_orders, show_order
 
@@ -16,9 +17,9 @@ from sql.reads import OrderStatus, list_orders, show_order
 class OrderInList(TypedDict):
     """An order by its totals."""
 
-    order_id: str
+    order_id: IdText
     status: OrderStatus
-    placed_at: str
+    placed_at: Timestamp
     total_points: int
     refunded_points: int
     unit_count: int
@@ -34,7 +35,7 @@ class OrderPage(TypedDict):
 class OrderLine(TypedDict):
     """A line of an order; `refunded` of its units were given back."""
 
-    item_id: str
+    item_id: IdText
     name: str
     quantity: int
     refunded: int
@@ -44,7 +45,7 @@ class OrderLine(TypedDict):
 class OrderLineChange(TypedDict):
     """Units of an item that an event was about."""
 
-    item_id: str
+    item_id: IdText
     quantity: int
 
 
@@ -53,7 +54,7 @@ class OrderHistory(TypedDict):
 
     version: int
     type: str
-    at: str
+    at: Timestamp
     points: int
     lines: list[OrderLineChange]
 
@@ -61,9 +62,9 @@ class OrderHistory(TypedDict):
 class Order(TypedDict):
     """An order with its lines and all that happened to it, oldest first."""
 
-    order_id: str
+    order_id: IdText
     status: OrderStatus
-    placed_at: str
+    placed_at: Timestamp
     region: str
     total_points: int
     refunded_points: int

@@ -14,7 +14,7 @@ from domain.refunds import wished_units
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import PlainText
+from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.edge.writes import origin_of, settle
 from sql.transactions.move_points import Transfer, transfer_points
 from sql.transactions.refund_order import Refunded, RefundOrder, refund_order
@@ -40,7 +40,7 @@ class RefundWish(Body):
 class RefundedLine(TypedDict):
     """Units that were given back."""
 
-    item_id: str
+    item_id: IdText
     quantity: int
     unit_points: int
 
@@ -48,10 +48,10 @@ class RefundedLine(TypedDict):
 class Refund(TypedDict):
     """A refund: the order's state after it, the points credited, the balance that they leave."""
 
-    refund_id: str
-    order_id: str
+    refund_id: IdText
+    order_id: IdText
     status: Literal["CANCELLED", "PART_REFUNDED", "REFUNDED"]
-    refunded_at: str
+    refunded_at: Timestamp
     points: int
     balance_after: int
     lines: list[RefundedLine]
@@ -73,7 +73,7 @@ def _render_refund(command: RefundOrder, done: Refunded) -> tuple[int, str]:
     return 201, json.dumps(answer)
 
 
-def _refund(call: Call[RefundWish]) -> Reply | Problem:
+def _refund_order(call: Call[RefundWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     order_id = call.path_id("order_id")
     lines = call.body.lines
@@ -87,7 +87,7 @@ def _refund(call: Call[RefundWish]) -> Reply | Problem:
     return settle(call, "Refund", "refunded", completed, start_s)
 
 
-def _cancel(call: Call) -> Reply | Problem:
+def _cancel_order(call: Call) -> Reply | Problem:
     start_s = time.perf_counter()
     order_id = call.path_id("order_id")
     command = RefundOrder(
@@ -110,8 +110,8 @@ class TransferWish(Body):
 class TransferDone(TypedDict):
     """A transfer, and the balance that it leaves the payer."""
 
-    transfer_id: str
-    transferred_at: str
+    transfer_id: IdText
+    transferred_at: Timestamp
     points: int
     balance_after: int
 
@@ -126,7 +126,7 @@ def _render_transfer(command: Transfer, done: AcceptedTransfer) -> tuple[int, st
     return 201, json.dumps(answer)
 
 
-def _transfer(call: Call[TransferWish]) -> Reply | Problem:
+def _transfer_points(call: Call[TransferWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     command = Transfer(
         request=call.idempotent("POST /points/transfers", result_id=uuid4()),
@@ -144,7 +144,7 @@ handler = Api(
         Route(
             "POST",
             "/orders/{order_id}/cancel",
-            _cancel,
+            _cancel_order,
             "Cancel an order of which nothing was given back yet",
             answer=Refund,
             status=201,
@@ -154,7 +154,7 @@ handler = Api(
         Route(
             "POST",
             "/orders/{order_id}/refunds",
-            _refund,
+            _refund_order,
             "Give an order back, whole or by line and quantity",
             body=RefundWish,
             answer=Refund,
@@ -172,7 +172,7 @@ handler = Api(
         Route(
             "POST",
             "/points/transfers",
-            _transfer,
+            _transfer_points,
             "Give points to another member",
             body=TransferWish,
             answer=TransferDone,

@@ -17,7 +17,7 @@ from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
 from handlers.edge.paging import Page
 from handlers.edge.problems import FieldError, Problem, ProblemError
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import PlainText
+from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.edge.writes import origin_of, record, settle
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import find_members
@@ -65,9 +65,9 @@ class Slot(TypedDict):
 class StaffItem(TypedDict):
     """An item as the staff see it. `version` is also the ETag; `stock` is null where it is unlimited."""
 
-    item_id: str
+    item_id: IdText
     version: int
-    retired_at: str | None
+    retired_at: Timestamp | None
     name: str
     description: str | None
     category: str | None
@@ -79,14 +79,14 @@ class StaffItem(TypedDict):
     width: float | None
     height: float | None
     depth: float | None
-    thumbnail_id: str | None
+    thumbnail_id: IdText | None
     stock: list[Slot] | None
 
 
 class ItemVersion(TypedDict):
     """An item's id and the version that it has now, which is also its ETag."""
 
-    item_id: str
+    item_id: IdText
     version: int
 
 
@@ -191,7 +191,7 @@ class StockChange(Body):
 class StockLeft(TypedDict):
     """An item's stock after a change."""
 
-    item_id: str
+    item_id: IdText
     available: int
 
 
@@ -238,8 +238,8 @@ class CreditWish(Body):
 class CreditDone(TypedDict):
     """A credit, and the balance that it leaves."""
 
-    credit_id: str
-    customer_id: str
+    credit_id: IdText
+    customer_id: IdText
     points: int
     balance_after: int
 
@@ -263,7 +263,7 @@ def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int,
     return 201, json.dumps(answer)
 
 
-def _credit(call: Call[CreditWish]) -> Reply | Problem:
+def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     customer_id = call.path_id("customer_id")
     command = Credit(
@@ -278,7 +278,7 @@ def _credit(call: Call[CreditWish]) -> Reply | Problem:
     return settle(call, "Credit", "credited", completed, start_s)
 
 
-def _boost(call: Call[BoostWish]) -> Reply | Problem:
+def _boost_household(call: Call[BoostWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     one, other = call.body.members
     if one == other or call.body.beneficiary not in (one, other):
@@ -311,7 +311,7 @@ class MemberQuery(Parameters):
 class MemberFound(TypedDict):
     """A customer of that username; `status` says ERASING for one who asked to be forgotten."""
 
-    customer_id: str
+    customer_id: IdText
     username: str
     balance: int | None
     status: Literal["ACTIVE", "ERASING"]
@@ -415,7 +415,7 @@ handler = Api(
         Route(
             "POST",
             "/staff/customers/{customer_id}/credits",
-            _credit,
+            _credit_points,
             "Credit points to a member",
             body=CreditWish,
             groups=_STAFF,
@@ -427,7 +427,7 @@ handler = Api(
         Route(
             "POST",
             "/staff/boosts",
-            _boost,
+            _boost_household,
             "Boost a household that has few points",
             body=BoostWish,
             groups=_STAFF,

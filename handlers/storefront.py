@@ -15,7 +15,7 @@ from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor
 from handlers.edge.pictures import PictureUrls
 from handlers.edge.problems import FieldError, Problem, ProblemError
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import PlainText
+from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import (
     Item,
@@ -69,7 +69,7 @@ class CatalogQuery(Page):
 class CatalogItem(TypedDict):
     """An item of the catalogue. `available` is null where stock is unlimited."""
 
-    item_id: str
+    item_id: IdText
     name: str
     description: str | None
     category: str | None
@@ -89,7 +89,7 @@ class CatalogPage(TypedDict):
 class Picture(TypedDict):
     """A picture of an item; the URL works for at least ten minutes."""
 
-    image_id: str
+    image_id: IdText
     url: str
 
 
@@ -177,7 +177,7 @@ class Quantity(Body):
 class CartLine(TypedDict):
     """A line of the cart at today's price; `unit_points` is null where the item is no longer for sale."""
 
-    item_id: str
+    item_id: IdText
     name: str | None
     quantity: int
     unit_points: int | None
@@ -197,7 +197,7 @@ class Cart(TypedDict):
     total_points: int
 
 
-def _cart(call: Call[Any, Any]) -> Reply:
+def _show_cart(call: Call[Any, Any]) -> Reply:
     rows = show_cart(_DATABASE, call.caller.customer_id, MAX_ORDER_LINES)
     answer: Cart = {
         "lines": [
@@ -255,13 +255,13 @@ class Points(TypedDict):
 class Entry(TypedDict):
     """A ledger entry: signed points and the balance that it left. `at` is UTC."""
 
-    entry_id: str
+    entry_id: IdText
     kind: str
     points: int
     balance_after: int
-    at: str
+    at: Timestamp
     description: str | None
-    reference_id: str | None
+    reference_id: IdText | None
 
 
 class LedgerPage(TypedDict):
@@ -271,7 +271,7 @@ class LedgerPage(TypedDict):
     next_cursor: str | None
 
 
-def _points(call: Call) -> Reply | Problem:
+def _show_points(call: Call) -> Reply | Problem:
     balance = read_balance(_DATABASE, call.caller.customer_id)
     if balance is None:
         return Problem.of(UnknownCustomer())
@@ -279,7 +279,7 @@ def _points(call: Call) -> Reply | Problem:
     return Reply(200, json.dumps(answer))
 
 
-def _ledger(call: Call[None, Page]) -> Reply | Problem:
+def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
     page = call.query
     after, after_id, running = LAST_TIME, LAST_ID, None
     if page.cursor is not None:
@@ -332,7 +332,7 @@ handler = Api(
             problems=("unknown-item",),
             headers=("If-None-Match",),
         ),
-        Route("GET", "/cart", _cart, "Show the cart with live totals", answer=Cart),
+        Route("GET", "/cart", _show_cart, "Show the cart with live totals", answer=Cart),
         Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204),
         Route(
             "PUT",
@@ -358,7 +358,7 @@ handler = Api(
         Route(
             "GET",
             "/points",
-            _points,
+            _show_points,
             "Show the points balance",
             answer=Points,
             problems=("unknown-customer",),
@@ -366,7 +366,7 @@ handler = Api(
         Route(
             "GET",
             "/points/ledger",
-            _ledger,
+            _list_ledger,
             "List the ledger with the running balance, newest first",
             query=Page,
             answer=LedgerPage,

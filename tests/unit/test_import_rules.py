@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Rooms that may use all others and every development tool, and which of each other they may use.
-WORKSHOPS: dict[str, set[str]] = {"local": set(), "bench": {"local"}}
+WORKSHOPS: dict[str, set[str]] = {"api": set(), "local": {"api"}, "bench": {"local"}}
 
 ROOMS = {*MAY_IMPORT, *WORKSHOPS, "tests"}
 

@@ -1,0 +1,41 @@
+"""Write the OpenAPI document: `python -m api`. With `--promise`, later versions must not break it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from api.compare import breaking_changes
+from api.document import make
+
+DIRECTORY = Path(__file__).parent
+DOCUMENT = DIRECTORY / "openapi.json"
+
+#: The document of the last release. Clients are written against it.
+PROMISE = DIRECTORY / "promised.json"
+
+
+def text() -> str:
+    """Give the document as it is committed."""
+    return json.dumps(make(), indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the document, and say what it would break."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument(
+        "--promise", action="store_true", help="this is a release: later versions must not break this one"
+    )
+    options = parser.parse_args()
+    DOCUMENT.write_text(text(), encoding="utf-8")
+    if options.promise:
+        PROMISE.write_text(text(), encoding="utf-8")
+    broken = breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), make())
+    for change in broken:
+        print(change, file=sys.stderr)  # noqa: T201
+    if broken:
+        sys.exit("The released API would break. Keep it as it is and add beside it, or release a /v2.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The OpenAPI document: made from the routes, as committed, and never breaking what was promised."""
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import yaml
+
+from api.__main__ import DOCUMENT, PROMISE, text
+from api.compare import breaking_changes
+from api.document import make, routes
+from api.examples import EXAMPLES
+from api.page import page
+from handlers import fallback
+from handlers.edge.problems import KINDS
+from local.gateway import _Loader
+from local.region import ROOT
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return make()
+
+
+def test_the_committed_document_is_the_one_that_the_routes_make() -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == text(), "run: python -m api"
+
+
+def test_nothing_that_was_promised_is_broken(document: dict[str, Any]) -> None:
+    assert breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), document) == []
+
+
+def test_the_fallback_knows_every_route_and_no_other() -> None:
+    methods: dict[str, list[str]] = {}
+    for _, route in routes():
+        methods.setdefault(route.resource, []).append(route.method)
+    assert {resource: tuple(sorted(found)) for resource, found in methods.items()} == fallback.METHODS
+
+
+def test_the_template_routes_every_operation_to_the_function_that_serves_it() -> None:
+    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)
+    routed = {
+        (
+            event["Properties"]["Method"].upper(),
+            event["Properties"]["Path"],
+            resource["Properties"]["Handler"],
+        )
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Serverless::Function"
+        for event in resource["Properties"].get("Events", {}).values()
+        if event["Type"] == "Api" and event["Properties"]["Path"] != "/{proxy+}"
+    }
+    served = {(route.method, route.resource, f"{route.serve.__module__}.handler") for _, route in routes()}
+    assert routed == served
+
+
+def test_every_problem_that_a_route_names_is_a_kind_and_every_operation_has_a_name_of_its_own() -> None:
+    names = [name for name, _ in routes()]
+    assert len(names) == len(set(names))
+    assert {problem for _, route in routes() for problem in route.problems} <= set(KINDS)
+    assert {name for name, route in routes() if route.body is not None} == set(EXAMPLES)
+
+
+def test_the_examples_are_what_the_operations_accept() -> None:
+    for name, route in routes():
+        if route.body is not None:
+            route.body.model_validate_json(json.dumps(EXAMPLES[name]))
+
+
+def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in re.findall(r'"\$ref": "#/components/(\w+)/(\w+)"', json.dumps(document)):
+        section, name = reference
+        assert name in document["components"][section]
+
+
+def test_the_page_is_well_formed_and_fetches_nothing(document: dict[str, Any]) -> None:
+    html = page(document)
+    assert not re.search(r"<script|<link|<img|https?://(?!127)", html)
+    assert html.count("<details") == html.count("</details>")
+    HTMLParser().feed(html)
+    for name, _ in routes():
+        assert f"id='{name}'" in html
+
+
+# --- What counts as breaking ---
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def _schema(document: dict[str, Any], name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = document["components"]["schemas"][name]
+    return schema
+
+
+BREAKING: dict[str, Change] = {
+    "DELETE /cart is gone": lambda d: d["paths"]["/cart"].pop("delete"),
+    "operationId": lambda d: d["paths"]["/cart"]["get"].update(operationId="getCart"),
+    "query parameter q is gone": lambda d: d["paths"]["/catalog"]["get"]["parameters"].pop(3),
+    "query parameter limit is required now": lambda d: d["paths"]["/catalog"]["get"]["parameters"][0].update(
+        required=True
+    ),
+    "may no longer be -rating": lambda d: d["paths"]["/catalog"]["get"]["parameters"][4]["schema"].update(
+        enum=["name", "points", "-points"]
+    ),
+    "maximum is 99 now": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(maximum=99),
+    "minimum is 2 now": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(minimum=2),
+    "/note is required now": lambda d: _schema(d, "Quantity").update(required=["quantity", "note"]),
+    "/lines is refused now": lambda d: _schema(d, "RefundWish")["properties"].pop("lines"),
+    "/total_points is gone": lambda d: _schema(d, "Cart")["properties"].pop("total_points"),
+    "/total_points may be missing now": lambda d: _schema(d, "Cart")["required"].remove("total_points"),
+    "/total_points may be string now": lambda d: _schema(d, "Cart")["properties"].update(
+        total_points={"type": "string"}
+    ),
+    "may be LOST now": lambda d: _schema(d, "Order")["properties"]["status"]["enum"].append("LOST"),
+    "201 is no longer answered": lambda d: d["paths"]["/orders"]["post"]["responses"].pop("201"),
+    "problem urn:rewards:problem:empty-cart is gone": lambda d: d["paths"]["/orders"]["post"]["responses"][
+        "409"
+    ]["content"]["application/problem+json"]["schema"]["properties"]["type"]["enum"].remove(
+        "urn:rewards:problem:empty-cart"
+    ),
+    "header ETag is gone": lambda d: d["paths"]["/catalog"]["get"]["responses"]["200"]["headers"].pop("ETag"),
+    "another pattern": lambda d: _schema(d, "TransferWish")["properties"]["payee_username"].update(
+        pattern="^a*$"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", BREAKING)
+def test_a_change_that_breaks_clients_is_found(document: dict[str, Any], said: str) -> None:
+    changed = copy.deepcopy(document)
+    BREAKING[said](changed)
+    assert any(said in change for change in breaking_changes(document, changed)), breaking_changes(
+        document, changed
+    )
+
+
+COMPATIBLE: dict[str, Change] = {
+    "a new operation": lambda d: d["paths"].update({"/new": {"get": d["paths"]["/cart"]["get"]}}),
+    "a new optional parameter": lambda d: d["paths"]["/cart"]["get"].update(
+        parameters=[{"name": "x", "in": "query", "required": False, "schema": {"type": "string"}}]
+    ),
+    "a new property of an answer": lambda d: _schema(d, "Cart")["properties"].update(x={"type": "string"}),
+    "a new optional property of a request": lambda d: _schema(d, "Quantity")["properties"].update(
+        note={"type": "string"}
+    ),
+    "a wider limit": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(maximum=9999),
+    "a new problem": lambda d: d["paths"]["/orders"]["post"]["responses"]["409"]["content"][
+        "application/problem+json"
+    ]["schema"]["properties"]["type"]["enum"].append("urn:rewards:problem:new"),
+}
+
+
+@pytest.mark.parametrize("name", COMPATIBLE)
+def test_a_change_that_breaks_nobody_is_let_through(document: dict[str, Any], name: str) -> None:
+    changed = copy.deepcopy(document)
+    COMPATIBLE[name](changed)
+    assert breaking_changes(document, changed) == []

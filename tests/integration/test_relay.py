@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.outbox import MAX_ATTEMPTS, OutboxUnavailableError, Verdict
+from domain.outbox import MAX_ATTEMPTS, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
 from local.postgres import EmbeddedPostgres
@@ -293,8 +293,17 @@ def test_a_relay_cannot_take_an_unexpired_lease_and_can_take_an_expired_one(sett
     assert second.hold(15) == list(SHARDS)
 
 
+def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_believes(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.outbox(line=0).hold(15)
+    monkeypatch.setattr("sql.outbox.share_out", lambda shards, *_: Share([], list(shards)))
+    assert setting.outbox(line=1).hold(15) == []
+
+
 def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(setting: Setting) -> None:
-    (id_,) = setting.write(attempts=MAX_ATTEMPTS - 1)
+    (doomed,) = setting.write(attempts=MAX_ATTEMPTS - 1)
+    (young,) = setting.write()
     setting.bus.refuse = lambda _: ("SomethingNew", "never")
     overtaken = setting.outbox()
 
@@ -304,8 +313,10 @@ def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(se
 
     setting.bus.fail = lose_the_lease
     setting.run(0.05, overtaken)
-    assert setting.waiting() == {id_}
+    assert setting.waiting() == {doomed, young}
     assert setting.dead() == {}
+    rows = setting.admin.execute("select id, attempts from xpoints.outbox").fetchall()
+    assert dict(rows) == {doomed: MAX_ATTEMPTS - 1, young: 0}
 
 
 def test_relays_of_a_region_share_its_shards(setting: Setting) -> None:

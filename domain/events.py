@@ -24,7 +24,7 @@ class Payload(BaseModel):
 class OrderedLine(BaseModel):
     """One line of an order: units bought and the price in points of one."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     item_id: UUID
     quantity: int = Field(gt=0)

@@ -3,8 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sql.pipeline import Connection as Connection
 
@@ -16,8 +15,7 @@ _AGE_SPREAD_S = 10 * 60
 _ADMIN_ROLE = "admin"
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
+class DatabaseSettings(NamedTuple):
     """Where the database is and who we are there.
 
     `tls` is libpq's sslmode: `verify-full` for DSQL, `disable` for an embedded server on this machine.
@@ -110,7 +108,7 @@ class Database:
 
     def with_role(self, role: str) -> "Database":
         """Give a second way to the same database, as another role."""
-        return Database(replace(self.settings, role=role), self._mint, self._clock)
+        return Database(self.settings._replace(role=role), self._mint, self._clock)
 
     def _open(self) -> Connection:
         settings = self.settings

@@ -7,9 +7,9 @@ the OpenAPI document is generated at build time, so no function carries a genera
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Generic
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -80,16 +80,14 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who calls, from the verified token's claims."""
 
     customer_id: UUID
     groups: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[B, Q]):
+class Call(NamedTuple, Generic[B, Q]):
     """A request as a route sees it. `body` and `query` are instances of the models that the route names."""
 
     caller: Caller
@@ -159,17 +157,15 @@ class Call(Generic[B, Q]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a route answers: a status, JSON text, and headers beside the usual ones."""
 
     status: int
     body: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """One operation of the API.
 
     `body` is the model that its request body must fit, None for no body; `query` likewise, where None means

@@ -1,8 +1,8 @@
 """Problem documents (RFC 9457): how the API says what went wrong, the same everywhere."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from domain.refusals import Refusal
@@ -81,20 +81,23 @@ class ProblemError(Exception):
     """The request is answered with a problem document."""
 
     def __init__(
-        self, kind: str, detail: str, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None
+        self,
+        kind: str,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
-        self.problem = Problem(KINDS[kind], detail, tuple(errors), headers or {})
+        self.problem = Problem(KINDS[kind], detail, tuple(errors), headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A problem document before it is written: kind, the sentence with the remedy, wrong fields."""
 
     kind: Kind
     detail: str
     errors: tuple[FieldError, ...] = ()
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(cls, refusal: Refusal) -> "Problem":

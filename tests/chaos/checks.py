@@ -20,7 +20,7 @@ _INVARIANTS = load("invariants")
 def problems(world: World) -> list[str]:
     """Look at everything that a run left; give what is wrong."""
     state = _State(world)
-    return [f"{check.__name__.strip('_')}: {problem}" for check in _CHECKS for problem in check(state)]
+    return world.exchanges.problems + [f"{check.__name__.strip('_')}: {problem}" for check in _CHECKS for problem in check(state)]
 
 
 class _State:
@@ -108,6 +108,8 @@ def _one_effect_a_key(state: _State) -> Iterator[str]:
         for call in calls:
             if len(call.commits) > 1:
                 yield f"{call.operation} {call.result_id} was committed {len(call.commits)} times"
+        if calls[-1].outcome is None:
+            yield f"{calls[0].operation} {key} has no answer, although nothing failed any more"
         answered = [call for call in calls if isinstance(call.outcome, Answer)]
         for call in answered:
             yield from _answer_is_true(call, effects)
@@ -177,16 +179,17 @@ def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
     }
 
     def in_cart(customer: UUID, item: UUID, at: float) -> int:
-        wished, seen = (0, 0)
-        sets = [(0, 0, world.first_carts.get((customer, item), 0))]
-        sets += [
-            (*commit, wish.quantity)
-            for wish in dict.fromkeys(world.wishes)
-            for commit in wish.commits
-            if wish.customer_id == customer and wish.item_id in (item, None)
-        ]
-        # A wish as of its snapshot; orders that it did not see take their units from it.
-        _, seen, wished = max((commit, snapshot, units) for snapshot, commit, units in sets if commit < at)
+        """Give the quantity that a snapshot taken at an exchange has to show."""
+        wishes = [(0, 0, 0, world.first_carts.get((customer, item), 0))]
+        for wish in dict.fromkeys(world.wishes):
+            if wish.customer_id == customer and wish.item_id in (item, None):
+                # Clearing meets what was there before it; a line that is put in meanwhile comes after it.
+                wishes += [
+                    (snapshot if wish.item_id is None else commit, snapshot, commit, wish.quantity)
+                    for snapshot, commit in wish.commits
+                ]
+        _, seen, _, wished = max(each for each in wishes if each[2] < at)
+        # Orders that a wish did not see take their units from it.
         taken = sum(
             units.get(item, 0) for owner, _, commit, units in orders if owner == customer and seen < commit < at
         )

@@ -172,7 +172,7 @@ class Mail:
 
     def send(self, message: DueMessage) -> None:
         """Take a message; or fail before or after having taken it."""
-        self._scheduler.pause(f"send mail {message.id}")
+        self._scheduler.pause("send mail")
         fault = self._choose(("mail-down", "mail-timeout", "mail-crash"))
         if fault:
             self._scheduler.note(f"  {fault}")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -92,7 +93,7 @@ def run_seed(seed: int, links: Links) -> Result:
     result.steps, result.exchanges = world.scheduler.steps, world.exchanges.count
     result.counts = world.counts
     result.trace = world.scheduler.trace
-    result.fingerprint = hash(tuple(result.trace))
+    result.fingerprint = zlib.crc32("\n".join(result.trace).encode())
     return result
 
 

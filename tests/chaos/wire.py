@@ -132,6 +132,7 @@ class Exchanges:
         self.choose = choose
         self.count = 0
         self.committed: Callable[[Wire, list[str]], None] = lambda *_: None
+        self.problems: list[str] = []
 
     def plan(self) -> Plan | None:
         """Decide what happens to the next exchange."""
@@ -156,6 +157,8 @@ class Wire:
         self._link: Connection | None = exchanges.links.take(role)
         self._names: list[str] = []
         self._transaction: list[str] = []
+        #: Whether the server said that this session should not go on.
+        self._spent = False
 
     @property
     def closed(self) -> bool:
@@ -225,6 +228,8 @@ class Wire:
         exchanges.scheduler.pause(name)
         exchanges.count += 1
         plan = exchanges.plan()
+        if self._spent:
+            exchanges.problems.append(f"a session went on as {self.role} after the server had failed in it")
         self._names = []
         kind = "" if plan is None else plan.kind
         if kind.endswith("before"):
@@ -241,6 +246,7 @@ class Wire:
             raise errors.SerializationFailure(_CONFLICT) from error
         except psycopg.Error as error:
             exchanges.scheduler.note(f"  {kind}: {error.sqlstate} {str(error).splitlines()[0]}")
+            self._spent = error.sqlstate == "XX000" or "OC001" in str(error)
             if str(error).startswith(_AFTER_COMMIT):
                 self._transaction += self._names
                 self._note_commit()

@@ -52,7 +52,7 @@ from tests.chaos.scheduler import Actor, Crash, Doomed, Scheduler
 from tests.chaos.wire import FAULTS, ChaosDatabase, Exchanges, Links, Wire
 
 REGIONS = ("us-east-1", "us-west-2")
-BOOST_POINTS, BOOST_BELOW = 40, 300
+BOOST_POINTS, BOOST_BELOW = 40, 500
 
 _POLICY = RetryPolicy(base_s=0.0, cap_s=0.0)
 _MOST_STEPS = 4000
@@ -66,6 +66,8 @@ KINDS = (
     *("mail-down", "mail-timeout", "mail-crash", "outside-down", "outside-crash"),
     *("time-is-up", "delete-lost"),
 )
+_RARE = ("bus", "mail", "outside")
+
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
 
@@ -173,6 +175,8 @@ class World:
         self._rate = random.choice(_RATES)
         self._kinds = {kind for kind in KINDS if random.random() < 0.5}
         self._quiet = False
+        #: Sends the request of a key once more.
+        self.again: dict[str, Callable[[], bool]] = {}
         self._doing: dict[Actor | None, Call | CartWish] = {}
         self._idle: dict[tuple[str, str], list[ChaosDatabase]] = {}
         self._databases: list[ChaosDatabase] = []
@@ -183,7 +187,9 @@ class World:
 
     def choose(self, kinds: tuple[str, ...]) -> str | None:
         """Decide whether one of these things goes wrong now, and which."""
-        if self._quiet or self.random.random() >= self._rate:
+        # What happens less often than an exchange of statements fails more often.
+        times = 4 if kinds[0].startswith(_RARE) else 1
+        if self._quiet or self.random.random() >= times * self._rate:
             return None
         possible = [kind for kind in kinds if kind in self._kinds]
         if not possible:
@@ -219,11 +225,11 @@ class World:
             rows["link"].append((item, self.images[item]))
             rows["url"].append((self.images[item], REGIONS[0]))
             if random.random() < 0.6:
-                slots = [random.randint(0, 3) for _ in range(random.randint(1, 3))]
+                slots = [random.randint(0, random.choice((2, 6))) for _ in range(random.randint(1, 3))]
                 self.first_stock[item] = sum(slots)
                 rows["stock"] += [(item, slot, units) for slot, units in enumerate(slots)]
         for number, customer in enumerate(self.customers):
-            points = random.randint(0, 250)
+            points = random.randint(0, random.choice((200, 900)))
             rows["customer"].append((customer, self.username(customer), f"c{number}@example.com"))
             rows["balance"].append((customer, points))
             rows["opening"].append((self.uuid(), customer, points, points))
@@ -373,11 +379,14 @@ class World:
             (3, self._transfer),
             (2, self._credit),
             (2, self._boost_both),
-            (1, self._erase),
-            (1, self._retire),
+            (2, self._erase),
+            (2, self._retire),
         ]
-        weights, wishes = zip(*kinds, strict=True)
-        return self.random.choices(wishes, weights, k=self.random.randint(5, 14))
+        # Each run has wishes that it leaves out and some that it is full of.
+        weights = [weight * self.random.choice((0, 1, 1, 4)) for weight, _ in kinds]
+        weights[0] += 1
+        wishes = [wish for _, wish in kinds]
+        return self.random.choices(wishes, weights, k=self.random.randint(5, 16))
 
     def _client(self, name: str, send: Callable[[], bool]) -> None:
         """Be a client that sends a request until it is answered, at most four times, or once too often."""
@@ -399,6 +408,8 @@ class World:
     ) -> bool:
         """Be one invocation of an API function; tell whether the client had an answer."""
         self.calls.append(call)
+        if call.key:
+            self.again.setdefault(call.key, lambda: self._send(self._repeated(call), role, work))
         region = self._somewhere()
         request = Request(call.owner, call.key, call.body, call.result_id)
         actor = self.scheduler.current
@@ -421,12 +432,24 @@ class World:
         self.scheduler.note(f"  {call.operation} {call.result_id.hex[:8]}: {word}")
         return True
 
+    def _repeated(self, call: Call) -> Call:
+        return Call(
+            call.operation,
+            call.owner,
+            call.key,
+            call.body,
+            self.uuid(),
+            self.uuid(),
+            call.subject,
+            call.points,
+        )
+
     def _call(self, operation: str, owner: UUID, key: str, body: str, **more: Any) -> Call:
         return Call(operation, owner, key, body, self.uuid(), self.uuid(), **more)
 
     def _place(self, customer_id: UUID, key: str, expected: int) -> bool:
         # Now and then a client's mistake: the key of one request with the body of another.
-        wrong = self.random.random() < 0.05
+        wrong = self.random.random() < 0.08
         call = self._call("order", customer_id, key, f"{expected + wrong}")
 
         def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
@@ -603,6 +626,9 @@ class World:
                 self.scheduler.doom()
             self._quiet = True
             self._doing.clear()
+            # Now that nothing fails, every client asks once more what became of its request.
+            for send in list(self.again.values()):
+                send()
             self._drain()
             for database in self._databases:
                 database.discard()
@@ -651,7 +677,7 @@ class World:
                 "step": 30 if scheduler.actors else 0,
                 "request": 4 if wishes and clients < 6 else 0,
                 "consume": 4 if visible and len(others) < 4 else 0,
-                "relay": 1 if len(relays) < 3 else 0,
+                "relay": 2 if len(relays) < 3 else 0,
                 "time": 1,
                 "visibility": 1 if flying else 0,
             }

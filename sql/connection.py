@@ -3,9 +3,11 @@
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from sql.pipeline import Connection as Connection
+from sql.token import find_credentials, presign
 
 #: DSQL ends a connection after 60 minutes; environments leave earlier, each at a moment of its own, so that
 #: they do not all come back at once against the limit of 100 new connections a second.
@@ -41,28 +43,11 @@ class TokenMinter(Protocol):
 
 
 def mint_token(settings: DatabaseSettings, expires_s: int = 900) -> str:
-    """Sign a DSQL authentication token: a SigV4 presigned request without its scheme.
-
-    botocore is imported here and not above because a handler that never connects should not pay for it, and
-    its signer alone costs half of what a boto3 client does. Raises RuntimeError without AWS credentials.
-    """
-    from botocore.auth import SigV4QueryAuth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials, EnvProvider
-
-    credentials: Credentials | None = EnvProvider().load()
-    if credentials is None:
-        # A function always has its role's credentials in the environment; a person may use a profile.
-        from botocore.session import Session
-
-        credentials = Session().get_credentials()
-    if credentials is None:
-        raise RuntimeError("No AWS credentials to sign a database token with. Set AWS_PROFILE or log in.")
+    """Sign a DSQL authentication token with the process's credentials. Raises RuntimeError without any."""
     action = "DbConnectAdmin" if settings.role == _ADMIN_ROLE else "DbConnect"
-    request = AWSRequest(method="GET", url=f"https://{settings.host}/", params={"Action": action})
-    SigV4QueryAuth(credentials, "dsql", settings.region, expires=expires_s).add_auth(request)
-    url: str = request.prepare().url
-    return url.removeprefix("https://")
+    return presign(
+        find_credentials(), settings.host, settings.region, action, expires_s, now=datetime.now(UTC)
+    )
 
 
 class Database:

@@ -8,12 +8,14 @@ Metrics have units and few dimensions: the function, and a code from a closed li
 import os
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from events.log import logger
-from sql.errors import Fault
+
+if TYPE_CHECKING:
+    from sql.errors import Fault
 
 __all__ = ["NAMESPACE", "FunctionFailedError", "count_faults", "guarded", "logger", "metrics"]
 
@@ -49,7 +51,7 @@ def metrics() -> Metrics:
     return sink
 
 
-def count_faults(faults: Mapping[Fault, int]) -> None:
+def count_faults(faults: "Mapping[Fault, int]") -> None:
     """Count the database faults that a retry mended, by kind."""
     for fault, times in faults.items():
         metrics().add_metric(f"DatabaseFault_{fault.value}", MetricUnit.Count, times)

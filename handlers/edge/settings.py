@@ -1,11 +1,12 @@
 """A function's settings, validated when its module is imported: a wrong deployment fails its first start."""
 
 import os
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sql.connection import Database, DatabaseSettings
+if TYPE_CHECKING:
+    from sql.connection import Database
 
 
 class Environment(BaseModel):
@@ -32,8 +33,10 @@ class DatabaseEnvironment(Environment):
     database_pipeline: Literal["on", "off"] = Field("on", alias="DATABASE_PIPELINE")
     function_name: str = Field("local", alias="AWS_LAMBDA_FUNCTION_NAME")
 
-    def database(self) -> Database:
+    def database(self) -> "Database":
         """Give the way to the database; nothing is connected yet."""
+        from sql.connection import Database, DatabaseSettings  # a function without one starts without psycopg
+
         return Database(
             DatabaseSettings(
                 host=self.database_host,

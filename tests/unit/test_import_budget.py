@@ -1,0 +1,114 @@
+"""What a function's start may import, in modules: milliseconds depend on the machine, modules do not.
+
+A start that exceeds its budget has begun to import something. Where that is needed, raise the number in the
+same change; where it is not needed by every start, import it where it is used. `python -m bench.coldstart` has
+the milliseconds.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from bench.coldstart import ENVIRONMENT, functions
+from local.bundle import ROOT, handler_module
+
+FUNCTIONS = functions()
+
+#: Modules beside the standard library's, ours included.
+BUDGETS = {
+    "CheckoutFunction": 207,
+    "StorefrontFunction": 209,
+    "OrdersFunction": 213,
+    "AccountFunction": 210,
+    "StaffFunction": 217,
+    "FallbackFunction": 193,
+    "RelayFunction": 200,
+    "CleanCartFunction": 200,
+    "NotifyFunction": 204,
+    "EraseCustomerFunction": 209,
+    "RetireItemFunction": 210,
+    "EnrolUsersFunction": 108,
+    "ExpireFunction": 198,
+    "SweepOrphansFunction": 198,
+    "AuditLedgerFunction": 200,
+    "MeasureBacklogFunction": 196,
+    "MigrationFunction": 194,
+}
+
+#: Modules of the standard library that the interpreter has not loaded by itself. With psycopg come asyncio, ssl,
+#: ctypes and importlib.metadata; how many modules these are depends on the version of Python.
+STANDARD_BUDGET = 180
+STANDARD_BUDGET_WITHOUT_DATABASE = 125
+
+#: What no start imports: tracing, the AWS SDK before there is something to send, generators of API documents,
+#: other HTTP clients.
+FORBIDDEN = (
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.data_classes",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_xray_sdk",
+    "boto3",
+    "botocore",
+    "httpx",
+    "numpy",
+    "pydantic.v1",
+    "requests",
+    "unittest",
+    "urllib3",
+)
+
+#: Functions that never talk to the database start without its client, and so without asyncio.
+WITHOUT_DATABASE = {"EnrolUsersFunction"}
+
+_CODE = """
+import importlib, json, sys
+before = set(sys.modules)
+importlib.import_module(sys.argv[1])
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@cache
+def imported(function: str) -> frozenset[str]:
+    """Give the modules that a function's start imports, in an interpreter of its own."""
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **ENVIRONMENT}
+    command = [sys.executable, "-c", _CODE, handler_module(function)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return frozenset(json.loads(done.stdout))
+
+
+def within(modules: frozenset[str], packages: tuple[str, ...]) -> list[str]:
+    return sorted(
+        module
+        for module in modules
+        if any(module == package or module.startswith(f"{package}.") for package in packages)
+    )
+
+
+def test_every_function_has_a_budget() -> None:
+    assert sorted(BUDGETS) == sorted(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_starts_within_its_budget_of_modules(function: str) -> None:
+    standard = {name for name in imported(function) if name.partition(".")[0] in sys.stdlib_module_names}
+    others = imported(function) - standard
+
+    assert len(others) <= BUDGETS[function], f"{len(others)} modules: {sorted(others)}"
+    limit = STANDARD_BUDGET_WITHOUT_DATABASE if function in WITHOUT_DATABASE else STANDARD_BUDGET
+    assert len(standard) <= limit, f"{len(standard)} modules of the standard library: {sorted(standard)}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_starts_without_what_it_may_never_need(function: str) -> None:
+    # Powertools looks at botocore's version to name itself to AWS; it may look for the package, not into it.
+    assert within(imported(function), FORBIDDEN) in ([], ["botocore"])
+
+
+@pytest.mark.parametrize("function", sorted(WITHOUT_DATABASE))
+def test_a_function_without_a_database_starts_without_its_client(function: str) -> None:
+    assert within(imported(function), ("psycopg", "psycopg_binary", "asyncio")) == []

@@ -61,7 +61,7 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "If-None-Match": {
         "description": "The ETag of an answer that the caller has; 304 says that it still holds.",
         "required": False,
-        "schema": {"type": "string", "maxLength": 200},
+        "schema": {"type": "string"},
     },
 }
 

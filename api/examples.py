@@ -17,5 +17,5 @@ EXAMPLES: dict[str, Any] = {
     "staffSetStock": {"available": 1000, "slots": 100},
     "staffAdjustStock": {"delta": -3},
     "staffCreditPoints": {"points": 100, "kind": "GIFT", "description": "Sorry for the wait"},
-    "staffBoostHousehold": {"members": [_ANA, _BO], "beneficiary": _ANA, "points": 429, "below_points": 1000},
+    "staffBoostHousehold": {"beneficiary": _ANA, "partner": _BO, "points": 429, "below_points": 1000},
 }

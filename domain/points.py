@@ -13,6 +13,7 @@ from domain.refusals import (
     BalanceLimit,
     HouseholdAboveLimit,
     InsufficientPoints,
+    NotAHousehold,
     Refusal,
     SelfTransfer,
     UnknownCustomer,
@@ -94,18 +95,18 @@ def decide_transfer(
 
 
 def decide_boost(
-    balances: Mapping[UUID, int], household: tuple[UUID, UUID], beneficiary: UUID, points: int, below: int
+    balances: Mapping[UUID, int], beneficiary: UUID, partner: UUID, points: int, below: int
 ) -> BalanceChange | Refusal:
     """Decide whether one of a household's two members gets points: only while their sum is below a limit.
 
     The decision rests on both balances, of which it changes one: whoever reads them has to lock both.
     """
     _check(points)
-    if beneficiary not in household or household[0] == household[1]:
-        raise ValueError("a household has two members, and the beneficiary is one of them")
-    if any(member not in balances for member in household):
+    if beneficiary == partner:
+        return NotAHousehold()
+    if beneficiary not in balances or partner not in balances:
         return UnknownCustomer()
-    together = sum(balances[member] for member in household)
+    together = balances[beneficiary] + balances[partner]
     if together >= below:
         return HouseholdAboveLimit(together_points=together, below_points=below)
     return decide_credit(Account(beneficiary, balances[beneficiary]), points)

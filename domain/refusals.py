@@ -218,6 +218,16 @@ class SelfTransfer(Refusal):
         return "The payee is the payer. Name another member."
 
 
+class NotAHousehold(Refusal):
+    """The two members of the household are one and the same."""
+
+    code: ClassVar[str] = "not-a-household"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "A household has two members. Name another one as the partner."
+
+
 class HouseholdAboveLimit(Refusal):
     """The household has too many points together for a boost."""
 

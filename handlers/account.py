@@ -10,10 +10,10 @@ from typing_extensions import TypedDict
 
 from domain.accounts import Member, Profile
 from domain.refusals import Refusal, UnknownCustomer
+from handlers.edge.fields import IdText, PlainText
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import IdText, PlainText
 from handlers.edge.writes import origin_of, record
 from sql.transactions.change_account import change_account, erase_account, read_account
 

@@ -10,10 +10,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from domain.checkout import AcceptedOrder
+from handlers.edge.fields import IdText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import IdText, Timestamp
 from handlers.edge.writes import settle
 from sql.transactions.place_order import PlaceOrder, place_order
 
@@ -24,7 +24,7 @@ _DATABASE = _ENVIRONMENT.database()
 class OrderWish(Body):
     """The wish to order the cart as it was shown."""
 
-    expected_total_points: int = Field(
+    expected_total_points: Whole = Field(
         ge=0, le=2**53, description="The cart's total in points as the shopper saw it."
     )
 

@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from domain.events import OrderPlaced
 from domain.refusals import UnknownOrder
+from handlers.edge.fields import IdText, Timestamp
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
-from handlers.edge.text import IdText, Timestamp
 from sql.connection import Database
 from sql.reads import OrderStatus, list_orders, show_order
 

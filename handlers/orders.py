@@ -11,10 +11,10 @@ from typing_extensions import TypedDict
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.points import MAX_POINTS_AT_ONCE, AcceptedTransfer
 from domain.refunds import wished_units
+from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.edge.writes import origin_of, settle
 from sql.transactions.move_points import Transfer, transfer_points
 from sql.transactions.refund_order import Refunded, RefundOrder, refund_order
@@ -28,7 +28,7 @@ class RefundWishLine(Body):
 
     # An id comes as text; that is no laxity.
     item_id: Annotated[UUID, Strict(False)]
-    quantity: int = Field(ge=1, le=MAX_LINE_QUANTITY)
+    quantity: Whole = Field(ge=1, le=MAX_LINE_QUANTITY)
 
 
 class RefundWish(Body):
@@ -104,7 +104,7 @@ class TransferWish(Body):
     """Points for another member."""
 
     payee_username: PlainText = Field(min_length=1, max_length=50)
-    points: int = Field(ge=1, le=MAX_POINTS_AT_ONCE)
+    points: Whole = Field(ge=1, le=MAX_POINTS_AT_ONCE)
 
 
 class TransferDone(TypedDict):

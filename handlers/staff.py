@@ -13,11 +13,11 @@ from domain.items import MAX_POINTS_PRICE, ItemData
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal, UnknownItem
 from domain.stock import MAX_SLOTS, MAX_STOCK
+from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
 from handlers.edge.paging import Page
 from handlers.edge.problems import FieldError, Problem, ProblemError
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.edge.writes import origin_of, record, settle
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import find_members
@@ -44,7 +44,7 @@ class ItemWish(Body):
     name: PlainText = Field(min_length=1, max_length=50)
     description: Annotated[PlainText, Field(max_length=200)] | None = None
     category: Annotated[PlainText, Field(min_length=1, max_length=20)] | None = None
-    points_price: int = Field(ge=0, le=MAX_POINTS_PRICE)
+    points_price: Whole = Field(ge=0, le=MAX_POINTS_PRICE)
     usd_price: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{2}$", examples=["34.90"])] | None = None
     rating: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] | None = None
     sku: Annotated[PlainText, Field(max_length=20)] | None = None
@@ -171,8 +171,10 @@ class StockWish(Body):
     one slot queue up behind each other, buyers of different slots do not.
     """
 
-    available: int | None = Field(ge=0, le=MAX_STOCK, description="Units; null for unlimited stock.")
-    slots: int = Field(1, ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit.")
+    available: Whole | None = Field(ge=0, le=MAX_STOCK, description="Units; null for unlimited stock.")
+    slots: Whole = Field(
+        1, ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit."
+    )
 
 
 class Stock(TypedDict):
@@ -185,7 +187,9 @@ class Stock(TypedDict):
 class StockChange(Body):
     """Units that came in, or, negative, that went missing."""
 
-    delta: int = Field(ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.")
+    delta: Whole = Field(
+        ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.", json_schema_extra={"not": {"const": 0}}
+    )
 
 
 class StockLeft(TypedDict):
@@ -230,7 +234,7 @@ def _adjust_stock(call: Call[StockChange]) -> Reply | Problem:
 class CreditWish(Body):
     """Points for a member, and what for. The description is not about the member: it outlives the account."""
 
-    points: int = Field(ge=1, le=MAX_POINTS_AT_ONCE)
+    points: Whole = Field(ge=1, le=MAX_POINTS_AT_ONCE)
     kind: CreditKind
     description: PlainText = Field("Credited by the shop", min_length=1, max_length=50)
 
@@ -247,10 +251,10 @@ class CreditDone(TypedDict):
 class BoostWish(Body):
     """Points for one of a household's two members, while both together have fewer than `below_points`."""
 
-    members: Annotated[list[_Id], Field(min_length=2, max_length=2)]
     beneficiary: _Id
-    points: int = Field(429, ge=1, le=MAX_POINTS_AT_ONCE)
-    below_points: int = Field(1000, ge=1, le=MAX_POINTS_AT_ONCE)
+    partner: _Id
+    points: Whole = Field(429, ge=1, le=MAX_POINTS_AT_ONCE)
+    below_points: Whole = Field(1000, ge=1, le=MAX_POINTS_AT_ONCE)
 
 
 def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int, str]:
@@ -280,18 +284,11 @@ def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
 
 def _boost_household(call: Call[BoostWish]) -> Reply | Problem:
     start_s = time.perf_counter()
-    one, other = call.body.members
-    if one == other or call.body.beneficiary not in (one, other):
-        raise ProblemError(
-            "invalid-request",
-            "Name two different members, and one of them as the beneficiary.",
-            [FieldError("/beneficiary", "must be one of two different members")],
-        )
     command = Boost(
         request=call.idempotent("POST /staff/boosts", result_id=uuid4()),
         origin=origin_of(call, _ENVIRONMENT.region),
-        household=(one, other),
         beneficiary=call.body.beneficiary,
+        partner=call.body.partner,
         points=call.body.points,
         below_points=call.body.below_points,
     )
@@ -435,6 +432,7 @@ handler = Api(
             status=201,
             problems=(
                 "unknown-customer",
+                "not-a-household",
                 "household-above-limit",
                 "balance-limit",
                 "idempotency-key-reused",

@@ -10,12 +10,12 @@ from typing_extensions import TypedDict
 
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.refusals import Refusal, UnknownCustomer, UnknownItem
+from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from handlers.edge.pictures import PictureUrls
 from handlers.edge.problems import FieldError, Problem, ProblemError
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.text import IdText, PlainText, Timestamp
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import (
     Item,
@@ -171,7 +171,7 @@ def _show_item(call: Call) -> Reply | Problem:
 class Quantity(Body):
     """How many units of the item the cart shall hold."""
 
-    quantity: int = Field(ge=1, le=MAX_LINE_QUANTITY)
+    quantity: Whole = Field(ge=1, le=MAX_LINE_QUANTITY)
 
 
 class CartLine(TypedDict):

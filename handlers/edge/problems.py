@@ -51,6 +51,7 @@ _ALL = (
     Kind("balance-limit", 409, "Too many points for an account"),
     Kind("unknown-payee", 409, "The payee is not known"),
     Kind("self-transfer", 409, "The payee is the payer"),
+    Kind("not-a-household", 409, "A household has two members"),
     Kind("household-above-limit", 409, "The household has enough points"),
     Kind("not-cancellable", 409, "The order cannot be cancelled"),
     Kind("already-refunded", 409, "Everything was refunded"),

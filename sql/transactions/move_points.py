@@ -60,8 +60,8 @@ class Boost:
 
     request: Request
     origin: Origin
-    household: tuple[UUID, UUID]
     beneficiary: UUID
+    partner: UUID
     points: int
     below_points: int
 
@@ -140,8 +140,8 @@ def boost_household(
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
         decision = decide_boost(
             {customer_id: balance for customer_id, balance in facts[0] if (customer_id,) in facts[1]},
-            command.household,
             command.beneficiary,
+            command.partner,
             command.points,
             command.below_points,
         )
@@ -150,7 +150,7 @@ def boost_household(
         writes = _credit(command.request, command.origin, decision, "BOOST", "Household boost")
         return Outcome(*render(command, decision), writes)
 
-    members = sorted(command.household)
+    members = sorted((command.beneficiary, command.partner))
     reads = (_LOCK_BALANCES(customer_ids=members), _FIND_MEMBERS(customer_ids=members))
     return run_keyed(database, command.request, reads, decide, policy)
 

@@ -9,6 +9,7 @@ import pytest
 
 import sql.transactions.change_cart as change_cart
 from domain.checkout import MAX_ORDER_LINES
+from sql.connection import Database
 from sql.queries import load
 from sql.transaction import RetryPolicy, Transaction
 from tests.integration.shop import Shop
@@ -213,7 +214,7 @@ def test_an_upsert_in_its_place_would_forget_what_the_cleanup_took(
 
 
 def test_two_tabs_that_add_the_same_item_at_once_both_succeed(
-    shop: Shop, api: Api, customer: UUID, database: Callable[..., "change_cart.Database"]
+    shop: Shop, api: Api, customer: UUID, database: Callable[..., Database]
 ) -> None:
     items = [shop.item() for _ in range(8)]
     barrier = threading.Barrier(4)

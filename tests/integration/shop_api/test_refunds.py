@@ -139,7 +139,7 @@ def test_many_refunds_of_one_order_at_once_give_back_what_was_bought_and_no_more
     client = api.as_customer(customer)
     barrier = threading.Barrier(6)
     local = threading.local()
-    run_keyed = module.run_keyed
+    run_keyed = module.run_keyed  # type: ignore[attr-defined]
 
     def on_own_connection(_: Database, *rest: object) -> object:
         # Each thread stands for an execution environment, which has a connection of its own.

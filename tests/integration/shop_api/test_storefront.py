@@ -1,5 +1,6 @@
 """The catalogue, past orders and points as a customer reads them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -158,7 +159,7 @@ def _picture(shop: Shop, item_id: UUID, filename: str) -> UUID:
 
 
 def test_picture_urls_are_kept_until_shortly_before_they_expire(
-    shop: Shop, database: "type[Database]", client: Client
+    shop: Shop, database: Callable[..., Database], client: Client
 ) -> None:
     item_id = shop.item()
     image_id = _picture(shop, item_id, "mug 1.svg")
@@ -183,7 +184,7 @@ def test_picture_urls_are_kept_until_shortly_before_they_expire(
     assert shop.scalar("select created from xpoints.image_urls") == last_moment.replace(tzinfo=None)
 
 
-def test_each_region_keeps_urls_of_its_own(shop: Shop, database: "type[Database]") -> None:
+def test_each_region_keeps_urls_of_its_own(shop: Shop, database: Callable[..., Database]) -> None:
     item_id = shop.item()
     image_id = _picture(shop, item_id, "mug.svg")
     picture = [Picture(image_id, "mug.svg", None, None)]

@@ -36,6 +36,7 @@ PYTHON = bundle.ROOT / ".local" / "tools" / "bin" / "python"
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
+_STARTED = "INIT RTDONE(status: success)"
 _INVOKE_DURATION = re.compile(r"INVOKE RTDONE\(.*duration: ([0-9.]+)ms\)")
 _REQUIRED = re.compile(r"^[A-Za-z0-9._-]+")
 
@@ -157,13 +158,18 @@ class Runtime:
             return answer.text
 
     def start(self) -> None:
-        """Have the function start without waiting for what it makes of its first event, which is empty."""
+        """Have the function start without waiting for what it makes of its first event, which is empty.
+
+        Raises RuntimeStartError for a function that does not start.
+        """
         connection = HTTPConnection(self._address)
         connection.request("POST", _INVOKE, b"{}")
         deadline = time.monotonic() + START_TIMEOUT_S
         while _INIT_REPORT.search(self.log()) is None and time.monotonic() < deadline:
             time.sleep(0.002)
         connection.close()
+        if _STARTED not in self.log():
+            raise RuntimeStartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
 
     @property
     def init_ms(self) -> float:

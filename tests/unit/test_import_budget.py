@@ -1,8 +1,8 @@
 """What a function's start may import, in modules: milliseconds depend on the machine, modules do not.
 
 A start that exceeds its budget has begun to import something. Where that is needed, raise the number in the
-same change; where it is not needed by every start, import it where it is used. `python -m bench.coldstart` has
-the milliseconds.
+same change; where it is not needed by every start, import it where it is used. `python -m bench.coldstart`
+has the milliseconds.
 """
 
 import json
@@ -39,8 +39,8 @@ BUDGETS = {
     "MigrationFunction": 194,
 }
 
-#: Modules of the standard library that the interpreter has not loaded by itself. With psycopg come asyncio, ssl,
-#: ctypes and importlib.metadata; how many modules these are depends on the version of Python.
+#: Modules of the standard library that the interpreter has not loaded by itself. With psycopg come asyncio,
+#: ssl, ctypes and importlib.metadata; how many modules these are depends on the version of Python.
 STANDARD_BUDGET = 180
 STANDARD_BUDGET_WITHOUT_DATABASE = 125
 

@@ -27,18 +27,24 @@ _PROBLEMS_SHOWN = 8
 
 def _show(result: Result, console: Console, traced: bool) -> None:
     for problem in result.problems[:_PROBLEMS_SHOWN]:
-        console.print(f"seed {result.seed}: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"seed {result.seed}: {problem}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
     if traced:
         console.print("\n".join(result.trace), markup=False, highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run seeds and say what came of them; give the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run (default: 200)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (default: 1)")
     parser.add_argument("--seed", type=int, help="run this seed alone and print its trace")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
+    )
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(arguments)

@@ -20,7 +20,9 @@ _INVARIANTS = load("invariants")
 def problems(world: World) -> list[str]:
     """Look at everything that a run left; give what is wrong."""
     state = _State(world)
-    return world.exchanges.problems + [f"{check.__name__.strip('_')}: {problem}" for check in _CHECKS for problem in check(state)]
+    return world.exchanges.problems + [
+        f"{check.__name__.strip('_')}: {problem}" for check in _CHECKS for problem in check(state)
+    ]
 
 
 class _State:
@@ -166,21 +168,25 @@ def _boosts_saw_each_other(state: _State) -> Iterator[str]:
 def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
     """Every order took exactly what was in the cart, and the carts hold what was wished since."""
     world = state.world
-    lines = defaultdict(dict)  # type: ignore[var-annotated]
-    for order_id, item, quantity in state.rows("select tx_id, cat_item_id, unit_cnt from xpoints.order_items"):
+    lines: dict[UUID, dict[UUID, int]] = defaultdict(dict)
+    for order_id, item, quantity in state.rows(
+        "select tx_id, cat_item_id, unit_cnt from xpoints.order_items"
+    ):
         lines[order_id][item] = quantity
-    orders = [
+    orders: list[tuple[UUID, int, int, dict[UUID, int]]] = [
         (call.owner, *call.commits[0], lines[call.result_id])
         for call in world.calls
         if call.operation == "order" and call.commits
     ]
     retired_at = {
-        call.subject: call.commits[0][1] for call in world.calls if call.operation == "retire" and call.commits
+        call.subject: call.commits[0][1]
+        for call in world.calls
+        if call.operation == "retire" and call.commits
     }
 
     def in_cart(customer: UUID, item: UUID, at: float) -> int:
         """Give the quantity that a snapshot taken at an exchange has to show."""
-        wishes = [(0, 0, 0, world.first_carts.get((customer, item), 0))]
+        wishes: list[tuple[int, int, int, int]] = [(0, 0, 0, world.first_carts.get((customer, item), 0))]
         for wish in dict.fromkeys(world.wishes):
             if wish.customer_id == customer and wish.item_id in (item, None):
                 # Clearing meets what was there before it; a line that is put in meanwhile comes after it.
@@ -191,7 +197,9 @@ def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
         _, seen, _, wished = max(each for each in wishes if each[2] < at)
         # Orders that a wish did not see take their units from it.
         taken = sum(
-            units.get(item, 0) for owner, _, commit, units in orders if owner == customer and seen < commit < at
+            units.get(item, 0)
+            for owner, _, commit, units in orders
+            if owner == customer and seen < commit < at
         )
         return max(0, wished - taken)
 
@@ -216,7 +224,9 @@ def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
 
 def _nothing_lost_on_the_way(state: _State) -> Iterator[str]:
     world = state.world
-    for row in state.rows("select id, event_type, attempts, last_error, retry_at - now() from xpoints.outbox"):
+    for row in state.rows(
+        "select id, event_type, attempts, last_error, retry_at - now() from xpoints.outbox"
+    ):
         yield f"a letter is still in the outbox: {row}"
     dead = {row[0] for row in state.rows("select id from xpoints.outbox_dead_letters")}
     if dead != set(world.poison):

@@ -11,11 +11,11 @@ from random import Random
 _OUTCOME_WIDTH = 100
 
 
-class Crash(BaseException):  # noqa: N818 - nothing that the code under test could catch as an error
+class Crash(BaseException):
     """The process of a function ends here, without a word to anybody."""
 
 
-class Doomed(BaseException):  # noqa: N818
+class Doomed(BaseException):
     """The run is over: what still lives is taken down."""
 
 

@@ -1,8 +1,8 @@
 """Connections on which the seed decides what fails: the code under test sees a psycopg connection.
 
 Errors are the server's own wherever it can be made to raise them: a statement that raises takes the place of
-another, a deferred trigger fails COMMIT, a backend ends itself. DSQL has no locks to wait for, PostgreSQL has:
-a wait (lock_timeout 1 ms) counts as the conflict that DSQL would report.
+another, a deferred trigger fails COMMIT, a server process ends itself. DSQL has no locks to wait for, but
+PostgreSQL has: a wait (lock_timeout 1 ms) counts as the conflict that DSQL would report.
 """
 
 from collections import deque
@@ -173,7 +173,7 @@ class Wire:
     @property
     def transaction_status(self) -> pq.TransactionStatus:
         """libpq's view of the transaction."""
-        return self._live().pgconn.transaction_status
+        return pq.TransactionStatus(self._live().pgconn.transaction_status)
 
     def exec_(self, command: bytes) -> pq.abc.PGresult:
         """Send ROLLBACK; now and then into a connection that is about to end."""

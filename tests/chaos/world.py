@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from psycopg import errors
 
 import events.relay
@@ -41,14 +40,21 @@ from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 from sql.transactions.change_item import retire_item
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.erase_customer_data import erase_customer_data
-from sql.transactions.move_points import Boost, Credit, Transfer, boost_household, credit_points, transfer_points
+from sql.transactions.move_points import (
+    Boost,
+    Credit,
+    Transfer,
+    boost_household,
+    credit_points,
+    transfer_points,
+)
 from sql.transactions.notify import confirm_order
 from sql.transactions.place_order import PlaceOrder, cart_lines, place_order
 from sql.transactions.refund_order import RefundOrder, refund_order
 from sql.transactions.retire_item_data import retire_item_data
 from sql.transactions.sweep_orphans import sweep
 from tests.chaos.cloud import Bus, Mail, Queue, invoke
-from tests.chaos.scheduler import Actor, Crash, Doomed, Scheduler
+from tests.chaos.scheduler import Actor, Crash, Scheduler
 from tests.chaos.wire import FAULTS, ChaosDatabase, Exchanges, Links, Wire
 
 REGIONS = ("us-east-1", "us-west-2")
@@ -71,9 +77,19 @@ _RARE = ("bus", "mail", "outside")
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
 
-TABLES = """customers catalog_items catalog_images shopping_cart_items points_balances transactions order_items
-    images image_urls orders idempotency_records stock outbox outbox_dead_letters relay_leases relays inbox
-    notifications consumed_versions order_events operations_log job_progress""".split()
+TABLES = (
+    *(
+        "customers",
+        "catalog_items",
+        "catalog_images",
+        "shopping_cart_items",
+        "points_balances",
+        "transactions",
+    ),
+    *("order_items", "images", "image_urls", "orders", "idempotency_records", "stock", "outbox", "relays"),
+    *("outbox_dead_letters", "relay_leases", "inbox", "notifications", "consumed_versions", "order_events"),
+    *("operations_log", "job_progress"),
+)
 
 _TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
 _READ_CART = load("checkout")["read_cart_for_order"]
@@ -566,16 +582,16 @@ class World:
 
     def _boost_both(self) -> None:
         """Boost both members of a household at once, from wherever: one of them has to see the other."""
-        for beneficiary in self.household:
+        for beneficiary, partner in (self.household, self.household[::-1]):
             key = self.uuid().hex
 
-            def send(beneficiary: UUID = beneficiary, key: str = key) -> bool:
+            def send(beneficiary: UUID = beneficiary, partner: UUID = partner, key: str = key) -> bool:
                 call = self._call(
                     "boost", self.staff_id, key, "boost", subject=beneficiary, points=BOOST_POINTS
                 )
 
                 def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
-                    command = Boost(request, origin, self.household, beneficiary, BOOST_POINTS, BOOST_BELOW)
+                    command = Boost(request, origin, beneficiary, partner, BOOST_POINTS, BOOST_BELOW)
                     return boost_household(database, command, lambda c, _: _render(c), _POLICY)
 
                 return self._send(call, "operations", work)
@@ -637,16 +653,14 @@ class World:
     def _in_place(self) -> Iterator[None]:
         """Put this run's clock, threads and small windows where the code under test has its own."""
         defaults = sql.transaction.run.__kwdefaults__
+        assert defaults is not None
         kept = dict(defaults)
-        pool, carts, messages = (
-            events.relay.ThreadPoolExecutor,
-            retirement.CARTS_AT_ONCE,
-            retirement.MESSAGES_AT_ONCE,
-        )
+        relay_module: Any = events.relay
+        pool = relay_module.ThreadPoolExecutor
+        carts, messages = retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE
         defaults.update(
             sleep=lambda _: self.scheduler.pause("back-off"), uniform=lambda *_: 0.0, monotonic=lambda: 0.0
         )
-        relay_module: Any = events.relay
         relay_module.ThreadPoolExecutor = lambda *_, **__: _Pool(self.random)
         retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE = 2, 2
         try:
@@ -688,7 +702,9 @@ class World:
                 wishes.pop()()
             elif action == "consume":
                 name = random.choice(visible)
-                others.append(scheduler.spawn(f"{name}-{self.counts['consumers']}", _bind(self.consume, name)))
+                others.append(
+                    scheduler.spawn(f"{name}-{self.counts['consumers']}", _bind(self.consume, name))
+                )
                 self.counts["consumers"] += 1
             elif action == "relay":
                 region, line, for_s = self._somewhere(), random.randint(0, 1), random.uniform(1, 20)
@@ -738,7 +754,8 @@ class World:
 
 
 _INSERTS = {
-    "item": "insert into xpoints.catalog_items (id, name, points_price, thumbnail_id) values (%s, %s, %s, %s)",
+    "item": "insert into xpoints.catalog_items (id, name, points_price, thumbnail_id) "
+    "values (%s, %s, %s, %s)",
     "image": "insert into xpoints.images (id, filename) values (%s, %s)",
     "link": "insert into xpoints.catalog_images (item_id, image_id) values (%s, %s)",
     "url": "insert into xpoints.image_urls (image_id, region, presigned_url) values (%s, %s, 'url')",
@@ -748,7 +765,8 @@ _INSERTS = {
     "opening": "insert into xpoints.transactions (id, customer_id, tx_type, points, balance_after) "
     "values (%s, %s, 'OPENING', %s, %s)",
     "line": "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) values (%s, %s, %s)",
-    "letter": "insert into xpoints.outbox (region, shard, id, event_type, detail) values (%s, %s, %s, %s, %s)",
+    "letter": "insert into xpoints.outbox (region, shard, id, event_type, detail) "
+    "values (%s, %s, %s, %s, %s)",
 }
 
 #: Statements that make a committed transaction an effect of the request.

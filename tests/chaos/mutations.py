@@ -1,0 +1,578 @@
+"""The mutation list: each guard taken out, and what fails without it.
+
+    python -m tests.chaos.mutations [--only TEXT] [--markdown PATH]      # make mutations
+
+Each mutation is applied to a copy of the tree in a temporary directory, where chaos (or a named test, for
+guards whose absence a whole run survives) has to fail. First both have to pass there with nothing taken out.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHAOS = "chaos"
+_SEEDS = 400
+_TIMEOUT_S = 400
+_COPIED = (
+    "domain",
+    "sql",
+    "events",
+    "handlers",
+    "local",
+    "bench",
+    "tests",
+    "pyproject.toml",
+    "template.yaml",
+)
+
+_CHECKOUT = "tests/integration/test_checkout.py::"
+_CASCADES = "tests/integration/test_cascades.py::"
+_JOBS = "tests/integration/test_jobs.py::"
+_RELAY = "tests/integration/test_relay.py::"
+_LAST = "tests/integration/test_last_guards.py::test_a_change_that_no_decision_may_make_is_refused"
+_RETRY = "tests/unit/test_retry.py::test_passing_faults_are_told_apart"
+
+
+class Mutation(NamedTuple):
+    """A guard: where it stands, the text that is replaced (it occurs once), by what, and what then fails."""
+
+    guard: str
+    file: str
+    text: str
+    replacement: str
+    fails: str = CHAOS
+
+
+MUTATIONS = (
+    # --- Running again -----------------------------------------------------------------------------------
+    Mutation(
+        "retry after a fault",
+        "sql/transaction.py",
+        "if attempt == policy.attempts or monotonic() + pause_s > give_up_at:",
+        "if True:",
+        f"{_CHECKOUT}test_a_passing_fault_is_retried_and_one_order_is_placed",
+    ),
+    Mutation(
+        "deadline of the retries",
+        "sql/transaction.py",
+        "if attempt == policy.attempts or monotonic() + pause_s > give_up_at:",
+        "if attempt == policy.attempts:",
+        f"{_CHECKOUT}test_no_attempt_starts_after_the_deadline",
+    ),
+    Mutation("OC000 is a fault", "sql/errors.py", 'if state == "40001" or', 'if state == "40P01" or'),
+    Mutation(
+        "OC001 told from OC000",
+        "sql/errors.py",
+        'if "OC001" in str(error) else Fault.CONFLICT',
+        "if False else Fault.CONFLICT",
+    ),
+    Mutation(
+        "a twin's record is a fault",
+        "sql/errors.py",
+        'frozenset({"idempotency_records_pkey", "inbox_pkey"})',
+        "frozenset()",
+    ),
+    Mutation("XX000 is a fault", "sql/errors.py", 'if state == "XX000":', 'if state == "XX999":'),
+    Mutation(
+        "a lost connection is a fault",
+        "sql/errors.py",
+        'state is None or state[:2] in ("08", "57")',
+        'state == "57014"',
+    ),
+    Mutation(
+        "an unknown commit is named so",
+        "sql/errors.py",
+        "return Fault.UNKNOWN_COMMIT if commit_sent else Fault.CONNECTION_LOST",
+        "return Fault.CONNECTION_LOST",
+        _RETRY,
+    ),
+    Mutation(
+        "a violated CHECK is final",
+        "sql/errors.py",
+        'if state == "XX000":',
+        'if state in ("XX000", "23514"):',
+        "tests/unit/test_retry.py::test_errors_that_another_attempt_cannot_mend_are_not_retried",
+    ),
+    Mutation(
+        "a new session after a failure of the server",
+        "sql/transaction.py",
+        "                database.discard()\n",
+        "                pass\n",
+    ),
+    Mutation(
+        "rollback after a failed attempt",
+        "sql/transaction.py",
+        "            if transaction is not None:\n"
+        "                transaction.close()\n"
+        "                round_trips",
+        "            if transaction is not None:\n                round_trips",
+    ),
+    Mutation(
+        "only what the server prepared counts as prepared",
+        "sql/pipeline.py",
+        "                    asked.append(key)\n",
+        "                    asked.append(key)\n                    self._prepared_as[key] = name\n",
+    ),
+    # --- Idempotency -------------------------------------------------------------------------------------
+    Mutation(
+        "idempotency read of the checkout",
+        "sql/transactions/place_order.py",
+        "        if record:\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "idempotency read of other writes",
+        "sql/transactions/keyed.py",
+        "        if record:\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "idempotency record in the write's transaction",
+        "sql/transactions/keyed.py",
+        "transaction.commit(*outcome.writes, remember)",
+        "transaction.commit(*outcome.writes)",
+    ),
+    Mutation(
+        "a key stands for one content",
+        "domain/idempotency.py",
+        "if stored.request_hash != request.hash:",
+        "if False:",
+    ),
+    Mutation(
+        "an own commit is no replay",
+        "domain/idempotency.py",
+        "replayed=stored.result_id != request.result_id",
+        "replayed=True",
+    ),
+    # --- Money, stock, carts -----------------------------------------------------------------------------
+    Mutation(
+        "CHECK of the balance",
+        "sql/migrations/0001_workshop_tables.sql",
+        "check (points_balance >= 0)",
+        "check (points_balance is not null)",
+        f"{_CHECKOUT}test_the_schema_refuses_a_negative_balance_whatever_the_code_decided",
+    ),
+    Mutation(
+        "CHECK of the stock",
+        "sql/migrations/0002_pipeline_tables.sql",
+        "check (available >= 0)",
+        "check (available is not null)",
+        _LAST,
+    ),
+    Mutation(
+        "CHECK of a line's refund",
+        "sql/migrations/0001_workshop_tables.sql",
+        "check (refunded_cnt between 0 and unit_cnt)",
+        "check (refunded_cnt is not null)",
+        _LAST,
+    ),
+    Mutation(
+        "CHECK of an order's refund",
+        "sql/migrations/0002_pipeline_tables.sql",
+        "check (refunded_points between 0 and total_points)",
+        "check (refunded_points is not null)",
+        _LAST,
+    ),
+    Mutation(
+        "both balances locked for a boost",
+        "sql/queries/ledger.sql",
+        "order by customer_id\nfor update",
+        "order by customer_id",
+    ),
+    Mutation(
+        "a refund changes the order's row",
+        "sql/transactions/refund_order.py",
+        "        _REFUND_LINES(\n",
+        "        *() and _REFUND_LINES(\n",
+    ),
+    Mutation(
+        "what was ordered counts as gone (checkout)",
+        "sql/queries/checkout.sql",
+        "where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null",
+        "where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null and false",
+    ),
+    Mutation(
+        "what was ordered counts as gone (setting a quantity)",
+        "domain/cart.py",
+        "return StoredLine(wish + facts.ordered, existed=facts.stored is not None)",
+        "return StoredLine(wish, existed=facts.stored is not None)",
+    ),
+    Mutation(
+        "removing leaves what was ordered",
+        "domain/cart.py",
+        "return StoredLine(facts.ordered, existed=True)",
+        "return StoredLine(0, existed=True)",
+    ),
+    Mutation(
+        "a line that was there is changed, never put back",
+        "sql/transactions/change_cart.py",
+        "write = _CHANGE_LINE if line.existed else _INSERT_LINE",
+        "write = _INSERT_LINE",
+    ),
+    Mutation(
+        "the erasure touches the balance",
+        "sql/transactions/change_account.py",
+        "origin.now), move_points(change)]",
+        "origin.now), *([move_points(change)] if change.points else [])]",
+    ),
+    # --- Consumers ---------------------------------------------------------------------------------------
+    Mutation("inbox read", "sql/inbox.py", "        if seen:\n", "        if False:\n"),
+    Mutation(
+        "inbox row in the effect's transaction",
+        "sql/inbox.py",
+        "writes = [_INSERT(event_id=event_id, consumer=consumer)]",
+        "writes: list[Statement] = []",
+    ),
+    Mutation(
+        "the order is marked when its cart is clean",
+        "sql/transactions/clean_cart.py",
+        "_REDUCE_LINES(**ordered), _MARK_CLEANED(order_id=order.order_id))",
+        "_REDUCE_LINES(**ordered))",
+    ),
+    Mutation(
+        "a message is closed when it was sent",
+        "sql/transactions/notify.py",
+        "    run(database, lambda t: t.commit(_CLOSE(id=notification_id, status=status)))\n",
+        "",
+    ),
+    Mutation(
+        "a closed message is not sent",
+        "sql/queries/consumers.sql",
+        "where n.id = %(id)s and n.status = 'PENDING'",
+        "where n.id = %(id)s",
+    ),
+    Mutation(
+        "a message that could not be sent stays due",
+        "sql/transactions/notify.py",
+        "with suppress(UndeliverableError):",
+        "with suppress(Exception):",
+    ),
+    Mutation(
+        "a record that failed is reported",
+        "events/consume.py",
+        "elif not _consume_one(record, message_id, by_type):\n"
+        '            failures.append({"itemIdentifier": message_id})',
+        "elif not _consume_one(record, message_id, by_type):\n            pass",
+    ),
+    Mutation(
+        "a record left for lack of time is reported",
+        "events/consume.py",
+        '            )\n            failures.append({"itemIdentifier": message_id})\n        elif',
+        "            )\n        elif",
+    ),
+    Mutation(
+        "a stale version has no effect",
+        "sql/inbox.py",
+        "if newest and newest[0][0] >= version.number:",
+        "if False:",
+        "tests/integration/test_after_an_order.py",
+    ),
+    # --- Cascades and jobs -------------------------------------------------------------------------------
+    Mutation(
+        "a cascade's next turn is left with its record",
+        "sql/cascade.py",
+        "left = () if here is None else (hand_on(here),)",
+        "left: tuple[Statement, ...] = ()",
+    ),
+    Mutation(
+        "a cascade's turn that was done is not done again",
+        "sql/cascade.py",
+        "if run(database, lambda transaction: transaction.read(seen)[0]).value:",
+        "if False:",
+        f"{_CASCADES}test_a_turn_that_is_delivered_again_has_no_effect_and_hands_nothing_on",
+    ),
+    Mutation(
+        "the next turn begins behind the last key",
+        "sql/cascade.py",
+        "Place(here.step, advance.after)",
+        "Place(here.step, None)",
+        f"{_CASCADES}test_the_next_turn_begins_behind_the_last_key_that_was_passed",
+    ),
+    Mutation(
+        "a cascade's window has an end",
+        "sql/queries/cascades.sql",
+        "    order by customer_id\n    limit %(most)s\n) as passed",
+        "    order by customer_id\n    limit %(most)s * 1000\n) as passed",
+        f"{_CASCADES}test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows",
+    ),
+    Mutation(
+        "rows a transaction",
+        "sql/walk.py",
+        "MAX_ROWS = 3000",
+        "MAX_ROWS = 30000",
+        f"{_JOBS}test_no_transaction_of_a_walk_changes_more_rows_than_the_database_allows",
+    ),
+    Mutation(
+        "bytes a transaction",
+        "sql/walk.py",
+        "return min(MAX_ROWS - 1, MAX_BYTES // self.row_bytes)",
+        "return MAX_ROWS - 1",
+        f"{_JOBS}test_a_window_of_large_rows_stays_under_the_bytes_of_a_transaction",
+    ),
+    Mutation(
+        "a walk goes on where it stopped",
+        "sql/walk.py",
+        "known, self._place = self._place, tuple(json.loads(passed)) if passed else self._table.first",
+        "known, self._place = self._place, self._table.first",
+        f"{_JOBS}test_a_walk_stops_when_the_time_is_up_and_the_next_run_goes_on_behind_what_it_passed",
+    ),
+    Mutation(
+        "the sweep counts the erased and retired as gone",
+        "sql/queries/templates/walk.sql",
+        "parent.{gone_mark} is null",
+        "(parent.{gone_mark} is null or true)",
+        f"{_JOBS}test_a_parent_that_was_erased_or_retired_counts_as_gone",
+    ),
+    # --- Outbox and relay --------------------------------------------------------------------------------
+    Mutation(
+        "outbox row in the order's transaction",
+        "sql/transactions/place_order.py",
+        "        letter(_announcement(command, order)),\n",
+        "",
+    ),
+    Mutation(
+        "every entry's result is looked at",
+        "events/publish.py",
+        "        if code is None:\n",
+        "        if True:\n",
+    ),
+    Mutation(
+        "only what was accepted is deleted",
+        "events/relay.py",
+        "        accepted = outcome.accepted\n",
+        "        accepted = [*outcome.accepted, *(each.letter for each in outcome.failed)]\n",
+    ),
+    Mutation(
+        "a request without an answer proves nothing",
+        "events/publish.py",
+        "            outcome.outage = error\n",
+        "            outcome.accepted += batch\n",
+    ),
+    Mutation(
+        "what was accepted is deleted",
+        "sql/outbox.py",
+        "            self._alone(_DELETE(**_addresses(accepted)))\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "attempts have an end",
+        "domain/outbox.py",
+        "(counts and failure.letter.attempts + 1 >= MAX_ATTEMPTS)",
+        "(counts and failure.letter.attempts + 1 >= 10**6)",
+    ),
+    Mutation(
+        "an outage buries nothing",
+        "domain/outbox.py",
+        "(failure.refusal is Refusal.DOUBTFUL and bus_accepts)",
+        "(failure.refusal is Refusal.DOUBTFUL)",
+        f"{_RELAY}test_an_outage_of_the_bus_buries_nothing_and_counts_nothing",
+    ),
+    Mutation(
+        "a lease has one holder",
+        "sql/queries/outbox.sql",
+        "where held.token = excluded.token or held.expires_at <= now()",
+        "where true",
+        f"{_RELAY}test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_believes",
+    ),
+    Mutation(
+        "a lease ends",
+        "sql/queries/outbox.sql",
+        "where held.token = excluded.token or held.expires_at <= now()",
+        "where held.token = excluded.token",
+    ),
+    Mutation(
+        "nothing is read without a lease in force",
+        "sql/queries/outbox.sql",
+        "where l.token = %(token)s and l.expires_at > now()\n    and l.shard",
+        "where l.token = %(token)s\n    and l.shard",
+        f"{_RELAY}test_a_relay_reads_nothing_without_a_lease",
+    ),
+    Mutation(
+        "only the holder of a lease buries",
+        "sql/queries/outbox.sql",
+        "where l.token = %(token)s and l.expires_at > now()\non conflict (id) do nothing",
+        "where true\non conflict (id) do nothing",
+        f"{_RELAY}test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury",
+    ),
+    Mutation(
+        "age of a takeover",
+        "sql/queries/outbox.sql",
+        "        and o.created_at < now() - make_interval(secs => %(age_s)s)\n",
+        "        and %(age_s)s > 0\n",
+        f"{_RELAY}test_fresh_letters_of_another_region_are_left_to_its_relay",
+    ),
+    Mutation(
+        "stranded outboxes are taken over",
+        "events/relay.py",
+        "self._held = self._held or bool(rescued)",
+        "self._outbox.release()",
+        f"{_RELAY}test_old_letters_of_another_region_are_left_alone_while_somebody_holds_their_shard",
+    ),
+    Mutation(
+        "a newer run ends the one before",
+        "sql/outbox.py",
+        "if self._announced and not any(token == self._token for _, token, _ in relays):",
+        "if False:",
+        f"{_RELAY}test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice",
+    ),
+    Mutation(
+        "what was answered is recorded before more is read",
+        "events/relay.py",
+        "            self._outbox.settle(*self._debts[0])\n            self._debts.popleft()\n",
+        "            self._outbox.settle(*self._debts.popleft())\n",
+        f"{_RELAY}test_the_relay_outlives_a_database_that_is_away_and_publishes_nothing_twice",
+    ),
+)
+
+
+class Finding(NamedTuple):
+    """How a run of a mutated tree ended."""
+
+    failed: bool
+    words: str
+    duration_s: float
+
+
+def apply(mutation: Mutation, root: Path) -> None:
+    """Take a guard out of a tree. Raises ValueError where its text does not stand there exactly once."""
+    path = root / mutation.file
+    source = path.read_text(encoding="utf-8")
+    if source.count(mutation.text) != 1:
+        raise ValueError(
+            f"{mutation.file} has the text of {mutation.guard!r} {source.count(mutation.text)} times: "
+            "adapt it in tests/chaos/mutations.py"
+        )
+    path.write_text(source.replace(mutation.text, mutation.replacement), encoding="utf-8")
+
+
+def copy_tree(target: Path) -> None:
+    """Copy what tests need."""
+    for name in _COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
+
+
+def run_check(check: str, tree: Path, seeds: int = _SEEDS) -> Finding:
+    """Run chaos or a named test in a tree."""
+    command = ["-m", "tests.chaos", "--seeds", str(seeds), "--stop"]
+    if check != CHAOS:
+        command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", check]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(True, "does not come to an end", _TIMEOUT_S)
+    return Finding(done.returncode != 0, _words(done.stdout + done.stderr), time.monotonic() - began)
+
+
+def _words(output: str) -> str:
+    """Give the line of an output that says what failed, without ids."""
+    found = re.search(r"^seed \d+: .*|^FAILED .*|^ERROR .*|^E  .*", output, re.MULTILINE)
+    words = found[0] if found else output.strip().splitlines()[-1] if output.strip() else "no output"
+    words = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "…", words)
+    return words[:110].rstrip()
+
+
+def _take_out(mutation: Mutation) -> Finding:
+    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
+        tree = Path(directory)
+        tree.chmod(0o755)
+        copy_tree(tree)
+        apply(mutation, tree)
+        return run_check(mutation.fails, tree)
+
+
+def _baseline(console: Console, checks: Sequence[str]) -> bool:
+    """Tell whether all checks pass with nothing taken out: otherwise their failing says nothing."""
+    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
+        tree = Path(directory)
+        tree.chmod(0o755)
+        copy_tree(tree)
+        for check in checks:
+            finding = run_check(check, tree, seeds=100)
+            if finding.failed:
+                console.print(f"{check} fails with nothing taken out: {finding.words}", style="red")
+                return False
+    return True
+
+
+def markdown(findings: Sequence[tuple[Mutation, Finding]]) -> str:
+    """Write the table of docs/proof.md."""
+    lines = ["| guard | where | without it, this fails | and says |", "|---|---|---|---|"]
+    for mutation, finding in findings:
+        check = mutation.fails.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+        check = check if finding.failed else f"**nothing** ({check})"
+        words = "" if mutation.fails != CHAOS else finding.words.replace("|", "/")
+        lines.append(f"| {mutation.guard} | {mutation.file} | {check} | {words} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Take out each guard; give exit status 1 when something passes without one."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.mutations", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--only", default="", help="only guards whose name holds this text")
+    parser.add_argument(
+        "--markdown", type=Path, help="write the table of results between the marks of this file"
+    )
+    options = parser.parse_args(arguments)
+    console = Console()
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.guard]
+    console.print("all checks with nothing taken out ...")
+    if not _baseline(console, sorted({mutation.fails for mutation in chosen})):
+        return 1
+    findings: list[tuple[Mutation, Finding]] = []
+    with Progress(TextColumn("guards"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
+        task = bar.add_task("", total=len(chosen))
+        for mutation in chosen:
+            finding = _take_out(mutation)
+            findings.append((mutation, finding))
+            verdict = "found" if finding.failed else "NOT FOUND"
+            bar.console.print(
+                f"{verdict:9} {mutation.guard}: {finding.words} ({finding.duration_s:.0f} s)",
+                style="" if finding.failed else "red",
+                markup=False,
+                highlight=False,
+            )
+            bar.advance(task)
+    survivors = [mutation.guard for mutation, finding in findings if not finding.failed]
+    console.print(f"{len(findings) - len(survivors)} of {len(findings)} guards are missed when they are gone")
+    if options.markdown is not None:
+        write_between_marks(options.markdown, markdown(findings))
+    return int(bool(survivors))
+
+
+def write_between_marks(page: Path, table: str) -> None:
+    """Replace what stands between the marks of a page."""
+    start, end = "<!-- mutations -->\n", "<!-- /mutations -->"
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(start)
+    page.write_text(head + start + table + end + rest.partition(end)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

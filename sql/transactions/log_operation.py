@@ -1,0 +1,72 @@
+"""The operations log of a sale: every buyer's attempt, sold or refused, and the scoreboard made of it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+from domain.refusals import Refusal
+from sql.connection import Database
+from sql.errors import Fault, RetriesExhaustedError
+from sql.queries import load
+from sql.reads import snapshot
+from sql.transaction import Completed
+
+_OPERATIONS = load("operations")
+_INSERT = _OPERATIONS["insert_operation"]
+_READ_SCOREBOARD = _OPERATIONS["read_scoreboard"]
+
+
+class Score(NamedTuple):
+    """How many buyers ended in one way, the conflicts that they met, and the most attempts of one."""
+
+    outcome: str
+    buyers: int
+    conflicts: int
+    most_attempts: int
+
+
+def logged(
+    database: Database,
+    operation: str,
+    subject_id: UUID,
+    actor_id: UUID,
+    work: Callable[[], Completed[Any]],
+    clock: Callable[[], datetime],
+) -> Completed[Any]:
+    """Do the work and log how it ended, in a transaction of its own: what is refused is logged too.
+
+    An attempt whose retries ran out is logged and raises RetriesExhaustedError as before.
+    """
+    started_at = clock()
+
+    def write(outcome: str, attempts: int, conflicts: int) -> None:
+        statement = _INSERT(
+            id=uuid4(),
+            operation=operation,
+            subject_id=subject_id,
+            actor_id=actor_id,
+            region=database.settings.region,
+            outcome=outcome,
+            attempts=attempts,
+            conflicts=conflicts,
+            started_at=started_at,
+            ended_at=clock(),
+        )
+        snapshot(database, statement)
+
+    try:
+        completed = work()
+    except RetriesExhaustedError as error:
+        write("gave-up", error.attempts, error.attempts)
+        raise
+    value = completed.value
+    outcome = value.code if isinstance(value, Refusal) else "done"
+    write(outcome, completed.attempts, completed.faults[Fault.CONFLICT])
+    return completed
+
+
+def scoreboard(database: Database, subject_id: UUID) -> list[Score]:
+    """Give how a sale ended, by outcome."""
+    (rows,) = snapshot(database, _READ_SCOREBOARD(subject_id=subject_id))
+    return [Score(*row) for row in rows]

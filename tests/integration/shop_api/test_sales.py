@@ -1,0 +1,67 @@
+"""One last seat, and a hot drop: as many are sold as there are, whoever comes, and buyers do not queue up."""
+
+import json
+from collections.abc import Callable
+
+from local.sale import PRICE_POINTS, hold_sale
+from sql.connection import Database
+from tests.integration.conftest import Connect
+from tests.integration.shop import Shop
+
+
+def test_of_sixty_buyers_from_two_regions_one_gets_the_last_seat(
+    connect: Connect, database: Callable[..., Database], shop: Shop
+) -> None:
+    sale = hold_sale(connect(), lambda region: database("checkout", region=region), units=1, buyers=60)
+
+    scores = {score.outcome: score for score in sale.scores}
+    assert {outcome: score.buyers for outcome, score in scores.items()} == {"done": 1, "out-of-stock": 59}
+    assert (sale.left, sale.orders, sale.debits) == (0, 1, PRICE_POINTS)
+    # Whoever lost to a commit ran again, saw that nothing is left, and was refused cleanly.
+    log = shop.rows(
+        "select region, outcome, attempts, conflicts, started_at, ended_at from xpoints.operations_log"
+    )
+    assert len(log) == 60
+    assert {row[0] for row in log} == {"us-east-1", "us-west-2"}
+    assert all(attempts == conflicts + 1 and start <= end for _, _, attempts, conflicts, start, end in log)
+    shop.assert_sound()
+
+
+def test_a_hot_drop_sells_just_what_there_is_from_many_rows(
+    connect: Connect, database: Callable[..., Database], shop: Shop
+) -> None:
+    """1,000 units for 10,000 buyers, at a tenth of the size in both."""
+    units, slots = 100, 20
+    sale = hold_sale(
+        connect(),
+        lambda region: database("checkout", region=region),
+        units,
+        buyers=400,
+        slots=slots,
+        at_once=24,
+    )
+
+    assert {score.outcome: score.buyers for score in sale.scores} == {"done": units, "out-of-stock": 300}
+    assert (sale.left, sale.orders, sale.debits) == (0, units, units * PRICE_POINTS)
+    assert sale.slots_sold_from == slots
+    shop.assert_sound()
+
+
+def test_buyers_of_the_first_units_of_a_drop_change_different_rows(
+    connect: Connect, database: Callable[..., Database], shop: Shop
+) -> None:
+    """While every slot still has units, who buys where is chance: 24 buyers meet on few of 200 rows."""
+    spread_out = hold_sale(
+        connect(), lambda region: database("checkout", region=region), 1000, buyers=24, slots=200, at_once=24
+    )
+    crowded = hold_sale(
+        connect(), lambda region: database("checkout", region=region), 1000, buyers=24, slots=1, at_once=24
+    )
+
+    (done,) = spread_out.scores
+    assert (done.outcome, done.buyers) == ("done", 24)
+    # Counted rows, not time: at most as many buyers met as slots are missing.
+    assert spread_out.slots_sold_from >= 18
+    assert crowded.slots_sold_from == 1
+    letters = shop.rows("select detail from xpoints.outbox where event_type = 'OrderPlaced.v1'")
+    assert len({json.loads(detail)["data"]["order_id"] for (detail,) in letters}) == 48

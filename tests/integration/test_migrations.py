@@ -39,7 +39,7 @@ def admin(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Data
 @pytest.fixture
 def look(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Connection]:
     """A connection of the test's own into that database."""
-    with psycopg.connect(
+    with Connection.connect(
         postgres.conninfo(empty_database_name), autocommit=True, application_name="fixture"
     ) as connection:
         yield connection

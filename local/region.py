@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+import psutil
 from botocore.exceptions import ClientError
 
 from local.emulator import ACCOUNT, Emulator
@@ -96,6 +98,14 @@ class LocalRegion:
         """Give a boto3 client of the Region."""
         return self._emulator.client(service)
 
+    def function_processes(self, function: str) -> list[psutil.Process]:
+        """Give the processes that run a function now, by its logical id in the template."""
+        return self._emulator.function_processes(function)
+
+    def kill(self) -> None:
+        """End everything of the Region with SIGKILL, as its loss would; a database that it shares stays."""
+        self._emulator.stop()
+
     def emails(self) -> list[dict[str, Any]]:
         """Give the messages sent so far: MessageId, Source, To, Subject, BodyText and more."""
         return self._emulator.emails()
@@ -161,6 +171,8 @@ class LocalRegion:
         build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
         stack.callback(build.stop)
         self.postgres = self._shared_postgres or self._own_postgres(directory, stack)
+        # Once more, to go before the database: a server whose callers are gone has nothing to wait for.
+        stack.callback(self._emulator.stop)
         self._emulator.wait()
         # As on AWS, the first Region is the one that is not named.
         elsewhere = {} if self.region_name == "us-east-1" else {"LocationConstraint": self.region_name}
@@ -189,12 +201,14 @@ class LocalRegion:
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
+            "InCloud": "false",
             # CloudFormation has no archives here; the emulator's own API has, see below.
             "EventArchiveDays": "0",
             **self._parameters,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
         template = directory / "sam" / "build" / "template.yaml"
+        _leave_out_what_only_aws_has(template)
         deploy = self._sam(
             ["deploy", "--template-file", template, "--parameter-overrides", *overrides], directory
         )
@@ -242,6 +256,20 @@ class LocalRegion:
         if name == "build":
             command += ["--template-file", ROOT / "template.yaml"]
         return Guarded(command, environment, directory / f"sam-{name}.log")
+
+
+def _leave_out_what_only_aws_has(built: Path) -> None:
+    """Make InCloud false in a built template's defaults, too.
+
+    The emulator applies SAM's transform without the parameters' values, and it is the transform that makes
+    the resources of a gradual deployment.
+    """
+    text, made = re.subn(
+        r"(\n  InCloud:\n(?: {4}.*\n)*? {4}Default: )['\"]true['\"]", r"\1'false'", built.read_text()
+    )
+    if made != 1:
+        raise RegionStartError(f"{built} has no parameter InCloud with the default 'true'")
+    built.write_text(text)
 
 
 def _finish(step: Guarded, name: str) -> None:

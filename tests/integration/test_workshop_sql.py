@@ -73,7 +73,8 @@ def test_rows_without_our_columns_are_accepted_and_a_purchase_of_theirs_runs(con
     assert connection.execute(
         "select c.username, b.points_balance, i.name, o.unit_cnt, u.presigned_url from xpoints.customers c "
         "join xpoints.points_balances b on b.customer_id = c.id "
-        "join xpoints.transactions t on t.customer_id = c.id join xpoints.order_items o on o.tx_id = t.id join xpoints.catalog_items i on i.id = o.cat_item_id "
+        "join xpoints.transactions t on t.customer_id = c.id "
+        "join xpoints.order_items o on o.tx_id = t.id join xpoints.catalog_items i on i.id = o.cat_item_id "
         "left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = 'us-east-1'"
     ).fetchall() == [("carlos_salazar_121", 400, "Mug", 2, "https://...")]
 

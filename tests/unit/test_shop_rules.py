@@ -1,0 +1,292 @@
+"""The rules around the checkout for whatever can be made up: carts, refunds, points, stock, accounts."""
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.accounts import Member, Profile, decide_change, decide_erasure
+from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
+from domain.checkout import MAX_ORDER_LINES, StockSlot, allocate
+from domain.points import (
+    MAX_BALANCE,
+    MAX_POINTS_AT_ONCE,
+    AcceptedTransfer,
+    Account,
+    BalanceChange,
+    decide_boost,
+    decide_credit,
+    decide_transfer,
+)
+from domain.refunds import (
+    AcceptedRefund,
+    BoughtLine,
+    BoughtOrder,
+    decide_cancellation,
+    decide_refund,
+    wished_units,
+)
+from domain.refusals import (
+    AlreadyRefunded,
+    CartFull,
+    NotAHousehold,
+    Refusal,
+    UnknownCustomer,
+    UnknownItem,
+    UnknownPayee,
+    VersionConflict,
+)
+from domain.stock import MAX_SLOTS, MAX_STOCK, decide_adjustment, give_back, spread
+from handlers.edge.problems import KINDS, Problem
+
+points = st.integers(1, MAX_POINTS_AT_ONCE)
+balances = st.integers(0, MAX_BALANCE)
+
+# --- Cart ---
+
+facts = st.builds(
+    LineFacts,
+    item_id=st.uuids(),
+    unit_points=st.none() | st.integers(0, 1000),
+    stored=st.none() | st.integers(1, 2000),
+    ordered=st.integers(0, 1000),
+    other_lines=st.integers(0, MAX_ORDER_LINES),
+)
+
+
+@given(facts=facts, wish=st.integers(1, 999))
+def test_what_is_stored_less_what_orders_hold_is_what_was_wished(facts: LineFacts, wish: int) -> None:
+    decision = decide_quantity(facts, wish)
+    if isinstance(decision, StoredLine):
+        assert decision.quantity - facts.ordered == wish
+        assert decision.existed == (facts.stored is not None)
+    else:
+        assert (isinstance(decision, UnknownItem) and facts.unit_points is None) or (
+            isinstance(decision, CartFull) and facts.other_lines >= MAX_ORDER_LINES
+        )
+
+
+@given(facts=facts)
+def test_after_a_removal_nothing_is_left_but_what_orders_hold(facts: LineFacts) -> None:
+    line = decide_removal(facts)
+    after = facts.stored or 0 if line is None else line.quantity
+    assert max(0, after - facts.ordered) == 0
+    assert line is None or line.quantity == facts.ordered
+
+
+@pytest.mark.parametrize("wish", [0, -1, 1000])
+def test_a_quantity_that_no_line_may_have_is_a_fault_of_the_caller(wish: int) -> None:
+    with pytest.raises(ValueError, match="1 to 999"):
+        decide_quantity(LineFacts(UUID(int=1), 1, None, 0, 0), wish)
+
+
+# --- Refunds ---
+
+lines = st.lists(
+    st.tuples(st.integers(1, 20), st.integers(0, 20), st.integers(0, 1000)), min_size=1, max_size=6
+).map(
+    lambda rows: tuple(
+        BoughtLine(UUID(int=number), bought, min(refunded, bought), price)
+        for number, (bought, refunded, price) in enumerate(rows)
+    )
+)
+orders = lines.map(
+    lambda rows: BoughtOrder(
+        "REFUNDED"
+        if all(line.left == 0 for line in rows)
+        else "PART_REFUNDED"
+        if any(line.refunded for line in rows)
+        else "PLACED",
+        1,
+        rows,
+    )
+)
+
+
+def refunded(order: BoughtOrder, refund: AcceptedRefund) -> BoughtOrder:
+    units = {line.item_id: line.quantity for line in refund.lines}
+    return BoughtOrder(
+        refund.status,
+        refund.version,
+        tuple(
+            BoughtLine(
+                line.item_id, line.quantity, line.refunded + units.get(line.item_id, 0), line.unit_points
+            )
+            for line in order.lines
+        ),
+    )
+
+
+@given(order=orders, data=st.data())
+def test_however_an_order_is_refunded_it_gives_back_what_it_cost_and_no_more(
+    order: BoughtOrder, data: st.DataObject
+) -> None:
+    left = sum(line.left * line.unit_points for line in order.lines)
+    given_back = 0
+    for _ in range(6):
+        wish = data.draw(
+            st.none()
+            | st.dictionaries(
+                st.sampled_from([line.item_id for line in order.lines]), st.integers(1, 21), min_size=1
+            )
+        )
+        decision = decide_refund(order, wish)
+        if isinstance(decision, AcceptedRefund):
+            assert decision.points == sum(line.quantity * line.unit_points for line in decision.lines)
+            assert decision.version == order.version + 1
+            given_back += decision.points
+            order = refunded(order, decision)
+            assert all(0 <= line.refunded <= line.quantity for line in order.lines)
+            assert (order.status == "REFUNDED") == all(line.left == 0 for line in order.lines)
+    assert given_back <= left
+    rest = decide_refund(order, None)
+    if isinstance(rest, AcceptedRefund):
+        given_back += rest.points
+        assert isinstance(decide_refund(refunded(order, rest), None), AlreadyRefunded)
+    assert given_back == left
+
+
+@given(order=orders)
+def test_an_order_is_cancelled_whole_or_not_at_all(order: BoughtOrder) -> None:
+    decision = decide_cancellation(order)
+    assert isinstance(decision, AcceptedRefund) == (order.status == "PLACED")
+    if isinstance(decision, AcceptedRefund):
+        assert decision.points == sum(line.quantity * line.unit_points for line in order.lines)
+        assert isinstance(decide_cancellation(refunded(order, decision)), Refusal)
+
+
+def test_an_item_that_is_named_twice_is_asked_for_in_sum() -> None:
+    first, second = UUID(int=1), UUID(int=2)
+    assert wished_units([(first, 1), (second, 2), (first, 3)]) == {first: 4, second: 2}
+
+
+# --- Points ---
+
+
+@given(payer=balances, payee=balances, moved=points)
+def test_a_transfer_moves_points_and_makes_none(payer: int, payee: int, moved: int) -> None:
+    decision = decide_transfer(Account(UUID(int=2), payer), [Account(UUID(int=1), payee)], moved)
+    if isinstance(decision, AcceptedTransfer):
+        assert decision.payer.points + decision.payee.points == 0
+        assert decision.payer.balance_after + decision.payee.balance_after == payer + payee
+        assert decision.payer.balance_after >= 0
+        assert [change.customer_id.int for change in decision.in_key_order] == [1, 2]
+    else:
+        assert moved > payer or payee + moved > MAX_BALANCE
+
+
+@given(count=st.sampled_from([0, 2, 3]))
+def test_nobody_is_paid_where_a_name_stands_for_none_or_several(count: int) -> None:
+    payees = [Account(UUID(int=number), 0) for number in range(10, 10 + count)]
+    assert decide_transfer(Account(UUID(int=1), 100), payees, 1) == UnknownPayee()
+
+
+@given(one=balances, other=balances, boost=points, below=points)
+def test_a_boost_is_for_households_below_the_limit_alone(
+    one: int, other: int, boost: int, below: int
+) -> None:
+    first, second = UUID(int=1), UUID(int=2)
+    decision = decide_boost({first: one, second: other}, first, second, boost, below)
+    if isinstance(decision, BalanceChange):
+        assert one + other < below
+        assert (decision.customer_id, decision.balance_after) == (first, one + boost)
+    else:
+        assert one + other >= below
+    assert decide_boost({first: one}, first, second, boost, below) == UnknownCustomer()
+    assert decide_boost({first: one}, first, first, boost, below) == NotAHousehold()
+
+
+@pytest.mark.parametrize("wish", [0, -5, MAX_POINTS_AT_ONCE + 1, 2**63])
+def test_points_that_nobody_may_move_are_a_fault_of_the_caller(wish: int) -> None:
+    with pytest.raises(ValueError, match="points must be"):
+        decide_credit(Account(UUID(int=1), 0), wish)
+
+
+# --- Stock ---
+
+
+@given(units=st.integers(0, MAX_STOCK), slots=st.integers(1, MAX_SLOTS))
+def test_units_are_spread_evenly_and_none_is_lost(units: int, slots: int) -> None:
+    laid = spread(units, slots)
+    assert sum(slot.available for slot in laid) == units
+    assert 1 <= len(laid) <= slots
+    assert max(slot.available for slot in laid) - min(slot.available for slot in laid) <= 1
+    assert [slot.slot for slot in laid] == list(range(len(laid)))
+
+
+stock = st.lists(st.integers(0, 50), max_size=8).map(
+    lambda amounts: [StockSlot(slot, amount) for slot, amount in enumerate(amounts)]
+)
+
+
+@given(slots=stock, delta=st.integers(-300, 300).filter(bool))
+def test_an_adjustment_changes_the_sum_by_just_that_and_no_slot_below_nothing(
+    slots: list[StockSlot], delta: int
+) -> None:
+    changes = decide_adjustment(slots, delta)
+    together = sum(slot.available for slot in slots)
+    if isinstance(changes, Refusal):
+        assert not slots or together + delta < 0
+        return
+    before = {slot.slot: slot.available for slot in slots}
+    assert sum(change.available for change in changes) == delta
+    assert all(before[change.slot] + change.available >= 0 for change in changes)
+
+
+@given(slots=stock, wanted=st.integers(1, 20), start=st.integers(0, 100), back=st.integers(0, 100))
+def test_what_was_taken_and_given_back_leaves_as_much_as_before(
+    slots: list[StockSlot], wanted: int, start: int, back: int
+) -> None:
+    taken = allocate(slots, wanted, start) if any(slot.available for slot in slots) else None
+    if taken is not None:
+        returned = give_back(slots, sum(slot.available for slot in taken), back)
+        assert returned is not None
+        assert returned.available == wanted
+        assert returned.slot in {slot.slot for slot in slots}
+
+
+# --- Account ---
+
+EMPTY = Profile(*([None] * 9))
+
+
+def member(version: int = 3, erased: bool = False, name: str | None = None) -> Member:
+    return Member(UUID(int=1), "ana", version, erased, Profile(name, *([None] * 8)))
+
+
+def test_a_change_meets_the_version_that_was_read_or_is_stored_already() -> None:
+    wish = Profile("Ana", *([None] * 8))
+    assert decide_change(member(3), 3, wish) == 4
+    assert decide_change(member(4), 3, wish) == VersionConflict(actual=4)
+    assert decide_change(member(4, name="Ana"), 3, wish) == 4, "sent again after its answer was lost"
+    assert decide_change(member(4, name="Ana"), 2, wish) == VersionConflict(actual=4)
+    assert decide_change(member(3, erased=True), 3, wish) == UnknownCustomer()
+    assert decide_change(None, 3, wish) == UnknownCustomer()
+
+
+@given(balance=st.none() | balances)
+def test_erasure_forfeits_all_points_once(balance: int | None) -> None:
+    assert decide_erasure(member(), balance) == BalanceChange(UUID(int=1), -(balance or 0), 0)
+    assert decide_erasure(member(erased=True), balance) is None
+    assert decide_erasure(None, balance) == UnknownCustomer()
+
+
+# --- Refusals ---
+
+
+def _kinds_of_refusal(base: type[Refusal] = Refusal) -> list[type[Refusal]]:
+    return [one for kind in base.__subclasses__() for one in (kind, *_kinds_of_refusal(kind))]
+
+
+def test_every_refusal_is_said_as_a_problem_of_its_own_with_a_remedy() -> None:
+    for kind in _kinds_of_refusal():
+        fields = {
+            name: UUID(int=1) if name.endswith("_id") else (UUID(int=1),) if name.endswith("_ids") else 1
+            for name in kind.__annotations__
+            if name != "code"
+        }
+        problem = Problem.of(kind(**fields))
+        assert problem.kind is KINDS[kind.code]
+        assert 400 <= problem.kind.status < 500
+        assert problem.detail.endswith(".")

@@ -37,7 +37,7 @@ bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for 
 
 # --- Check ----------------------------------------------------------------------------------------------
 
-.PHONY: test check unit format
+.PHONY: test check unit chaos mutations format
 test: check $(LOCAL) ## Run everything: the checks, then all tests
 	@echo "pytest: unit, integration and system tests"
 	@$(PY) -m pytest -q
@@ -55,6 +55,12 @@ check: $(DEV) $(SAM) ## Run the linters and the type checker
 
 unit: $(DEV) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit
+
+chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=1000, FIRST=1; SEED=123 for one with its trace)
+	@$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1))
+
+mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (half an hour)
+	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md
 
 format: $(DEV) ## Format the code and mend what the linter can
 	@$(PY) -m ruff check --quiet --fix . || true

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = range(options.first, options.first + options.seeds)
     counts: Counter[str] = Counter()
     failed: list[Result] = []
+    fingerprints: dict[int, int] = {}
     steps = exchanges = done = 0
     began = time.monotonic()
     columns = (
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = stack.enter_context(contextlib.closing(run_seeds(seeds, options.jobs)))
         for result in results:
             done += 1
+            fingerprints[result.seed] = result.fingerprint
             steps += result.steps
             exchanges += result.exchanges
             counts += result.counts
@@ -88,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "exchanges": exchanges,
         "duration_s": round(time.monotonic() - began, 1),
         "counts": dict(sorted(counts.items())),
+        "fingerprints": dict(sorted(fingerprints.items())),
     }
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -112,6 +112,10 @@ def _one_effect_a_key(state: _State) -> Iterator[str]:
                 yield f"{call.operation} {call.result_id} was committed {len(call.commits)} times"
         if calls[-1].outcome is None:
             yield f"{calls[0].operation} {key} has no answer, although nothing failed any more"
+        last = calls[-1].outcome
+        refused = isinstance(last, Refusal) and not isinstance(last, IdempotencyKeyReused)
+        if effects and refused and owner not in state.erased:
+            yield f"{calls[0].operation} {key} was done, and who asked again was refused: {last}"
         answered = [call for call in calls if isinstance(call.outcome, Answer)]
         for call in answered:
             yield from _answer_is_true(call, effects)

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+from botocore.exceptions import ReadTimeoutError
 from psycopg import errors
 
 import events.relay
@@ -72,7 +73,7 @@ KINDS = (
     *("mail-down", "mail-timeout", "mail-crash", "outside-down", "outside-crash"),
     *("time-is-up", "delete-lost"),
 )
-_RARE = ("bus", "mail", "outside")
+_RARE = ("bus", "mail", "outside", "delivered")
 
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
@@ -361,7 +362,15 @@ class World:
             def bind(effect: Callable[..., object]) -> Callable[[Envelope[Any]], object]:
                 def have_effect(event: Envelope[Any]) -> object:
                     with self.mail.delivering(str(event.id)):
-                        return effect(database, event)
+                        try:
+                            return effect(database, event)
+                        except (RetriesExhaustedError, ConnectionError, ReadTimeoutError):
+                            raise
+                        except Exception as error:
+                            # The record would come again, and nobody would see what went wrong.
+                            problem = f"{name} failed with {type(error).__name__}: {error}"
+                            self.exchanges.problems.append(problem)
+                            raise
 
                 return have_effect
 
@@ -693,7 +702,7 @@ class World:
                 "consume": 4 if visible and len(others) < 4 else 0,
                 "relay": 2 if len(relays) < 3 else 0,
                 "time": 1,
-                "visibility": 1 if flying else 0,
+                "visibility": 2 if flying else 0,
             }
             (action,) = random.choices(list(weights), list(weights.values()))
             if action == "step":

@@ -1,0 +1,75 @@
+"""A stated number of seeds in every run of the tests, their repeatability, and the mutation list's upkeep."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.mutations import CHAOS, MUTATIONS, ROOT, apply
+from tests.chaos.world import KINDS
+
+SEEDS = 250
+
+
+def chaos(report: Path, *arguments: str) -> dict[str, Any]:
+    """Run chaos in processes of its own; give its figures."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", *arguments, "--json", str(report)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.exists(), done.stdout + done.stderr
+    figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    figures["said"] = done.stdout
+    return figures
+
+
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\nchaos: seeds 1 to {SEEDS}, a minute or so ...", flush=True)  # noqa: T201
+    return chaos(tmp_path_factory.mktemp("chaos") / "figures.json", "--seeds", str(SEEDS))
+
+
+def test_whatever_fails_everything_that_must_hold_holds(figures: dict[str, Any]) -> None:
+    assert figures["seeds"] == SEEDS
+    assert figures["failed"] == [], figures["said"]
+
+
+def test_the_seeds_bring_every_kind_of_fault_and_plenty_of_work(figures: dict[str, Any]) -> None:
+    counts = figures["counts"]
+    assert {kind for kind in KINDS if not counts.get(kind)} == set()
+    assert counts["told: done"] > SEEDS
+    assert counts["told: replayed"] > SEEDS / 4
+    assert counts["relays"] > SEEDS
+
+
+def test_a_seed_repeats_the_same_run_step_by_step(figures: dict[str, Any], tmp_path: Path) -> None:
+    # In another process, on another server, after other seeds than the first time.
+    again = chaos(tmp_path / "again.json", "--first", "20", "--seeds", "12", "--jobs", "1")
+    assert again["fingerprints"] == {seed: figures["fingerprints"][seed] for seed in map(str, range(20, 32))}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
+def test_every_mutation_can_still_be_made_and_what_must_find_it_exists(mutation: Any, tmp_path: Path) -> None:
+    copy = tmp_path / mutation.file
+    copy.parent.mkdir(parents=True)
+    copy.write_text((ROOT / mutation.file).read_text(encoding="utf-8"), encoding="utf-8")
+    apply(mutation, tmp_path)
+    assert copy.read_text(encoding="utf-8") != (ROOT / mutation.file).read_text(encoding="utf-8")
+    if mutation.file.endswith(".py"):
+        compile(copy.read_text(encoding="utf-8"), mutation.file, "exec")
+    if mutation.fails != CHAOS:
+        file, _, name = mutation.fails.partition("::")
+        assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_no_guard_is_listed_twice() -> None:
+    names = [mutation.guard for mutation in MUTATIONS]
+    assert len(names) == len(set(names))

@@ -1,0 +1,255 @@
+"""The whole API as it is deployed: what its document says, and what an attacker finds."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from api.__main__ import DOCUMENT
+from local.region import LocalRegion
+from sql.connection import Connection
+from tests.integration.shop import Shop
+
+SCHEMATHESIS = Path(__file__).with_name("schemathesis.toml")
+
+#: Generated cases for each operation and phase; a release may take more by hand.
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The API with members who can sign in."""
+
+    region: LocalRegion
+    shop: Shop
+    members: dict[str, UUID]
+    tokens: dict[str, str]
+
+    def send(self, method: str, path: str, token: str | None = None, **options: Any) -> httpx.Response:
+        headers = {**options.pop("headers", {}), **({"Authorization": token} if token is not None else {})}
+        return httpx.request(
+            method, f"{self.region.api_url}{path}", headers=headers, timeout=30, trust_env=False, **options
+        )
+
+
+@pytest.fixture(scope="module")
+def deployed(region: LocalRegion) -> Iterator[Deployed]:
+    suffix = uuid4().hex[:6]
+    with Connection.connect(region.postgres.conninfo(), autocommit=True) as connection:
+        shop = Shop(connection)
+        members = {name: shop.customer(10_000, f"{name}_{suffix}") for name in ("owner", "thief", "staff")}
+        region.enrol(
+            [
+                {
+                    "username": f"{name}_{suffix}",
+                    "email": f"{name}@example.com",
+                    "customer_id": str(customer_id),
+                    "staff": name == "staff",
+                }
+                for name, customer_id in members.items()
+            ]
+        )
+        tokens = {name: region.sign_in(f"{name}_{suffix}") for name in members}
+        yield Deployed(region, shop, members, tokens)
+
+
+def problem(answer: httpx.Response) -> str:
+    """The kind of problem that an answer is; every one is a document that names its status."""
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    assert {"type", "title", "status", "detail", "instance"} <= set(document)
+    return str(document["type"]).removeprefix("urn:rewards:problem:")
+
+
+def test_the_api_keeps_what_its_document_says_under_schemathesis(deployed: Deployed) -> None:
+    for item in (deployed.shop.item(10, "Mug"), deployed.shop.item(5, "Cap", stock=[50, 50])):
+        deployed.send("PUT", f"/cart/items/{item}", deployed.tokens["staff"], json={"quantity": 1})
+    command = [
+        *(
+            str(Path(sys.executable).with_name("st")),
+            "--config-file",
+            str(SCHEMATHESIS),
+            "run",
+            str(DOCUMENT),
+        ),
+        *("--url", deployed.region.api_url, "-H", f"Authorization: Bearer {deployed.tokens['staff']}"),
+        *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"),
+        *("--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color", "--warnings", "off"),
+        # Erasing the account that everything else needs; tests of its own cover it.
+        *("--exclude-operation-id", "eraseAccount"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+# --- Who gets in ---
+
+
+def _tampered(token: str, **claims: object) -> str:
+    header, body, signature = token.split(".")
+    content = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    changed = base64.urlsafe_b64encode(json.dumps({**content, **claims}).encode()).decode().rstrip("=")
+    return f"{header}.{changed}.{signature}"
+
+
+def _unsigned(token: str) -> str:
+    header = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    return f"{header}.{token.split('.')[1]}."
+
+
+def test_a_token_that_was_forged_is_refused(deployed: Deployed) -> None:
+    token = deployed.tokens["thief"]
+    forged = [
+        "",
+        "Bearer",
+        "no token at all",
+        _tampered(token, **{"custom:customer_id": str(deployed.members["owner"])}),
+        _tampered(token, **{"cognito:groups": ["staff"]}),
+        _tampered(token, exp=2**33),
+        _unsigned(token),
+    ]
+    for one in forged:
+        answer = deployed.send("GET", "/points", one)
+        assert (answer.status_code, problem(answer)) == (401, "unauthenticated"), one
+    assert deployed.send("GET", "/points", token).status_code == 200
+
+
+def test_a_token_of_another_pool_is_refused(deployed: Deployed) -> None:
+    cognito = deployed.region.client("cognito-idp")
+    pool = cognito.create_user_pool(PoolName="elsewhere")["UserPool"]["Id"]
+    client = cognito.create_user_pool_client(
+        UserPoolId=pool, ClientName="web", ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"]
+    )["UserPoolClient"]["ClientId"]
+    password = deployed.region.outputs["DemoPassword"]
+    cognito.admin_create_user(UserPoolId=pool, Username="owner", MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(UserPoolId=pool, Username="owner", Password=password, Permanent=True)
+    answer = cognito.initiate_auth(
+        ClientId=client,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": "owner", "PASSWORD": password},
+    )
+    token = answer["AuthenticationResult"]["IdToken"]
+
+    assert problem(deployed.send("GET", "/points", token)) == "unauthenticated"
+
+
+def test_no_staff_route_serves_a_customer(deployed: Deployed) -> None:
+    some_id = str(uuid4())
+    document = json.loads(DOCUMENT.read_text())
+    for path, methods in document["paths"].items():
+        for method in methods:
+            if path.startswith("/staff"):
+                filled = path.format(item_id=some_id, customer_id=some_id, order_id=some_id)
+                answer = deployed.send(method, filled, deployed.tokens["owner"], json={})
+                assert (answer.status_code, problem(answer)) == (403, "forbidden"), (method, path)
+
+
+def test_a_thief_finds_nothing_of_another_customer(deployed: Deployed) -> None:
+    item = deployed.shop.item(10)
+    owner, thief = deployed.tokens["owner"], deployed.tokens["thief"]
+    deployed.send("PUT", f"/cart/items/{item}", owner, json={"quantity": 1})
+    key = {"Idempotency-Key": "the-owners-key"}
+    wish = {"expected_total_points": 10}
+    placed = deployed.send("POST", "/orders", owner, headers=key, json=wish)
+    assert placed.status_code == 201
+    order = f"/orders/{placed.json()['order_id']}"
+
+    assert problem(deployed.send("GET", order, thief)) == "unknown-order"
+    assert problem(deployed.send("POST", f"{order}/cancel", thief, headers=key)) == "unknown-order"
+    assert problem(deployed.send("POST", f"{order}/refunds", thief, headers=key, json={})) == "unknown-order"
+    # The owner's key under the thief's name is a new key: no stored answer leaks.
+    assert problem(deployed.send("POST", "/orders", thief, headers=key, json=wish)) == "empty-cart"
+    assert deployed.send("GET", "/cart", thief).json()["lines"] == []
+    assert [entry["kind"] for entry in deployed.send("GET", "/points/ledger", thief).json()["entries"]] == [
+        "OPENING"
+    ]
+    # Naming the owner anywhere changes nothing.
+    spoofed = deployed.send(
+        "GET", "/orders", thief, headers={"X-Customer-Id": str(deployed.members["owner"])}
+    )
+    assert spoofed.json()["orders"] == []
+    assert problem(deployed.send("GET", "/orders?customer_id=1", thief)) == "invalid-request"
+
+
+# --- What the gateway and the functions make of nonsense ---
+
+
+def test_every_kind_of_nonsense_gets_a_problem_document(deployed: Deployed) -> None:
+    token = deployed.tokens["owner"]
+    line = f"/cart/items/{uuid4()}"
+    json_type = {"Content-Type": "application/json"}
+
+    def sent(method: str, path: str, **options: Any) -> tuple[int, str]:
+        answer = deployed.send(method, path, token, **options)
+        assert "Traceback" not in answer.text
+        assert "xpoints" not in answer.text
+        return answer.status_code, problem(answer)
+
+    def put(content: str | bytes, headers: dict[str, str] = json_type) -> tuple[int, str]:
+        return sent("PUT", line, content=content, headers=headers)
+
+    assert sent("GET", "/nothing/here") == (404, "not-found")
+    assert sent("GET", "/") == (404, "not-found")
+    assert sent("DELETE", "/points") == (405, "method-not-allowed")
+    assert sent("PATCH", line) == (405, "method-not-allowed")
+    assert sent("GET", "/catalog/not-a-uuid") == (400, "invalid-request")
+    assert sent("GET", "/catalog/%00") == (400, "invalid-request")
+    assert sent("GET", "/catalog/{5d0f7e3e-6a0c-4a86-9d42-0b6c2f4b8a10}") == (400, "invalid-request")
+    assert sent("GET", "/catalog?q=%00") == (400, "invalid-request")
+    assert sent("GET", "/catalog?q=%E2%80%AE") == (400, "invalid-request")
+    assert sent("GET", "/catalog?limit=1&limit=2") == (400, "invalid-request")
+    assert sent("GET", "/catalog?limit=9223372036854775808") == (400, "invalid-request")
+    assert sent("GET", "/catalog?limit=") == (400, "invalid-request")
+    assert sent("GET", "/cart?x=1") == (400, "invalid-request")
+    assert sent("GET", "/orders?cursor=AAAA") == (400, "invalid-request")
+    assert put("") == (400, "malformed-request")
+    assert put("{") == (400, "malformed-request")
+    assert put(b"\xff\xfe{}") == (400, "malformed-request")
+    assert put("[" * 10_000) == (400, "malformed-request")
+    assert put('{"quantity": 1}', {"Content-Type": "text/plain"}) == (415, "unsupported-media-type")
+    assert put('{"quantity": 1}', {}) == (415, "unsupported-media-type")
+    assert put('{"quantity": 9223372036854775808}') == (400, "invalid-request")
+    assert put('{"quantity": ' + "9" * 5000 + "}") == (400, "malformed-request")
+    assert put('{"quantity": -1}') == (400, "invalid-request")
+    assert put('{"quantity": 1, "price": 0}') == (400, "invalid-request")
+    assert put("[]") == (400, "invalid-request")
+    assert put("null") == (400, "invalid-request")
+    assert put('{"quantity": 1' + " " * 70_000 + "}") == (413, "too-large")
+    # 40,000 characters of two bytes each: what counts is bytes.
+    assert put(('{"q": "' + "é" * 40_000 + '"}').encode()) == (413, "too-large")
+    wish = {"expected_total_points": 1}
+    assert sent("POST", "/orders", json=wish) == (400, "idempotency-key-missing")
+    for key in ("short", "x" * 65, "spaces in it", "slash/slash"):
+        headers = {"Idempotency-Key": key}
+        assert sent("POST", "/orders", json=wish, headers=headers) == (400, "idempotency-key-malformed")
+
+
+def test_a_browser_may_call_from_another_origin(deployed: Deployed) -> None:
+    asked = deployed.send(
+        "OPTIONS",
+        "/orders",
+        headers={"Origin": "http://127.0.0.1:8000", "Access-Control-Request-Method": "POST"},
+    )
+    assert asked.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Idempotency-Key" in asked.headers["Access-Control-Allow-Headers"]
+    for token in (deployed.tokens["owner"], "no token"):
+        assert deployed.send("GET", "/points", token).headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_an_erased_customer_is_not_served_although_the_token_is_good(deployed: Deployed) -> None:
+    name = f"leaver_{uuid4().hex[:6]}"
+    customer_id = deployed.shop.customer(50, name)
+    deployed.region.enrol([{"username": name, "email": "l@example.com", "customer_id": str(customer_id)}])
+    token = deployed.region.sign_in(name)
+
+    assert deployed.send("DELETE", "/account", token).status_code == 202
+    assert problem(deployed.send("GET", "/account", token)) == "unknown-customer"

@@ -256,7 +256,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 @pytest.fixture(scope="module")
 def cast(region: LocalRegion) -> None:
-    """Put what the samples name into the Region: rows of `make up`'s data, and what was erased and retired."""
+    """Put what the samples name into the Region: rows of `make up`'s data, and what is erased or retired."""
     data = generate(1000)
     people = {
         customer.id for customer in data.customers if customer.username in (DEMO_USERNAME, STAFF_USERNAMES[0])

@@ -9,11 +9,12 @@ guards whose absence a whole run survives) has to fail. First both have to pass 
 import argparse
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -192,10 +193,10 @@ MUTATIONS = (
         "order by customer_id",
     ),
     Mutation(
-        "a refund changes the order's row",
-        "sql/transactions/refund_order.py",
-        "        _REFUND_LINES(\n",
-        "        *() and _REFUND_LINES(\n",
+        "no more is given back than is left",
+        "domain/refunds.py",
+        "        if quantity > left[item_id]:\n",
+        "        if False:\n",
     ),
     Mutation(
         "what was ordered counts as gone (checkout)",
@@ -260,11 +261,10 @@ MUTATIONS = (
         "with suppress(Exception):",
     ),
     Mutation(
-        "a record that failed is reported",
+        "records that failed are reported",
         "events/consume.py",
-        "elif not _consume_one(record, message_id, by_type):\n"
-        '            failures.append({"itemIdentifier": message_id})',
-        "elif not _consume_one(record, message_id, by_type):\n            pass",
+        'return {"batchItemFailures": failures}',
+        'return {"batchItemFailures": []}',
     ),
     Mutation(
         "a record left for lack of time is reported",
@@ -467,32 +467,41 @@ def copy_tree(target: Path) -> None:
             shutil.copy(source, target / name)
 
 
-def run_check(check: str, tree: Path, seeds: int = _SEEDS) -> Finding:
-    """Run chaos or a named test in a tree."""
-    command = ["-m", "tests.chaos", "--seeds", str(seeds), "--stop"]
-    if check != CHAOS:
-        command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", check]
+def _command(*checks: str | int) -> list[str]:
+    """Give what runs chaos, with a number of seeds, or named tests."""
+    if checks[:1] == (CHAOS,):
+        return ["-m", "tests.chaos", "--stop", "--seeds", str(checks[1])]
+    return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *map(str, checks)]
+
+
+def _run(command: Sequence[str], tree: Path) -> Finding:
     began = time.monotonic()
-    try:
-        done = subprocess.run(
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
             [sys.executable, *command],
             cwd=tree,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
         )
-    except subprocess.TimeoutExpired:
-        return Finding(True, "does not come to an end", _TIMEOUT_S)
-    return Finding(done.returncode != 0, _words(done.stdout + done.stderr), time.monotonic() - began)
+        try:
+            process.wait(_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return Finding(True, "does not come to an end", _TIMEOUT_S)
+        finally:
+            # The way of Ctrl-C, so that the server of that tree is stopped, too.
+            while process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+        output.seek(0)
+        return Finding(process.returncode != 0, _words(output.read()), time.monotonic() - began)
 
 
 def _words(output: str) -> str:
     """Give the line of an output that says what failed, without ids."""
     found = re.search(r"^seed \d+: .*|^FAILED .*|^ERROR .*|^E  .*", output, re.MULTILINE)
     words = found[0] if found else output.strip().splitlines()[-1] if output.strip() else "no output"
-    words = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "…", words)
+    words = re.sub(r"[0-9a-f]{8}-?[0-9a-f-]{23,27}|/\S*/rewards-mutant-[^/]*/|UUID\('.{36}'\)", "…", words)
     return words[:110].rstrip()
 
 
@@ -502,7 +511,7 @@ def _take_out(mutation: Mutation) -> Finding:
         tree.chmod(0o755)
         copy_tree(tree)
         apply(mutation, tree)
-        return run_check(mutation.fails, tree)
+        return _run(_command(mutation.fails, *([_SEEDS] if mutation.fails == CHAOS else [])), tree)
 
 
 def _baseline(console: Console, checks: Sequence[str]) -> bool:
@@ -511,23 +520,23 @@ def _baseline(console: Console, checks: Sequence[str]) -> bool:
         tree = Path(directory)
         tree.chmod(0o755)
         copy_tree(tree)
-        for check in checks:
-            finding = run_check(check, tree, seeds=100)
+        for command in (_command(CHAOS, 100), _command(*(check for check in checks if check != CHAOS))):
+            finding = _run(command, tree)
             if finding.failed:
-                console.print(f"{check} fails with nothing taken out: {finding.words}", style="red")
+                console.print(f"This fails with nothing taken out: {finding.words}", style="red")
                 return False
     return True
 
 
-def markdown(findings: Sequence[tuple[Mutation, Finding]]) -> str:
-    """Write the table of docs/proof.md."""
-    lines = ["| guard | where | without it, this fails | and says |", "|---|---|---|---|"]
+def rows(findings: Sequence[tuple[Mutation, Finding]]) -> dict[str, str]:
+    """Give each guard's row of the table of docs/proof.md."""
+    table = {}
     for mutation, finding in findings:
         check = mutation.fails.rpartition("::")[2].removeprefix("test_").replace("_", " ")
         check = check if finding.failed else f"**nothing** ({check})"
         words = "" if mutation.fails != CHAOS else finding.words.replace("|", "/")
-        lines.append(f"| {mutation.guard} | {mutation.file} | {check} | {words} |")
-    return "\n".join(lines) + "\n"
+        table[mutation.guard] = f"| {mutation.guard} | `{mutation.file}` | {check} | {words} |"
+    return table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -536,9 +545,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.chaos.mutations", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--only", default="", help="only guards whose name holds this text")
-    parser.add_argument(
-        "--markdown", type=Path, help="write the table of results between the marks of this file"
-    )
+    parser.add_argument("--markdown", type=Path, help="update the table of results in this page")
     options = parser.parse_args(arguments)
     console = Console()
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.guard]
@@ -551,6 +558,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mutation in chosen:
             finding = _take_out(mutation)
             findings.append((mutation, finding))
+            if options.markdown is not None:
+                update(options.markdown, rows([(mutation, finding)]))
             verdict = "found" if finding.failed else "NOT FOUND"
             bar.console.print(
                 f"{verdict:9} {mutation.guard}: {finding.words} ({finding.duration_s:.0f} s)",
@@ -561,17 +570,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bar.advance(task)
     survivors = [mutation.guard for mutation, finding in findings if not finding.failed]
     console.print(f"{len(findings) - len(survivors)} of {len(findings)} guards are missed when they are gone")
-    if options.markdown is not None:
-        write_between_marks(options.markdown, markdown(findings))
     return int(bool(survivors))
 
 
-def write_between_marks(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a page."""
+def update(page: Path, new: Mapping[str, str]) -> None:
+    """Replace rows between the marks of a page; rows of guards that are no longer listed go."""
     start, end = "<!-- mutations -->\n", "<!-- /mutations -->"
-    text = page.read_text(encoding="utf-8")
-    head, _, rest = text.partition(start)
-    page.write_text(head + start + table + end + rest.partition(end)[2], encoding="utf-8")
+    head, _, rest = page.read_text(encoding="utf-8").partition(start)
+    old, _, tail = rest.partition(end)
+    known = {line.split("|")[1].strip(): line for line in old.splitlines() if line.startswith("| ")}
+    known.update(new)
+    lines = ["| guard | where | without it, this fails | and says |", "|---|---|---|---|"]
+    lines += [known[mutation.guard] for mutation in MUTATIONS if mutation.guard in known]
+    page.write_text(head + start + "\n".join(lines) + "\n" + end + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

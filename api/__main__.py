@@ -1,4 +1,4 @@
-"""Write the OpenAPI document: `python -m api`. With `--promise`, later versions must not break it."""
+"""Write the OpenAPI document and docs/problems.md: `python -m api`. With `--promise`, later versions must not break it."""
 
 import argparse
 import json
@@ -7,9 +7,12 @@ from pathlib import Path
 
 from api.compare import breaking_changes
 from api.document import make
+from api.problems import page
 
 DIRECTORY = Path(__file__).parent
 DOCUMENT = DIRECTORY / "openapi.json"
+
+PROBLEMS = DIRECTORY.parent / "docs" / "problems.md"
 
 #: The document of the last release. Clients are written against it.
 PROMISE = DIRECTORY / "promised.json"
@@ -21,13 +24,14 @@ def text() -> str:
 
 
 def main() -> None:
-    """Write the document, and say what it would break."""
+    """Write both, and say what it would break."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument(
         "--promise", action="store_true", help="this is a release: later versions must not break this one"
     )
     options = parser.parse_args()
     DOCUMENT.write_text(text(), encoding="utf-8")
+    PROBLEMS.write_text(page(), encoding="utf-8")
     if options.promise:
         PROMISE.write_text(text(), encoding="utf-8")
     broken = breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), make())

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from api.__main__ import DOCUMENT, PROMISE, text
+from api import problems
+from api.__main__ import DOCUMENT, PROBLEMS, PROMISE, text
 from api.compare import breaking_changes
 from api.document import make, routes
 from api.examples import EXAMPLES
@@ -28,6 +29,10 @@ def document() -> dict[str, Any]:
 
 def test_the_committed_document_is_the_one_that_the_routes_make() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == text(), "run: python -m api"
+
+
+def test_the_page_of_problems_is_the_one_that_the_code_makes() -> None:
+    assert PROBLEMS.read_text(encoding="utf-8") == problems.page(), "run: python -m api"
 
 
 def test_nothing_that_was_promised_is_broken(document: dict[str, Any]) -> None:

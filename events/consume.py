@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -13,6 +14,13 @@ from events.log import logger
 #: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to
 #: go to the dead-letter queue.
 Effect = Callable[[Envelope[Any]], object]
+
+#: Is told what became of each record: a word, and the milliseconds since what the event tells of happened,
+#: None where no event could be read.
+Observer = Callable[[str, float | None], None]
+
+#: The word for a record that is to come again because it failed.
+FAILED = "failed"
 
 #: A record is begun only with so much of the function's time left; the others come again.
 MARGIN_MS = 5_000
@@ -37,13 +45,19 @@ class MalformedEventError(Exception):
 class Consumer:
     """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes."""
 
-    def __init__(self, effects: Mapping[type[Payload], Effect]) -> None:
+    def __init__(
+        self, effects: Mapping[type[Payload], Effect], observe: Observer = lambda _word, _lag_ms: None
+    ) -> None:
         self.effects = dict(effects)
+        self._observe = observe
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Have the effects of a batch; give the records that are to come again."""
         return consume(
-            event, self.effects, time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS
+            event,
+            self.effects,
+            time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS,
+            observe=self._observe,
         )
 
 
@@ -52,6 +66,7 @@ def consume(
     effects: Mapping[type[Payload], Effect],
     *,
     time_is_up: Callable[[], bool] = lambda: False,
+    observe: Observer = lambda _word, _lag_ms: None,
 ) -> dict[str, Any]:
     """Give each record to the effect of its event's type; report the records that failed, and only those.
 
@@ -67,13 +82,16 @@ def consume(
                 "event left for later: the function's time is up", extra={"message_id": message_id}
             )
             failures.append({"itemIdentifier": message_id})
-        elif not _consume_one(record, message_id, by_type):
+        elif not _consume_one(record, message_id, by_type, observe):
             failures.append({"itemIdentifier": message_id})
     return {"batchItemFailures": failures}
 
 
 def _consume_one(
-    record: Mapping[str, Any], message_id: str, by_type: Mapping[str, tuple[type[Payload], Effect]]
+    record: Mapping[str, Any],
+    message_id: str,
+    by_type: Mapping[str, tuple[type[Payload], Effect]],
+    observe: Observer,
 ) -> bool:
     receives = record.get("attributes", {}).get("ApproximateReceiveCount")
     with logger.append_context_keys(message_id=message_id, receives=receives):
@@ -90,12 +108,19 @@ def _consume_one(
                     result = effect(envelope)
                 except Exception:
                     logger.exception("event not consumed")
+                    observe(FAILED, _since_ms(envelope.occurred_at))
                     return False
                 logger.info("event consumed", extra={"effect": str(result)})
+                observe(str(result).partition(" ")[0], _since_ms(envelope.occurred_at))
         except Exception:
             logger.exception("event not understood")
+            observe(FAILED, None)
             return False
         return True
+
+
+def _since_ms(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds() * 1000
 
 
 def _understand(

@@ -2,10 +2,12 @@
 
 from domain.events import OrderPlaced
 from events.consume import Consumer
-from handlers.edge.observability import guarded
+from handlers.edge.observability import guarded, observe_effect, value_of
 from handlers.edge.settings import DatabaseEnvironment
 from sql.transactions.clean_cart import clean_cart
 
 _DATABASE = DatabaseEnvironment.read().database()
 
-handler = guarded(Consumer({OrderPlaced: lambda envelope: clean_cart(_DATABASE, envelope).value}))
+handler = guarded(
+    Consumer({OrderPlaced: lambda envelope: value_of(clean_cart(_DATABASE, envelope))}, observe_effect)
+)

@@ -5,7 +5,7 @@ from pydantic import Field
 from domain.events import OrderPlaced
 from events.consume import Consumer
 from handlers.edge.mail import Mail
-from handlers.edge.observability import guarded
+from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment
 from sql.transactions.notify import confirm_order
 
@@ -18,4 +18,6 @@ _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
 _MAIL = Mail(_ENVIRONMENT.sender_address)
 
-handler = guarded(Consumer({OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send)}))
+handler = guarded(
+    Consumer({OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send)}, observe_effect)
+)

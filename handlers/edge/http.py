@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import TypeVar
 
 from domain.idempotency import Request
-from handlers.edge.observability import logger
+from handlers.edge.observability import logger, metrics
 from handlers.edge.problems import KINDS, MEDIA_TYPE, FieldError, Problem, ProblemError
 from sql.errors import RetriesExhaustedError
 
@@ -197,12 +197,19 @@ class Api:
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Serve one request; whatever happens, the answer is an HTTP response."""
         request_id: str = event["requestContext"]["requestId"]
+        with logger.append_context_keys(correlation_id=request_id):
+            return respond(self._answer(event, request_id), request_id)
+
+    def _answer(self, event: dict[str, Any], request_id: str) -> Reply | Problem:
+        reply: Reply | Problem
         try:
             reply = self._serve(event, request_id)
         except ProblemError as error:
             reply = error.problem
         except RetriesExhaustedError as error:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
+            metrics().add_metric(f"DatabaseGaveUp_{error.fault.value}", "Count", 1)
+            metrics().flush_metrics()
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
         except psycopg.OperationalError as error:
             logger.exception("database not reachable", extra={"sqlstate": error.sqlstate})
@@ -210,7 +217,7 @@ class Api:
         except Exception:
             logger.exception("unexpected error")
             reply = Problem(KINDS["internal-error"], _OURS, headers={"Retry-After": "5"})
-        return respond(reply, request_id)
+        return reply
 
     def _serve(self, event: dict[str, Any], request_id: str) -> Reply | Problem:
         route = self.routes.get((event["httpMethod"], event["resource"]))
@@ -227,7 +234,8 @@ class Api:
             path=event.get("pathParameters") or {},
             headers=headers,
             correlation_id=request_id,
-            trace_id=headers.get("x-amzn-trace-id"),
+            # Lambda's own header says whether the request is traced; the gateway's does not.
+            trace_id=os.environ.get("_X_AMZN_TRACE_ID") or headers.get("x-amzn-trace-id"),
         )
         return route.serve(call)
 

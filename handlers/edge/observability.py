@@ -16,10 +16,27 @@ from events.log import logger
 
 if TYPE_CHECKING:
     from sql.errors import Fault
+    from sql.transaction import Completed
 
-__all__ = ["NAMESPACE", "FunctionFailedError", "count_faults", "guarded", "logger", "metrics"]
+__all__ = [
+    "EFFECTS",
+    "NAMESPACE",
+    "FunctionFailedError",
+    "count_faults",
+    "guarded",
+    "logger",
+    "metrics",
+    "observe_effect",
+    "value_of",
+]
 
 NAMESPACE = "Rewards"
+
+#: What can become of an event: the words that metrics are named by.
+EFFECTS = frozenset({"done", "continued", "sent", "skipped", "duplicate", "stale", "failed"})
+
+#: Words for an event that had its effect before, or has none yet: its age is not the effect's.
+_WITHOUT_LAG = frozenset({"duplicate", "failed"})
 
 R = TypeVar("R")
 
@@ -29,7 +46,7 @@ class FunctionFailedError(Exception):
 
 
 def guarded(handler: Callable[[dict[str, Any], Any], R]) -> Callable[[dict[str, Any], Any], R]:
-    """Keep the text of an exception that ends a function out of Lambda's own report of it."""
+    """Keep the text of an exception that ends a function out of Lambda's own report; write the metrics."""
 
     @wraps(handler)
     def guard(event: dict[str, Any], context: Any) -> R:
@@ -38,6 +55,9 @@ def guarded(handler: Callable[[dict[str, Any], Any], R]) -> Callable[[dict[str, 
         except Exception as error:
             logger.exception("function failed")
             failure = FunctionFailedError(type(error).__name__)
+        finally:
+            if metrics().metric_set:
+                metrics().flush_metrics()
         raise failure
 
     return guard
@@ -55,3 +75,16 @@ def count_faults(faults: "Mapping[Fault, int]") -> None:
     """Count the database faults that a retry mended, by kind."""
     for fault, times in faults.items():
         metrics().add_metric(f"DatabaseFault_{fault.value}", MetricUnit.Count, times)
+
+
+def value_of(completed: "Completed[R]") -> R:
+    """Count what went wrong in a transaction before it succeeded, and give its value."""
+    count_faults(completed.faults)
+    return completed.value
+
+
+def observe_effect(word: str, lag_ms: float | None) -> None:
+    """Count what became of an event, by EFFECTS; measure from the fact that it tells of to its effect."""
+    metrics().add_metric(f"Effect_{word if word in EFFECTS else 'other'}", MetricUnit.Count, 1)
+    if lag_ms is not None and word not in _WITHOUT_LAG:
+        metrics().add_metric("EffectLag", MetricUnit.Milliseconds, lag_ms)

@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.events import Envelope, Payload
 from events.consume import Context, consume
+from handlers.edge.observability import observe_effect
 
 #: A turn's length, in seconds. Short, so that a small cascade behind a giant one waits for one turn of it.
 TURN_S = 20.0
@@ -29,7 +30,7 @@ class Turns:
             contract: lambda envelope, take=take: take(envelope, start_turn(context))
             for contract, take in self.effects.items()
         }
-        return consume(event, effects, time_is_up=lambda: _is_short(context))
+        return consume(event, effects, time_is_up=lambda: _is_short(context), observe=observe_effect)
 
 
 def start_turn(context: Context, monotonic: Callable[[], float] = time.monotonic) -> Callable[[], bool]:

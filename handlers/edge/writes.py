@@ -47,7 +47,9 @@ def record(
     """Count and log how a write ended; give the milliseconds that it took. `outcome` is of a closed list."""
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
     refused = isinstance(completed.value, Refusal)
-    metrics().add_metric(f"{operation}Refused" if refused else f"{operation}_{outcome}", MetricUnit.Count, 1)
+    metrics().add_metric(f"{operation}_{outcome}", MetricUnit.Count, 1)
+    if refused:
+        metrics().add_metric(f"{operation}Refused", MetricUnit.Count, 1)
     count_faults(completed.faults)
     logger.info(
         operation.lower(),

@@ -21,6 +21,9 @@ from sql.outbox import Outbox
 #: Time kept back for the last requests, their record, the leases and the metrics.
 _MARGIN_S = 8.0
 
+#: How often to look for another Region's stranded letters, and no less often than they become so.
+_RESCUE_EVERY_S = 10.0
+
 #: A request is over within this, retry included, and so before a lease (15 s) that was just renewed.
 _CONNECT_TIMEOUT_S = 1
 _READ_TIMEOUT_S = 2
@@ -30,11 +33,16 @@ _TRIES = 2
 class _Environment(DatabaseEnvironment):
     event_bus_name: str = Field(alias="EVENT_BUS_NAME", min_length=1)
     run_s: float = Field(65.0, alias="RELAY_RUN_S", gt=0, le=800)
+    takeover_s: float = Field(60.0, alias="RELAY_TAKEOVER_S", gt=0)
 
 
 _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
-_SETTINGS = RelaySettings(bus=_ENVIRONMENT.event_bus_name)
+_SETTINGS = RelaySettings(
+    bus=_ENVIRONMENT.event_bus_name,
+    takeover_s=_ENVIRONMENT.takeover_s,
+    rescue_every_s=min(_RESCUE_EVERY_S, _ENVIRONMENT.takeover_s),
+)
 
 
 @cache

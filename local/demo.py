@@ -9,126 +9,40 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
-from sql.connection import Database, DatabaseSettings
+from local.shoppers import (
+    BusTap,
+    NotSoError,
+    Shopper,
+    api_client,
+    console,
+    errors,
+    expect,
+    heading,
+    progress_bar,
+    reader,
+    wait_for,
+)
+from sql.connection import Database
 from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
 
 #: Some 22 % of the customers have a cart that they can afford and that holds nothing of limited stock.
 CUSTOMERS_AN_ORDER = 6
-FOLLOW_UP_TIMEOUT_S = 60.0
-HTTP_TIMEOUT_S = 15.0
-#: How often a client sends an order that it gets no answer to.
-SENDINGS = 3
-TAP = "demo-tap"
-
-console = Console(highlight=False, width=110)
 
 
-class DemoFailedError(Exception):
-    """Something was not as it must be; the message says what."""
-
-
-def expect(holds: bool, what: str) -> None:
-    """Print a line that holds, or raise DemoFailedError."""
-    if not holds:
-        raise DemoFailedError(what)
-    console.print(f"   [green]✓[/] {what}")
-
-
-def heading(text: str) -> None:
-    """Begin a chapter."""
-    console.print(f"\n[bold]{text}[/]")
-
-
-class Shopper:
-    """A signed-in customer at the API."""
-
-    def __init__(self, region: LocalRegion, username: str) -> None:
-        self.resent = 0
-        self.http = httpx.Client(
-            base_url=region.api_url,
-            headers={"Authorization": region.sign_in(username)},
-            timeout=HTTP_TIMEOUT_S,
-        )
-
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """Read something that is there."""
-        answer = self.http.get(path, params=query)
-        if answer.status_code != 200:
-            raise DemoFailedError(f"GET {path} answered {answer.status_code}: {answer.text}")
-        document: dict[str, Any] = answer.json()
-        return document
-
-    def order(self, expected_total_points: int, key: str) -> httpx.Response:
-        """Order the cart; after no answer or a fault of ours, send the same again, as every client may."""
-        for _ in range(SENDINGS - 1):
-            with suppress(httpx.TransportError):
-                answer = self._order(expected_total_points, key)
-                if answer.status_code < 500:
-                    return answer
-            self.resent += 1
-        return self._order(expected_total_points, key)
-
-    def _order(self, expected_total_points: int, key: str) -> httpx.Response:
-        return self.http.post(
-            "/orders",
-            json={"expected_total_points": expected_total_points},
-            headers={"Idempotency-Key": key},
-        )
-
-
-class BusTap:
-    """Listens to the bus beside the consumers: a rule and a queue of the demo's own."""
-
-    def __init__(self, region: LocalRegion) -> None:
-        self._sqs = region.client("sqs")
-        events = region.client("events")
-        self._queue = self._sqs.create_queue(QueueName=TAP)["QueueUrl"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        bus = region.outputs["EventBusName"]
-        events.put_rule(Name=TAP, EventBusName=bus, EventPattern=json.dumps({"source": ["rewards.orders"]}))
-        events.put_targets(
-            Rule=TAP, EventBusName=bus, Targets=[{"Id": TAP, "Arn": attributes["Attributes"]["QueueArn"]}]
-        )
-        self.seen: list[dict[str, Any]] = []
-
-    def listen(self) -> list[dict[str, Any]]:
-        """Take what has arrived; give everything seen so far."""
-        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
-            for message in messages:
-                self.seen.append(json.loads(message["Body"]))
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return self.seen
-
-
-def wait_for(what: str, condition: Callable[[], bool]) -> float:
-    """Wait until a condition holds; give the seconds that it took. Raises DemoFailedError after a minute."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > FOLLOW_UP_TIMEOUT_S:
-            raise DemoFailedError(f"{what} did not happen within {FOLLOW_UP_TIMEOUT_S:.0f} s")
-        time.sleep(0.05)
-    return time.monotonic() - start
-
-
-def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
+def one_order(region: LocalRegion, http: httpx.Client, database: Database, tap: BusTap) -> None:
     """Follow one order through everything."""
     heading("1. A shopper signs in and looks around")
-    shopper = Shopper(region, DEMO_USERNAME)
+    shopper = Shopper(region, http, DEMO_USERNAME)
     catalog = shopper.get("/catalog", sort="points", limit="3")
     console.print(f"   {DEMO_USERNAME} is signed in. The cheapest items of the catalogue:")
     for item in catalog["items"]:
@@ -148,7 +62,7 @@ def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
     answer = shopper.order(total, key)
     elapsed_ms = (time.perf_counter() - start) * 1000
     if answer.status_code != 201:
-        raise DemoFailedError(f"POST /orders answered {answer.status_code}: {answer.text}")
+        raise NotSoError(f"POST /orders answered {answer.status_code}: {answer.text}")
     order = answer.json()
     trips, attempts = answer.headers["Rewards-Round-Trips"], int(answer.headers["Rewards-Attempts"])
     console.print(f"   POST /orders -> 201, order {order['order_id']}")
@@ -169,8 +83,8 @@ def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
     expect(entries[0]["points"] == -total, "the debit is the ledger's newest entry")
 
     heading("4. What follows, from the letter in the outbox")
-    waited_s = wait_for("the event on the bus", lambda: _events_of(tap, order["order_id"]) != [])
-    (event,) = _events_of(tap, order["order_id"])
+    waited_s = wait_for("the event on the bus", lambda: tap.events_of(order["order_id"]) != [])
+    (event,) = tap.events_of(order["order_id"])
     console.print(f"   {event['detail-type']} on the bus {waited_s:.1f} s after this chapter began:")
     console.print(_indented(json.dumps(_shortened(event["detail"]), indent=2), 5), markup=False)
     # The API shows what was ordered as gone from the start; whether the rows have gone, the order says.
@@ -195,7 +109,7 @@ def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
         ("same key, another body", shopper.order(total + 1, key), 422, "idempotency-key-reused"),
         ("an empty cart", shopper.order(0, f"demo-{uuid4()}"), 409, "empty-cart"),
         ("a malformed key", shopper.order(total, "x"), 400, "idempotency-key-malformed"),
-        ("no sign-in", httpx.post(f"{region.api_url}/orders", json={}, timeout=HTTP_TIMEOUT_S), 401, None),
+        ("no sign-in", http.post("/orders", json={}), 401, None),
     ]
     for name, refused, status, kind in refusals:
         problem = refused.json()
@@ -205,7 +119,13 @@ def one_order(region: LocalRegion, database: Database, tap: BusTap) -> None:
 
 
 def many_orders(
-    region: LocalRegion, database: Database, tap: BusTap, data: SampleData, orders: int, in_flight: int
+    region: LocalRegion,
+    http: httpx.Client,
+    database: Database,
+    tap: BusTap,
+    data: SampleData,
+    orders: int,
+    in_flight: int,
 ) -> None:
     """Place many orders at once, some of them twice, and check that every one happened once."""
     heading(f"6. {orders} orders, {in_flight} at a time, every tenth one sent twice at once")
@@ -217,26 +137,31 @@ def many_orders(
     start = time.monotonic()
     buyers = _buyers(data, orders)
     if len(buyers) < orders:
-        raise DemoFailedError(f"only {len(buyers)} of {orders} customers have a cart that they can afford")
+        raise NotSoError(f"only {len(buyers)} of {orders} customers have a cart that they can afford")
 
     def buy(number: int, username: str) -> tuple[list[tuple[str, int, float]], int]:
-        shopper = Shopper(region, username)
+        shopper = Shopper(region, http, username)
         total = shopper.get("/cart")["total_points"]
         key = f"many-{uuid4()}"
         twice = 2 if number % 10 == 0 else 1
         with ThreadPoolExecutor(twice) as pool:
             return list(pool.map(lambda _: _timed_order(shopper, total, key), range(twice))), shopper.resent
 
-    with _progress() as progress, ThreadPoolExecutor(in_flight) as pool:
+    with progress_bar() as progress, ThreadPoolExecutor(in_flight) as pool:
         task = progress.add_task("   orders", total=orders)
-        for future in as_completed(pool.submit(buy, *buyer) for buyer in enumerate(buyers)):
-            outcomes, sent_again = future.result()
-            resent += sent_again
-            for outcome, tried_again, took_ms in outcomes:
-                answers[outcome] += 1
-                retries += tried_again
-                latencies_ms.append(took_ms)
-            progress.advance(task)
+        waiting = [pool.submit(buy, *buyer) for buyer in enumerate(buyers)]
+        try:
+            for future in as_completed(waiting):
+                outcomes, sent_again = future.result()
+                resent += sent_again
+                for outcome, tried_again, took_ms in outcomes:
+                    answers[outcome] += 1
+                    retries += tried_again
+                    latencies_ms.append(took_ms)
+                progress.advance(task)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     elapsed_s = time.monotonic() - start
     latencies_ms.sort()
     console.print(
@@ -253,7 +178,14 @@ def many_orders(
     )
 
     heading("7. Everything comes to rest, and adds up")
-    waited_s = wait_for("the follow-up", lambda: not breaches(database, AT_REST))
+
+    def effects() -> dict[str, int]:
+        return {name: count - effects_before[name] for name, count in count_effects(database).items()}
+
+    # The invariants of rest hold as well while events are in a queue and no consumer has seen them yet.
+    waited_s = wait_for(
+        "the follow-up", lambda: min(effects().values()) >= orders and not breaches(database, AT_REST)
+    )
     console.print(f"   The follow-up came to rest {waited_s:.1f} s later.")
     broken = breaches(database, ALWAYS + AT_REST)
     for name in ALWAYS + AT_REST:
@@ -262,9 +194,8 @@ def many_orders(
     expect(placed == debits == placed_before + orders, f"{placed} orders, {debits} debits")
     wait_for("the last e-mail", lambda: len(region.emails()) >= mails_before + orders)
     wait_for("the last event", lambda: len(_orders_seen(tap)) >= orders + 1)
-    effects = count_effects(database)
-    for consumer, count in effects.items():
-        expect(count - effects_before.get(consumer, 0) == orders, f"{consumer}: {orders} effects")
+    for consumer, count in effects().items():
+        expect(count == orders, f"{consumer}: {orders} effects")
     expect(len(region.emails()) - mails_before == orders, f"{orders} e-mails")
     events = {event["id"] for event in (seen["detail"] for seen in tap.listen())}
     expect(len(events) == len(_orders_seen(tap)) == orders + 1, f"{orders + 1} orders, one event each")
@@ -303,10 +234,6 @@ def _buyers(data: SampleData, count: int) -> list[str]:
     return chosen[:count]
 
 
-def _events_of(tap: BusTap, order_id: str) -> list[dict[str, Any]]:
-    return [event for event in tap.listen() if event["detail"]["data"].get("order_id") == order_id]
-
-
 def _orders_seen(tap: BusTap) -> set[str]:
     return {event["detail"]["data"]["order_id"] for event in tap.listen()}
 
@@ -320,39 +247,12 @@ def _indented(text: str, by: int) -> str:
     return "\n".join(" " * by + line for line in text.splitlines())
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield progress
-
-
-def _database(region: LocalRegion) -> Database:
-    return Database(
-        DatabaseSettings(
-            host=region.postgres.host,
-            port=region.postgres.port,
-            role="reports",
-            region=region.region_name,
-            tls="disable",
-            application_name="rewards-demo",
-        ),
-        mint=lambda _: "",
-    )
-
-
 def _open_shop(region: LocalRegion, data: SampleData, users: int) -> None:
     """Load the sample, have the users enrolled."""
     with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
         load(connection, data)
     enrolled = set(_buyers(data, users)) | {DEMO_USERNAME}
     region.enrol([message for message in enrolment_messages(data) if message["username"] in enrolled])
-
-
-def _errors(region: LocalRegion, most: int = 5) -> list[str]:
-    """Give the last errors that functions logged, for whoever has to find out what went wrong."""
-    lines = region.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in lines if '"level":"ERROR"' in line][-most:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -369,18 +269,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"loading {len(data.customers)} customers, enrolling {options.orders + 1} users")
             _open_shop(region, data, options.orders)
             say("the shop is open")
-            tap, database = BusTap(region), _database(region)
+            tap, database = BusTap(region, "demo-tap"), reader(region, "rewards-demo")
             try:
-                one_order(region, database, tap)
-                many_orders(region, database, tap, data, options.orders, options.in_flight)
-            except DemoFailedError:
-                console.print(_indented("\n".join(_errors(region)), 3), markup=False)
+                with api_client(region) as http:
+                    one_order(region, http, database, tap)
+                    many_orders(region, http, database, tap, data, options.orders, options.in_flight)
+            except NotSoError:
+                console.print(_indented("\n".join(errors(region)), 3), markup=False)
                 raise
             database.discard()
             console.print("\n[bold green]Everything was as it must be.[/] Next: make up, and docs/local.md.")
             say("stopping")
         say("nothing is left running")
-    except (DemoFailedError, RegionStartError) as error:
+    except (NotSoError, RegionStartError) as error:
         console.print(f"\n[bold red]Not as it must be:[/] {error}")
         return 1
     except KeyboardInterrupt:

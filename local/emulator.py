@@ -3,12 +3,14 @@
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import boto3
 import httpx
+import psutil
 from botocore.config import Config
 
 from local.guard import Guarded
@@ -87,6 +89,8 @@ class Emulator:
             "TMPDIR": str(temporary),
             "STATE_DIR": str(self._directory / "state"),
             "S3_DATA_DIR": str(self._directory / "s3"),
+            # It would listen at a fixed port, on every address of this machine.
+            "IOT_MTLS_ENABLED": "0",
         }
         python = _ROOT / ".local" / "emulator" / "bin" / "python"
         if not python.exists():
@@ -112,6 +116,18 @@ class Emulator:
         if self._process is not None:
             self._process.stop()
             self._process = None
+
+    def function_processes(self, function: str) -> list[psutil.Process]:
+        """Give the processes that run a function now, by its logical id in the template."""
+        if self._process is None or self._process.ended():
+            return []
+        found = []
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                # Each works in a directory of its own, which bears the function's name.
+                if f"-{function}-" in process.cwd():
+                    found.append(process)
+        return found
 
     def emails(self) -> list[dict[str, Any]]:
         """Give the messages that SES was asked to send: MessageId, Source, To, Subject, BodyText and more."""

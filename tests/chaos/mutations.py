@@ -9,7 +9,6 @@ guards whose absence a whole run survives) has to fail. First both have to pass 
 import argparse
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -489,10 +488,8 @@ def _run(command: Sequence[str], tree: Path) -> Finding:
         except subprocess.TimeoutExpired:
             return Finding(True, "does not come to an end", _TIMEOUT_S)
         finally:
-            # The way of Ctrl-C, so that the server of that tree is stopped, too.
-            while process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                time.sleep(0.5)
+            process.terminate()
+            process.wait()
         output.seek(0)
         return Finding(process.returncode != 0, _words(output.read()), time.monotonic() - began)
 

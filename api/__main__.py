@@ -1,4 +1,7 @@
-"""Write the OpenAPI document and docs/problems.md: `python -m api`. With `--promise`, later versions must not break it."""
+"""Write the OpenAPI document and docs/problems.md: `python -m api`.
+
+With `--promise`, what is written is a release: later versions must not break it.
+"""
 
 import argparse
 import json
@@ -27,7 +30,7 @@ def main() -> None:
     """Write both, and say what it would break."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument(
-        "--promise", action="store_true", help="this is a release: later versions must not break this one"
+        "--promise", action="store_true", help="this is a release: later versions must not break it"
     )
     options = parser.parse_args()
     DOCUMENT.write_text(text(), encoding="utf-8")

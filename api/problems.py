@@ -9,8 +9,8 @@ from handlers.edge.problems import KINDS, MEDIA_TYPE
 _EDGE = {
     "malformed-request": "The body is not JSON, or not UTF-8. Send a JSON object.",
     "invalid-request": (
-        "A value of the body, the query, the path or a header is wrong; `errors` names each. Correct them. An "
-        "unknown or repeated parameter is wrong too, as is a cursor that this list did not give."
+        "A value of the body, the query, the path or a header is wrong; `errors` names each. Correct them. "
+        "An unknown or repeated parameter is wrong too, as is a cursor that this list did not give."
     ),
     "idempotency-key-missing": "A POST has no Idempotency-Key. Send one that is new for each new request.",
     "idempotency-key-malformed": "The key is not 8 to 64 letters, digits or `_ . : -`.",
@@ -23,21 +23,21 @@ _EDGE = {
     "precondition-required": "A change came without If-Match. Read the resource and send its ETag.",
     "too-many-requests": "More requests than the API lets through. Wait for `Retry-After` seconds.",
     "temporarily-unavailable": (
-        "The database is busy or out of reach, or the answer took too long. Send the same request with the same "
-        "key again after `Retry-After` seconds; whatever had happened, it happens once."
+        "The database is busy or out of reach, or the answer took too long. Send the same request with the "
+        "same key again after `Retry-After` seconds; whatever had happened, it happens once."
     ),
     "internal-error": "A fault of ours, recorded under `instance`. Send the same request again later.",
 }
 
 _BEFORE = f"""# Problems
 
-Whatever goes wrong is answered as a problem document (RFC 9457), `{MEDIA_TYPE}`, by the functions and by the
-gateway alike. `type` is stable and is what a program should look at; `detail` says what happened this time and what to
-do; `instance` names the occurrence. `errors`, where there is one, lists wrong values: a JSON pointer into the body, or
-`header:`, `query:` or `path:` and a name.
+Whatever goes wrong is answered as a problem document (RFC 9457), `{MEDIA_TYPE}`, by the functions and by
+the gateway alike. `type` is stable and is what a program should look at; `detail` says what happened this
+time and what to do; `instance` names the occurrence. `errors`, where there is one, lists wrong values: a
+JSON pointer into the body, or `header:`, `query:` or `path:` and a name.
 
-4xx is the caller's to mend: sent again unchanged, the answer is the same. 429 and 5xx are not: send the same request
-with the same `Idempotency-Key` again after `Retry-After` seconds.
+4xx is the caller's to mend: sent again unchanged, the answer is the same. 429 and 5xx are not: send the
+same request with the same `Idempotency-Key` again after `Retry-After` seconds.
 
 `python -m api` makes this page from the code.
 
@@ -48,13 +48,14 @@ with the same `Idempotency-Key` again after `Retry-After` seconds.
 _AFTER = """
 ## On one machine and on AWS
 
-The gateway's own answers (401, 413 above 10 MB, 429, 504, a root path that is not there) are `GatewayResponses` in
-template.yaml. The local emulator's import leaves those out, and what a preflight request is answered with;
-`local/gateway.py` puts both in from the template after the deployment. Differences that remain: the emulator does not
-throttle, and sends no 504; TRACE and CONNECT never reach an API on AWS and are 404 on one machine.
+The gateway's own answers (401, 413 above 10 MB, 429, 504, a root path that is not there) are
+`GatewayResponses` in template.yaml. The local emulator's import leaves those out, and what a preflight
+request is answered with; `local/gateway.py` puts both in from the template after the deployment.
+Differences that remain: the emulator does not throttle, and sends no 504; TRACE and CONNECT never reach
+an API on AWS and are 404 on one machine.
 
-A wrong method on a known path, and a path that no operation fits, go to `FallbackFunction` (`/{proxy+}`): API Gateway
-by itself would answer both with 403 and a message about a token.
+A wrong method on a known path, and a path that no operation fits, go to `FallbackFunction` (`/{proxy+}`):
+API Gateway by itself would answer both with 403 and a message about a token.
 """
 
 

@@ -259,8 +259,8 @@ def transfers(
     say(
         f"B   {succeeded / calls:.1%} succeeded, errors {dict(outcomes) or 'none'}, "
         f"{stress.calls_per_s:,.0f} calls/s, min {stress.min_ms:.1f} mean {stress.mean_ms:.1f} "
-        f"max {stress.max_ms:.1f} ms; "
-        f"retries: {stress.retries} in all, {stress.retries / calls:.2f} a call, at most {stress.most_retries}, "
+        f"max {stress.max_ms:.1f} ms; retries: {stress.retries} in all, {stress.retries / calls:.2f} a call, "
+        f"at most {stress.most_retries}, "
         f"{stress.calls_with_retries / calls:.2%} of calls with one"
     )
     return stress

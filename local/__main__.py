@@ -8,8 +8,10 @@ from pathlib import Path
 
 import psycopg
 
+from local.reference import publish
 from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
+from local.sample_data.pictures import upload_pictures
 
 
 def main() -> None:
@@ -24,10 +26,12 @@ def main() -> None:
             data = generate(options.customers)
             with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
                 load(connection, data)
+            say("drawing their pictures")
+            upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
             say(f"enrolling {options.users} of them as users")
             region.enrol(list(enrolment_messages(data, options.users)))
             say("ready")
-            print(_how_to_use(region), flush=True)
+            print(_how_to_use(region, publish(region)), flush=True)
             while True:
                 signal.pause()
     except RegionStartError as error:
@@ -60,12 +64,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _how_to_use(region: LocalRegion) -> str:
+def _how_to_use(region: LocalRegion, reference_url: str) -> str:
     token = region.log.with_name("token")
     token.write_text(region.sign_in(DEMO_USERNAME))
     password = region.outputs["DemoPassword"]
     return f"""
   API        {region.api_url}
+  reference  {reference_url}
   sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}
   try        curl -H "Authorization: $(cat {_short(token)})" {region.api_url}/cart
              (signed in as {DEMO_USERNAME}, for an hour)

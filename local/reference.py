@@ -1,4 +1,4 @@
-"""Serves the API's reference page in a local Region: as an object of the emulator's S3, which asks for no token."""
+"""Serves the API's reference in a local Region: as objects of the emulator's S3, which asks for no token."""
 
 import json
 

@@ -61,12 +61,16 @@ class StockTake(NamedTuple):
 
 
 class AcceptedOrder(NamedTuple):
-    """The decision to sell: lines in item order, what to debit, the balance that remains, stock to take."""
+    """The decision to sell: lines in item order, what to debit, the balance that remains, stock to take.
+
+    `exhausted` are the limited items whose last unit this order takes, as far as it can see.
+    """
 
     lines: tuple[OrderLine, ...]
     total_points: int
     balance_after: int
     stock: tuple[StockTake, ...]
+    exhausted: tuple[UUID, ...] = ()
 
 
 def total(lines: Sequence[CartLine | OrderLine]) -> int:
@@ -123,13 +127,16 @@ def decide_checkout(
     if required != expected_points:
         return PriceChanged(expected_points=expected_points, actual_points=required)
     stock: list[StockTake] = []
+    exhausted: list[UUID] = []
     for line in cart:
         if line.stock is None:
             continue
+        available = sum(slot.available for slot in line.stock)
         taken = allocate(line.stock, line.quantity, pick(len(line.stock)) if line.stock else 0)
         if taken is None:
-            available = sum(slot.available for slot in line.stock)
             return OutOfStock(item_id=line.item_id, requested=line.quantity, available=available)
+        if available == line.quantity:
+            exhausted.append(line.item_id)
         stock.extend(StockTake(line.item_id, slot.slot, slot.available) for slot in taken)
     if required > balance:
         return InsufficientPoints(required_points=required, available_points=balance)
@@ -139,4 +146,4 @@ def decide_checkout(
     )
     # Rows are touched in key order, so that two transactions meet on the first shared row and not crosswise.
     stock.sort(key=lambda take: (take.item_id, take.slot))
-    return AcceptedOrder(lines, required, balance - required, tuple(stock))
+    return AcceptedOrder(lines, required, balance - required, tuple(stock), tuple(exhausted))

@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedOrder, CartLine, StockSlot, decide_checkout
-from domain.events import Envelope, OrderedLine, OrderPlaced
+from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted
 from domain.idempotency import Answer, Request, StoredAnswer, answer_again
 from domain.refusals import Refusal
 from sql.connection import Database
@@ -135,8 +135,21 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
             response_body=body,
         ),
         letter(_announcement(command, order)),
+        *(letter(_last_unit(command, item_id)) for item_id in order.exhausted),
     )
     return writes
+
+
+def _last_unit(command: PlaceOrder, item_id: UUID) -> Envelope[StockExhausted]:
+    origin = Origin(
+        # Too rare for the caller to have an id ready: one that follows from the order's, the same each attempt.
+        uuid5(command.event_id, item_id.hex),
+        command.now,
+        command.region,
+        command.correlation_id,
+        command.trace_id,
+    )
+    return origin.announce(StockExhausted(item_id=item_id, order_id=command.request.result_id), item_id)
 
 
 def _announcement(command: PlaceOrder, order: AcceptedOrder) -> Envelope[OrderPlaced]:

@@ -7,6 +7,7 @@ from local.sale import PRICE_POINTS, hold_sale
 from sql.connection import Database
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
+from tests.integration.shop_api.client import Api
 
 
 def test_of_sixty_buyers_from_two_regions_one_gets_the_last_seat(
@@ -65,3 +66,13 @@ def test_buyers_of_the_first_units_of_a_drop_change_different_rows(
     assert crowded.slots_sold_from == 1
     letters = shop.rows("select detail from xpoints.outbox where event_type = 'OrderPlaced.v1'")
     assert len({json.loads(detail)["data"]["order_id"] for (detail,) in letters}) == 48
+
+
+def test_whoever_takes_the_last_unit_says_so_once(api: Api, shop: Shop) -> None:
+    item_id = shop.item(10, stock=[2, 1])
+    for units, said in ((2, 0), (1, 1)):
+        buyer = api.as_customer(shop.customer())
+        buyer.put(f"/cart/items/{item_id}", {"quantity": units})
+        assert buyer.post("/orders", {"expected_total_points": 10 * units}).status == 201
+        letters = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
+        assert [json.loads(detail)["data"]["item_id"] for (detail,) in letters] == [str(item_id)] * said

@@ -176,7 +176,9 @@ EVERYWHERE = [
     "relay_leases",
     "notifications",
 ]
-APPLICATION_ROLES = ["storefront", "checkout", "relay", "consumers", "jobs", "accounts"]
+APPLICATION_ROLES = [
+    "storefront", "checkout", "relay", "consumers", "cascades", "jobs", "accounts", "staff",
+]  # fmt: skip
 
 # role, privilege, tables
 NEEDED = [
@@ -201,6 +203,10 @@ NEEDED = [
     ("jobs", "delete", ["idempotency_records", "inbox"]),
     ("accounts", "update", ["customers", "points_balances"]),
     ("accounts", "insert", ["transactions"]),
+    ("staff", "insert", ["catalog_items", "transactions", "outbox"]),
+    ("staff", "delete", ["stock"]),
+    ("cascades", "delete", ["points_balances", "shopping_cart_items", "notifications"]),
+    ("cascades", "insert", ["outbox", "inbox"]),
     ("reports", "select", EVERYWHERE),
     *(("operations", privilege, EVERYWHERE) for privilege in ("select", "insert", "update", "delete")),
 ]
@@ -218,12 +224,76 @@ REFUSED = [
     ("consumers", "select", ["points_balances", "idempotency_records"]),
     ("consumers", "update", ["points_balances"]),
     ("jobs", "update", ["customers", "orders"]),
+    ("staff", "delete", ["catalog_items", "customers", "points_balances", "orders"]),
+    ("staff", "update", ["customers", "orders"]),
+    ("staff", "select", ["outbox", "notifications", "shopping_cart_items"]),
+    ("cascades", "select", ["orders", "order_items", "transactions", "outbox"]),
+    ("cascades", "update", ["points_balances", "orders"]),
     ("accounts", "select", ["orders", "outbox", "idempotency_records"]),
     *(("reports", privilege, EVERYWHERE) for privilege in ("insert", "update", "delete")),
     # The ledger is never edited, and an answer that was given stays as it was given.
     *((role, "update", ["transactions", "idempotency_records"]) for role in APPLICATION_ROLES),
     *((role, "delete", ["transactions", "orders", "order_items"]) for role in APPLICATION_ROLES),
 ]  # fmt: skip
+
+# Everything that an application's role may do, and nothing else is: a table's name and the first letters of
+# select, insert, update, delete. Whoever grants more says so here, and why in the migration.
+GRANTS = {
+    "storefront": "catalog_images:s catalog_items:s customers:s image_urls:siud images:s items_for_sale:s "
+    "order_events:s order_items:s orders:s points_balances:s shopping_cart_items:siud stock:s transactions:s",
+    "checkout": "catalog_items:s customers:s idempotency_records:si operations_log:i order_events:si "
+    "order_items:siu orders:siu outbox:i points_balances:su shopping_cart_items:s stock:su transactions:si",
+    "accounts": "customers:su outbox:i points_balances:su transactions:si",
+    "staff": "catalog_items:siu customers:s idempotency_records:si images:s order_events:s order_items:s "
+    "orders:s outbox:i points_balances:su stock:siud transactions:si",
+    "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
+    "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu order_items:s "
+    "orders:su shopping_cart_items:sud",
+    "cascades": "catalog_images:sd catalog_items:su customers:su idempotency_records:sd image_urls:sd "
+    "images:sd inbox:si notifications:siud outbox:i points_balances:sd shopping_cart_items:sd transactions:i",
+    "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
+    "image_urls:sd images:s inbox:sd job_progress:siu notifications:sd operations_log:sd order_events:s "
+    "order_items:s orders:s outbox:s outbox_dead_letters:s points_balances:s relay_leases:s "
+    "schema_migrations:s shopping_cart_items:sd stock:s transactions:s",
+    "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
+    "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),
+}
+GRANTED = """
+    select string_agg(table_name || ':' || letters, ' ' order by table_name collate "C")
+    from (
+        select table_name, string_agg(
+            lower(left(privilege_type, 1)), '' order by position(left(privilege_type, 1) in 'SIUD')
+        ) as letters
+        from information_schema.role_table_grants
+        where table_schema = 'xpoints' and grantee = %s
+        group by table_name
+    ) as granted
+"""
+
+
+@pytest.mark.parametrize("role", [*APPLICATION_ROLES, "rewards_ro", "rewards_rw"])
+def test_a_role_has_exactly_its_privileges(connect: Connect, role: str) -> None:
+    assert connect().execute(GRANTED, [role]).fetchall() == [(GRANTS[role],)]
+
+
+@pytest.mark.parametrize("role", [*APPLICATION_ROLES, "reports", "operations"])
+def test_a_role_belongs_to_no_other_and_owns_nothing(connect: Connect, role: str) -> None:
+    attributes = "rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls"
+    ((powers, memberships, owned),) = (
+        connect()
+        .execute(
+            f"""
+            select {attributes},
+                (select count(*) from pg_auth_members where member = r.oid or roleid = r.oid),
+                (select count(*) from pg_class where relowner = r.oid)
+            from pg_roles r where rolname = %s
+            """.encode(),
+            [role],
+        )
+        .fetchall()
+    )
+    assert (powers, memberships, owned) == (False, 0, 0)
+
 
 ATTEMPTS = {
     "select": "select 1 from xpoints.{table} where false",

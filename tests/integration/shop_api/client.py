@@ -21,7 +21,7 @@ ROLES: dict[ModuleType, str] = {
     storefront: "storefront",
     orders: "checkout",
     account: "accounts",
-    staff: "operations",
+    staff: "staff",
 }
 
 _RESOURCES = [

@@ -76,6 +76,7 @@ class Bus:
     def __init__(self, scheduler: Scheduler, choose: Choose, routes: Mapping[str, Sequence[Queue]]) -> None:
         self.accepted: dict[str, int] = {}
         self.types: dict[str, str] = {}
+        self.data: dict[str, dict[str, Any]] = {}
         self.poison: set[str] = set()
         self._scheduler = scheduler
         self._choose = choose
@@ -113,6 +114,7 @@ class Bus:
             return {"ErrorCode": refusal, "ErrorMessage": "chaos"}
         self.accepted[event_id] = self.accepted.get(event_id, 0) + 1
         self.types[event_id] = entry["DetailType"]
+        self.data[event_id] = detail.get("data", {})
         self._number += 1
         body = json.dumps(
             {

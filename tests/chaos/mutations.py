@@ -9,11 +9,13 @@ guards whose absence a whole run survives) has to fail. First both have to pass 
 import argparse
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,8 @@ _COPIED = (
     "pyproject.toml",
     "template.yaml",
 )
+
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("guards"))
 
 _CHECKOUT = "tests/integration/test_checkout.py::"
 _CASCADES = "tests/integration/test_cascades.py::"
@@ -456,14 +460,18 @@ def apply(mutation: Mutation, root: Path) -> None:
     path.write_text(source.replace(mutation.text, mutation.replacement), encoding="utf-8")
 
 
-def copy_tree(target: Path) -> None:
-    """Copy what tests need."""
-    for name in _COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target / name)
+@contextmanager
+def copied(source: Path) -> Iterator[Path]:
+    """Copy what tests need of a tree, for the length of a block."""
+    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
+        tree = Path(directory)
+        tree.chmod(0o755)
+        for name in _COPIED:
+            if (source / name).is_dir():
+                shutil.copytree(source / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source / name, tree / name)
+        yield tree
 
 
 def _command(*checks: str | int) -> list[str]:
@@ -502,38 +510,28 @@ def _words(output: str) -> str:
     return words[:110].rstrip()
 
 
-def _take_out(mutation: Mutation) -> Finding:
-    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
-        tree = Path(directory)
-        tree.chmod(0o755)
-        copy_tree(tree)
+def _take_out(mutation: Mutation, source: Path) -> Finding:
+    with copied(source) as tree:
         apply(mutation, tree)
         return _run(_command(mutation.fails, *([_SEEDS] if mutation.fails == CHAOS else [])), tree)
 
 
-def _baseline(console: Console, checks: Sequence[str]) -> bool:
+def _baseline(console: Console, checks: Sequence[str], tree: Path) -> bool:
     """Tell whether all checks pass with nothing taken out: otherwise their failing says nothing."""
-    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
-        tree = Path(directory)
-        tree.chmod(0o755)
-        copy_tree(tree)
-        for command in (_command(CHAOS, 100), _command(*(check for check in checks if check != CHAOS))):
-            finding = _run(command, tree)
-            if finding.failed:
-                console.print(f"This fails with nothing taken out: {finding.words}", style="red")
-                return False
+    for command in (_command(CHAOS, 100), _command(*(check for check in checks if check != CHAOS))):
+        finding = _run(command, tree)
+        if finding.failed:
+            console.print(f"This fails with nothing taken out: {finding.words}", style="red")
+            return False
     return True
 
 
-def rows(findings: Sequence[tuple[Mutation, Finding]]) -> dict[str, str]:
-    """Give each guard's row of the table of docs/proof.md."""
-    table = {}
-    for mutation, finding in findings:
-        check = mutation.fails.rpartition("::")[2].removeprefix("test_").replace("_", " ")
-        check = check if finding.failed else f"**nothing** ({check})"
-        words = "" if mutation.fails != CHAOS else finding.words.replace("|", "/")
-        table[mutation.guard] = f"| {mutation.guard} | `{mutation.file}` | {check} | {words} |"
-    return table
+def row(mutation: Mutation, finding: Finding) -> dict[str, str]:
+    """Give a guard's row of the table of docs/proof.md."""
+    check = mutation.fails.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+    check = check if finding.failed else f"**nothing** ({check})"
+    words = "" if mutation.fails != CHAOS else finding.words.replace("|", "/")
+    return {mutation.guard: f"| {mutation.guard} | `{mutation.file}` | {check} | {words} |"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -546,27 +544,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     console = Console()
     chosen = [mutation for mutation in MUTATIONS if options.only in mutation.guard]
-    console.print("all checks with nothing taken out ...")
-    if not _baseline(console, sorted({mutation.fails for mutation in chosen})):
-        return 1
-    findings: list[tuple[Mutation, Finding]] = []
-    with Progress(TextColumn("guards"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
-        task = bar.add_task("", total=len(chosen))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    survivors = []
+    # Others may be at work in this tree: every guard is taken out of the same one.
+    with copied(ROOT) as tree, Progress(*_COLUMNS, console=console) as bar:
+        task = bar.add_task("first with nothing taken out", total=len(chosen))
+        if not _baseline(bar.console, sorted({mutation.fails for mutation in chosen}), tree):
+            return 1
         for mutation in chosen:
-            finding = _take_out(mutation)
-            findings.append((mutation, finding))
+            bar.update(task, description=mutation.guard)
+            finding = _take_out(mutation, tree)
             if options.markdown is not None:
-                update(options.markdown, rows([(mutation, finding)]))
+                update(options.markdown, row(mutation, finding))
             verdict = "found" if finding.failed else "NOT FOUND"
             bar.console.print(
                 f"{verdict:9} {mutation.guard}: {finding.words} ({finding.duration_s:.0f} s)",
                 style="" if finding.failed else "red",
                 markup=False,
                 highlight=False,
+                soft_wrap=True,
             )
+            survivors += [] if finding.failed else [mutation.guard]
             bar.advance(task)
-    survivors = [mutation.guard for mutation, finding in findings if not finding.failed]
-    console.print(f"{len(findings) - len(survivors)} of {len(findings)} guards are missed when they are gone")
+    found = len(chosen) - len(survivors)
+    console.print(f"{found} of {len(chosen)} guards are missed when they are gone")
     return int(bool(survivors))
 
 

@@ -88,7 +88,7 @@ def run_seed(seed: int, links: Links) -> Result:
         result.problems = problems(world)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        result.problems = [f"{type(error).__name__} at {where.filename}:{where.lineno}: {error}"]
+        result.problems = [f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"]
         world.scheduler.trace += traceback.format_exception(error)
     result.steps, result.exchanges = world.scheduler.steps, world.exchanges.count
     result.counts = world.counts

@@ -6,6 +6,9 @@ import pytest
 
 from local.region import LocalRegion, stopwatch
 
+#: Letters of a Region that was lost are taken over sooner than in production: tests wait for it.
+TAKEOVER_S = 5.0
+
 
 @pytest.fixture(scope="session")
 def region(request: pytest.FixtureRequest) -> Iterator[LocalRegion]:
@@ -17,5 +20,6 @@ def region(request: pytest.FixtureRequest) -> Iterator[LocalRegion]:
         with capture.global_and_fixture_disabled():
             print_step(step)
 
-    with LocalRegion(log_statements=True, say=say) as started:
+    parameters = {"RelayTakeoverS": f"{TAKEOVER_S:g}"}
+    with LocalRegion(log_statements=True, parameters=parameters, say=say) as started:
         yield started

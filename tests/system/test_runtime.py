@@ -21,7 +21,8 @@ import pytest
 
 from bench.coldstart import functions
 from local.bundle import ROOT
-from local.region import STACK_NAME, LocalRegion
+from local.invoke_env import environments
+from local.region import LocalRegion
 from local.runtime import Artifacts, Runtime, as_json
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
@@ -310,18 +311,14 @@ def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread.join()
 
 
-def environment(region: LocalRegion, function: str) -> dict[str, str]:
-    """Give the variables of the deployed function, and the way to the Region's AWS APIs."""
-    resource = region.client("cloudformation").describe_stack_resource(
-        StackName=STACK_NAME, LogicalResourceId=function
-    )["StackResourceDetail"]
-    found = region.client("lambda").get_function_configuration(FunctionName=resource["PhysicalResourceId"])
-    variables: dict[str, str] = found["Environment"]["Variables"]
-    return {**variables, "AWS_ENDPOINT_URL": region.endpoint_url, "RELAY_RUN_S": "1"}
+@pytest.fixture(scope="module")
+def variables(region: LocalRegion) -> dict[str, dict[str, str]]:
+    clients = (region.client("cloudformation"), region.client("lambda"))
+    return environments(*clients, region.endpoint_url)
 
 
-def invoke(region: LocalRegion, artifacts: Artifacts, function: str, event: Any, log: Path) -> Any:
-    with Runtime.of(function, artifacts, environment(region, function), log) as runtime:
+def invoke(artifacts: Artifacts, function: str, variables: dict[str, str], event: Any, log: Path) -> Any:
+    with Runtime.of(function, artifacts, {**variables, "RELAY_RUN_S": "1"}, log) as runtime:
         answer = runtime.invoke(event)
         assert "errorType" not in (answer or {}), runtime.log()
         return answer
@@ -346,9 +343,9 @@ def test_every_function_has_a_sample_and_a_test() -> None:
 
 @pytest.mark.parametrize("function", STATUS)
 def test_a_function_of_the_api_answers_its_sample(
-    function: str, region: LocalRegion, artifacts: Artifacts, cast: None, tmp_path: Path
+    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, cast: None, tmp_path: Path
 ) -> None:
-    answer = invoke(region, artifacts, function, sample(function), tmp_path / "log")
+    answer = invoke(artifacts, function, variables[function], sample(function), tmp_path / "log")
 
     assert answer["statusCode"] == STATUS[function], answer
     assert json.loads(answer["body"])
@@ -356,26 +353,26 @@ def test_a_function_of_the_api_answers_its_sample(
 
 @pytest.mark.parametrize("function", QUEUED)
 def test_a_consumer_takes_its_sample(
-    function: str, region: LocalRegion, artifacts: Artifacts, cast: None, tmp_path: Path
+    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, cast: None, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    answer = invoke(region, artifacts, function, sample(function), log)
+    answer = invoke(artifacts, function, variables[function], sample(function), log)
 
     assert answer == {"batchItemFailures": []}, log.read_text()
 
 
 @pytest.mark.parametrize("function", [*SCHEDULED, "AuditLedgerFunction"])
 def test_a_scheduled_function_does_its_work_at_its_sample(
-    function: str, region: LocalRegion, artifacts: Artifacts, tmp_path: Path
+    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    answer = invoke(region, artifacts, function, sample(function), tmp_path / "log")
+    answer = invoke(artifacts, function, variables[function], sample(function), tmp_path / "log")
 
     assert isinstance(answer, dict)
     assert all(isinstance(figure, int) for figure in answer.values())
 
 
 def test_the_migration_answers_cloudformation(
-    region: LocalRegion,
+    variables: dict[str, dict[str, str]],
     artifacts: Artifacts,
     cloudformation: tuple[str, list[dict[str, Any]]],
     tmp_path: Path,
@@ -383,7 +380,7 @@ def test_the_migration_answers_cloudformation(
     url, received = cloudformation
     event = {**sample("MigrationFunction"), "ResponseURL": url}
 
-    invoke(region, artifacts, "MigrationFunction", event, tmp_path / "log")
+    invoke(artifacts, "MigrationFunction", variables["MigrationFunction"], event, tmp_path / "log")
 
     (answer,) = received
     assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"AppliedStatements": "0"})

@@ -142,7 +142,7 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
 
 def _last_unit(command: PlaceOrder, item_id: UUID) -> Envelope[StockExhausted]:
     origin = Origin(
-        # Too rare for the caller to have an id ready: one that follows from the order's, the same each attempt.
+        # Too rare for the caller to have an id ready: one that follows from the order's own.
         uuid5(command.event_id, item_id.hex),
         command.now,
         command.region,

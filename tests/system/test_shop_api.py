@@ -123,6 +123,23 @@ def test_a_token_that_was_forged_is_refused(deployed: Deployed) -> None:
     assert deployed.send("GET", "/points", token).status_code == 200
 
 
+def test_an_access_token_is_no_id_token(deployed: Deployed) -> None:
+    """It is of the right pool and in order, but made for another purpose: it does not say which customer."""
+    answer = deployed.region.client("cognito-idp").initiate_auth(
+        ClientId=deployed.region.outputs["UserPoolClientId"],
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={
+            "USERNAME": deployed.shop.scalar(
+                "select username from xpoints.customers where id = %s", [deployed.members["owner"]]
+            ),
+            "PASSWORD": deployed.region.outputs["DemoPassword"],
+        },
+    )
+    token = answer["AuthenticationResult"]["AccessToken"]
+
+    assert problem(deployed.send("GET", "/points", token)) == "unauthenticated"
+
+
 def test_a_token_of_another_pool_is_refused(deployed: Deployed) -> None:
     cognito = deployed.region.client("cognito-idp")
     pool = cognito.create_user_pool(PoolName="elsewhere")["UserPool"]["Id"]

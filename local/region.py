@@ -228,8 +228,20 @@ class LocalRegion:
         bus = events.describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
         events.create_archive(ArchiveName=f"{STACK_NAME}-events", EventSourceArn=bus)
         complete_gateway(self.client("apigateway"), self.outputs["ApiId"], ROOT / "template.yaml", parameters)
+        self._spare_the_processors()
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")
+
+    def _spare_the_processors(self) -> None:
+        """Bound how many batches of a queue are at work at once: each takes a process that has to start."""
+        functions = self.client("lambda")
+        most = max(2, os.cpu_count() or 2)
+        for page in functions.get_paginator("list_event_source_mappings").paginate():
+            for mapping in page["EventSourceMappings"]:
+                deployed = mapping.get("ScalingConfig", {}).get("MaximumConcurrency", most)
+                functions.update_event_source_mapping(
+                    UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": min(most, deployed)}
+                )
 
     def _failures(self) -> list[str]:
         with suppress(ClientError):

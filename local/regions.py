@@ -311,7 +311,7 @@ class Drill:
         expect(len(past) == 2, "one order, sent to both with one key at once, is placed once")
 
     def _lose(self, usernames: list[str], wares: Wares, letters: Letters) -> Loss:
-        plan, lost = self._plan, self._lost.region_name
+        plan, lost, survivor = self._plan, self._lost.region_name, self._survivor.region_name
         heading(f"2. {plan.shoppers} shoppers in each Region; {lost} is lost without warning")
         # One customer shops in both Regions, the others in one.
         homes = [(name, 0) for name in usernames[: plan.shoppers]]
@@ -321,10 +321,15 @@ class Drill:
         with ThreadPoolExecutor(len(customers)) as pool:
             shopping = [pool.submit(customer.shop, wares, stop) for customer in customers]
             try:
-                # Every shopper once, so that it is not the start of processes what is measured.
+                # It is not the start of processes that is to be measured.
                 everyone = len(self.figures.orders) + _WARM_ORDERS * len(customers)
                 self._keep_on(
-                    shopping, lambda: len(self.figures.orders) >= everyone, lambda: "functions start"
+                    shopping,
+                    lambda: (
+                        len(self.figures.orders) >= everyone
+                        and {effect.region for effect in letters.effects()} == {lost, survivor}
+                    ),
+                    lambda: "functions start",
                 )
                 warm = datetime.now(UTC)
                 self._keep_on(shopping, _after(plan.load_s), lambda: "both Regions answer")
@@ -357,7 +362,7 @@ class Drill:
         expect(
             leases > 0 and len(stranded) >= _STRANDED, f"{len(stranded)} letters were stranded in its outbox"
         )
-        expect(True, f"{self._survivor.region_name} had published all of them {taken_over_s:.1f} s later")
+        expect(True, f"{survivor} had published all of them {taken_over_s:.1f} s later")
         return Loss(warm, at, at_s, stranded, self._lost_with_queues(letters, stranded))
 
     def _freeze_relay(self) -> bool:

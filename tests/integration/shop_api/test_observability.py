@@ -1,0 +1,390 @@
+"""What the functions say of their work: the metrics that alarms and dashboard need, one correlation id from
+the request to the e-mail, and nothing that a person told the shop.
+
+The whole story is run once for each test, with the real handlers; the bus is a list, AWS is moto.
+"""
+
+import importlib
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from io import StringIO
+from types import ModuleType
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from domain.events import OrderPlaced
+from handlers import checkout
+from handlers.edge import observability
+from handlers.edge.observability import NAMESPACE, count_faults, logger, metrics
+from handlers.edge.turns import Turns
+from sql.cascade import Outcome, Turn
+from sql.connection import Database
+from sql.errors import Fault, RetriesExhaustedError
+from tests.integration.shop import Shop
+from tests.integration.shop_api.client import Api, Client, Response
+from tests.template import template
+from tests.unit.test_template_alarms import Metric, metrics_used
+
+#: Stands in everything that a person told the shop, and in nothing else.
+MARK = "zzq"
+SENDER = "orders@shop.example.com"
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
+
+#: Here one process is one function after the other.
+pytestmark = pytest.mark.filterwarnings("ignore:Dimension 'function' has already been added")
+
+
+class Context:
+    """A function with a minute left."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the milliseconds left."""
+        return 60_000
+
+
+@dataclass
+class Story:
+    """What was said: every line that the functions wrote, by function, and the ids to look for."""
+
+    lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    text: str = ""
+    correlation_id: str = ""
+    published: list[dict[str, Any]] = field(default_factory=list)
+
+    def emitted(self) -> dict[str, dict[str, str]]:
+        """Give each function's metrics with their units, checked for namespace and dimensions."""
+        found: dict[str, dict[str, str]] = {}
+        for function, lines in self.lines.items():
+            for line in lines:
+                for group in line.get("_aws", {}).get("CloudWatchMetrics", ()):
+                    assert group["Namespace"] == NAMESPACE
+                    (dimensions,) = group["Dimensions"]
+                    assert set(dimensions) == {"service", "function"}
+                    assert (line["service"], line["function"]) == ("rewards", function)
+                    found.setdefault(function, {}).update({m["Name"]: m["Unit"] for m in group["Metrics"]})
+        return found
+
+
+class Teller:
+    """Runs functions and keeps what each writes."""
+
+    def __init__(
+        self,
+        api: Api,
+        shop: Shop,
+        database: Callable[..., Database],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.story = Story()
+        self.api, self.shop = api, shop
+        self._database, self._capsys, self._monkeypatch = database, capsys, monkeypatch
+        self._loaded: list[str] = []
+
+    @contextmanager
+    def as_function(self, name: str) -> Iterator[None]:
+        """Be the function of that name in the template, as Lambda would start it."""
+        handler, output = logger.registered_handler, StringIO()
+        assert isinstance(handler, logging.StreamHandler)
+        before = handler.setStream(output)
+        self._monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
+        observability.metrics.cache_clear()
+        self._capsys.readouterr()
+        try:
+            yield
+        finally:
+            handler.setStream(before)
+            captured = self._capsys.readouterr()
+            said = output.getvalue() + captured.out + captured.err
+            self.story.text += said
+            self.story.lines.setdefault(name, []).extend(
+                json.loads(line) for line in said.splitlines() if line.startswith("{")
+            )
+
+    def load(self, name: str, role: str | None, **environment: str) -> ModuleType:
+        """Import a function's module as its start does, on the test's database."""
+        variables = {"DATABASE_HOST": "127.0.0.1", "DATABASE_ROLE": role or "nobody", **environment}
+        for variable, value in variables.items():
+            self._monkeypatch.setenv(variable, value)
+        sys.modules.pop(f"handlers.{name}", None)
+        self._loaded.append(f"handlers.{name}")
+        module = importlib.import_module(f"handlers.{name}")
+        if role is not None:
+            self._monkeypatch.setattr(module, "_DATABASE", self._database(role))
+        return module
+
+    def forget(self) -> None:
+        """Leave no module behind that was loaded for this test's database."""
+        for name in self._loaded:
+            sys.modules.pop(name, None)
+        observability.metrics.cache_clear()
+
+    def records(self, kind: str) -> dict[str, Any]:
+        """Give what was published of a kind as SQS hands it to a consumer."""
+        bodies = [
+            {"detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"])}
+            for entry in self.story.published
+            if entry["DetailType"] == kind
+        ]
+        return {
+            "Records": [
+                {"messageId": str(number), "body": json.dumps(body)} for number, body in enumerate(bodies)
+            ]
+        }
+
+
+class Bus:
+    """An EventBridge client that takes everything."""
+
+    def __init__(self, published: list[dict[str, Any]]) -> None:
+        self._published = published
+
+    def put_events(self, *, Entries: Sequence[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        """Take entries."""
+        self._published += Entries
+        return {"Entries": [{"EventId": str(uuid4())} for _ in Entries]}
+
+
+def _order(client: Client, points: int, key: str) -> Response:
+    return client.post("/orders", {"expected_total_points": points}, key=key)
+
+
+def _shop_and_order(teller: Teller) -> UUID:
+    """Place an order, repeat it, and be refused for every reason; give the customer."""
+    shop, username = teller.shop, f"{MARK}_ana"
+    ana = shop.customer(100, username)
+    shop.connection.execute(
+        "update xpoints.customers set first_name = %s, phone_num = %s where id = %s",
+        (f"{MARK}Ana", f"{MARK}-555", ana),
+    )
+    client = teller.api.as_customer(ana)
+    mug, sold_out, dear = shop.item(5), shop.item(5, stock=[0]), shop.item(1000)
+    with teller.as_function("CheckoutFunction"):
+        assert _order(client, 0, f"{MARK}-empty").problem == "empty-cart"
+        for item, points, problem in (
+            (sold_out, 5, "out-of-stock"),
+            (dear, 1000, "insufficient-points"),
+            (uuid4(), 5, "item-unavailable"),
+            (mug, 4, "price-changed"),
+        ):
+            shop.fill_cart(ana, {item: 1})
+            assert _order(client, points, f"{MARK}-{problem}").problem == problem
+            shop.connection.execute("delete from xpoints.shopping_cart_items")
+        shop.fill_cart(ana, {mug: 1})
+        placed = _order(client, 5, "key-order")
+        assert placed.status == 201
+        assert _order(client, 5, "key-order").status == 201
+        assert _order(client, 6, "key-order").problem == "idempotency-key-reused"
+        client.send("POST", "/orders", text=f'{{"{MARK}', headers={"Idempotency-Key": f"{MARK}-malformed"})
+        client.send("POST", "/orders", body={MARK: MARK}, headers={"Idempotency-Key": f"{MARK}-unknown"})
+        count_faults(Counter(dict.fromkeys(Fault, 1)))
+        metrics().flush_metrics()
+    order_id = placed.json["order_id"]
+    teller.story.correlation_id = shop.scalar(
+        "select correlation_id from xpoints.orders where id = %s", [order_id]
+    )
+    return ana
+
+
+def _change_account(teller: Teller, ana: UUID) -> None:
+    client = teller.api.as_customer(ana)
+    names = {"first_name": f"{MARK}Anna", "last_name": f"{MARK}-Lopez", "email": f"{MARK}@example.com"}
+    with teller.as_function("AccountFunction"):
+        assert client.put("/account", names, If_Match='"1"').status == 200
+        assert client.put("/account", {**names, MARK: MARK}, If_Match='"2"').problem == "invalid-request"
+        # An error of the database quotes the row that it refuses.
+        teller.shop.connection.execute(
+            f"alter table xpoints.customers add constraint no check (city <> '{MARK}town') not valid".encode()
+        )
+        broken = client.put("/account", {**names, "city": f"{MARK}town"}, If_Match='"2"')
+        assert broken.problem == "internal-error"
+    with teller.as_function("StaffFunction"):
+        found = teller.api.as_staff().get("/staff/customers", {"username": f"{MARK}_ana"})
+        assert found.status == 200
+
+
+def _relay(teller: Teller) -> None:
+    with teller.as_function("RelayFunction"):
+        relay = teller.load("relay", "relay", EVENT_BUS_NAME="bus", RELAY_RUN_S="1")
+        teller._monkeypatch.setattr(relay, "_client", lambda: Bus(teller.story.published))
+        relay.handler({}, Context())
+
+
+def _follow_up(teller: Teller) -> None:
+    placed = teller.records("OrderPlaced.v1")
+    broken = {"Records": [{"messageId": "b", "body": f"{MARK} is no event"}]}
+    with teller.as_function("CleanCartFunction"):
+        clean_cart = teller.load("clean_cart", "consumers")
+        for batch in (placed, placed, broken):
+            clean_cart.handler(batch, Context())
+    boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
+    with teller.as_function("NotifyFunction"):
+        notify = teller.load("notify", "consumers", SENDER_ADDRESS=SENDER)
+
+        def fail(message: Any) -> None:
+            raise RuntimeError(f"550 {message.email} {message.text.body}")
+
+        usual = notify._MAIL.send
+        notify._MAIL.send = fail
+        assert notify.handler(placed, Context())["batchItemFailures"]
+        notify._MAIL.send = usual
+        for batch in (placed, placed, broken):
+            notify.handler(batch, Context())
+
+
+def _notify_nobody(teller: Teller, ana: UUID) -> None:
+    """Order once more, and have no address when the message is due."""
+    shop = teller.shop
+    shop.fill_cart(ana, {shop.item(1): 1})
+    with teller.as_function("CheckoutFunction"):
+        assert _order(teller.api.as_customer(ana), 1, "key-again").status == 201
+    teller.story.published.clear()
+    _relay(teller)
+    shop.connection.execute("update xpoints.customers set email = null")
+    with teller.as_function("NotifyFunction"):
+        notify = teller.load("notify", "consumers", SENDER_ADDRESS=SENDER)
+        notify.handler(teller.records("OrderPlaced.v1"), Context())
+
+
+def _erase(teller: Teller, ana: UUID) -> None:
+    with teller.as_function("AccountFunction"):
+        assert teller.api.as_customer(ana).delete("/account").status in (202, 204)
+    teller.story.published.clear()
+    _relay(teller)
+    erased = teller.records("CustomerErased.v1")
+    assert erased["Records"]
+    with teller.as_function("EraseCustomerFunction"):
+        module = teller.load("erase_customer", "cascades", USER_POOL_ID="us-east-1_none")
+        module.handler(erased, Context())  # the pool is not there: Cognito's error names the user
+    with teller.as_function("EnrolUsersFunction"):
+        module = teller.load(
+            "enrol_users", None, USER_POOL_ID="us-east-1_none", DEMO_PASSWORD=f"{MARK}-password"
+        )
+        user = {"username": f"{MARK}_bea", "email": f"{MARK}-bea@example.com", "customer_id": str(uuid4())}
+        bodies = [json.dumps(user), json.dumps({"username": [MARK]}), MARK]
+        module.handler({"Records": [{"messageId": "m", "body": body} for body in bodies]}, Context())
+
+
+def _ended(outcome: Outcome, _event: object, _is_over: object) -> Turn:
+    return Turn(outcome, 3, 3)
+
+
+def _cascades(teller: Teller, ana: UUID) -> None:
+    """Have every outcome of a turn, which depends on how much there is, at both functions that take turns."""
+    for name in ("EraseCustomerFunction", "RetireItemFunction"):
+        with teller.as_function(name):
+            for outcome in Outcome:
+                turns = Turns((OrderPlaced,), partial(_ended, outcome))
+                observability.guarded(turns)(teller.records("OrderPlaced.v1"), Context())
+            broken = {"Records": [{"messageId": "b", "body": MARK}]}
+            observability.guarded(Turns((), lambda _event, _over: None))(broken, Context())
+
+
+def _jobs(teller: Teller) -> None:
+    queue = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
+    for function, module, environment in (
+        ("MeasureBacklogFunction", "measure_backlog", {"DEAD_LETTER_QUEUE_URLS": queue}),
+        ("AuditLedgerFunction", "audit_ledger", {}),
+        ("SweepOrphansFunction", "sweep_orphans", {}),
+        ("ExpireFunction", "expire", {}),
+    ):
+        with teller.as_function(function):
+            teller.load(module, "jobs", **environment).handler({}, Context())
+
+
+def _give_up(teller: Teller, ana: UUID) -> None:
+    def give_up(*_: object) -> None:
+        raise RetriesExhaustedError(5, Fault.CONFLICT)
+
+    with teller.as_function("CheckoutFunction"):
+        teller._monkeypatch.setattr(checkout, "place_order", give_up)
+        assert _order(teller.api.as_customer(ana), 1, "key-gives-up").status == 503
+
+
+@pytest.fixture
+def story(
+    api: Api,
+    shop: Shop,
+    database: Callable[..., Database],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Story]:
+    """Everything that the functions said, from an order to its customer's erasure."""
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
+    teller = Teller(api, shop, database, capsys, monkeypatch)
+    with ExitStack() as stack:
+        stack.callback(teller.forget)
+        stack.enter_context(mock_aws())
+        ana = _shop_and_order(teller)
+        _change_account(teller, ana)
+        _relay(teller)
+        _follow_up(teller)
+        _cascades(teller, ana)
+        _notify_nobody(teller, ana)
+        _give_up(teller, ana)
+        _erase(teller, ana)
+        _jobs(teller)
+        yield teller.story
+
+
+def test_alarms_and_dashboard_use_only_metrics_that_the_functions_emit(story: Story) -> None:
+    emitted = story.emitted()
+    used = {metric for metric in metrics_used() if metric.namespace == NAMESPACE}
+    assert used
+    for metric in sorted(used):
+        assert set(metric.dimensions) == {("service", "rewards"), ("function", metric.function)}
+        assert metric.name in emitted.get(metric.function, {}), f"{metric.function} never emits {metric.name}"
+
+
+def test_every_metric_has_a_unit_and_their_names_are_few(story: Story) -> None:
+    emitted = story.emitted()
+    units = {unit for names in emitted.values() for unit in names.values()}
+    assert units <= {"Count", "Milliseconds", "Seconds"}
+    assert {unit for names in emitted.values() for name, unit in names.items() if "Lag" in name} == {
+        "Milliseconds"
+    }
+    # A name made of an id or of a text would be another metric each time.
+    assert len({name for names in emitted.values() for name in names}) < 80
+    assert not [name for names in emitted.values() for name in names if any(c.isdigit() for c in name[:-3])]
+
+
+def test_one_correlation_id_leads_from_the_request_to_the_e_mail(story: Story) -> None:
+    said = {
+        function: [line for line in lines if line.get("correlation_id") == story.correlation_id]
+        for function, lines in story.lines.items()
+    }
+    assert [line["outcome"] for line in said["CheckoutFunction"]] == ["placed"]
+    assert "done" in [line.get("effect") for line in said["CleanCartFunction"]]
+    assert "sent" in [line.get("effect") for line in said["NotifyFunction"]]
+
+
+def test_every_line_of_a_request_has_its_correlation_id(story: Story) -> None:
+    lines = [line for line in story.lines["AccountFunction"] if "_aws" not in line]
+    assert lines
+    assert all(line.get("correlation_id") for line in lines)
+
+
+def test_an_event_carries_its_requests_trace_to_the_queue(story: Story) -> None:
+    assert {entry.get("TraceHeader") for entry in story.published} == {TRACE}
+
+
+def test_nothing_that_a_person_told_the_shop_is_logged(story: Story) -> None:
+    assert "CheckViolation" in story.text, "the error that quotes a row was met"
+    assert "RuntimeError" in story.text, "the mail service's error that quotes an address was met"
+    assert [line for line in story.text.splitlines() if MARK in line] == []
+
+
+def test_the_alarms_dimensions_are_names_of_functions(story: Story) -> None:
+    functions = set(template()["Resources"])
+    assert {metric.function for metric in metrics_used() if isinstance(metric, Metric)} - {""} <= functions

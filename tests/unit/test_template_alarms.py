@@ -1,0 +1,182 @@
+"""Alarms and dashboard: on metrics that there are, with what a person has to do about them."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.template import ROOT, functions, referred, resources, serves_requests, template
+
+#: What AWS emits, with the names of its dimensions: the user guides of API Gateway, Lambda, SQS and WAF.
+AWS_METRICS: dict[str, tuple[set[str], list[set[str]]]] = {
+    "AWS/ApiGateway": (
+        {"Count", "4XXError", "5XXError", "Latency", "IntegrationLatency"},
+        [{"ApiName", "Stage"}, {"ApiName", "Stage", "Resource", "Method"}],
+    ),
+    "AWS/Lambda": (
+        {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"},
+        [{"FunctionName"}, {"FunctionName", "Resource"}],
+    ),
+    "AWS/SQS": ({"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}, [{"QueueName"}]),
+    "AWS/WAFV2": ({"AllowedRequests", "BlockedRequests"}, [{"WebACL", "Region", "Rule"}]),
+}
+
+#: What DSQL's metrics are called; where they are is told differently in different places.
+DSQL_METRICS = {"OccConflicts", "TotalTransactions", "CommitLatency", "ReadOnlyTransactions", "QueryTimeouts"}
+
+_STAGE = "v1"
+
+
+class Metric(NamedTuple):
+    """A metric as an alarm or a widget asks for it. Values that name a resource are its logical name."""
+
+    namespace: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+
+    @property
+    def function(self) -> str:
+        """The function whose metric it is, by our dimension or Lambda's; empty where it is none's."""
+        named = dict(self.dimensions)
+        return named.get("function") or named.get("FunctionName") or ""
+
+
+def _plain(value: Any) -> str:
+    """Give a literal as it is, and a reference as the name that it refers to."""
+    return str(value) if not isinstance(value, dict) else next(iter(referred(value)))
+
+
+def alarms() -> dict[str, dict[str, Any]]:
+    """Give the properties of the alarms by their names."""
+    return {name: each["Properties"] for name, each in resources("AWS::CloudWatch::Alarm").items()}
+
+
+def _of_alarm(alarm: dict[str, Any]) -> Iterator[Metric]:
+    stated = [alarm] if "MetricName" in alarm else []
+    stated += [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
+    for one in stated:
+        dimensions = ((each["Name"], _plain(each["Value"])) for each in one["Dimensions"])
+        yield Metric(one["Namespace"], one["MetricName"], tuple(sorted(dimensions)))
+
+
+def widgets() -> list[dict[str, Any]]:
+    """Give the dashboard's widgets; `${A}` and `${A.B}` have become A."""
+    text, _ = resources("AWS::CloudWatch::Dashboard")["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    loaded: list[dict[str, Any]] = json.loads(re.sub(r"\$\{([\w:]+)(\.\w+)?\}", r"\1", text))["widgets"]
+    return loaded
+
+
+def _of_widget(widget: dict[str, Any]) -> Iterator[Metric]:
+    for row in widget["properties"]["metrics"]:
+        if isinstance(row[0], dict):
+            continue  # a search: see the test of its own
+        namespace, name, *rest = (part for part in row if not isinstance(part, dict))
+        yield Metric(namespace, name, tuple(sorted(zip(rest[::2], rest[1::2], strict=True))))
+
+
+def metrics_used() -> set[Metric]:
+    """Give every metric that an alarm or the dashboard asks for."""
+    of_alarms = {metric for alarm in alarms().values() for metric in _of_alarm(alarm)}
+    return of_alarms | {metric for widget in widgets() for metric in _of_widget(widget)}
+
+
+def test_what_is_asked_of_aws_is_what_aws_emits() -> None:
+    for metric in metrics_used():
+        if metric.namespace == "Rewards":
+            continue  # held against the real functions: tests/integration/shop_api/test_observability.py
+        names, dimensions = AWS_METRICS[metric.namespace]
+        assert metric.name in names, metric
+        assert {name for name, _ in metric.dimensions} in dimensions, metric
+
+
+def test_dimensions_name_what_the_template_makes() -> None:
+    made = template()["Resources"]
+    paths = {
+        (event["Properties"]["Path"], event["Properties"]["Method"].upper())
+        for function in functions().values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "Api"
+    }
+    api = made["Api"]["Properties"]
+    firewall = made["Firewall"]["Properties"]
+    rules = {rule["VisibilityConfig"]["MetricName"] for rule in firewall["Rules"]}
+    for metric in metrics_used():
+        named = dict(metric.dimensions)
+        if metric.function:
+            assert made[metric.function]["Type"] == "AWS::Serverless::Function", metric
+        if "QueueName" in named:
+            assert made[named["QueueName"]]["Type"] == "AWS::SQS::Queue", metric
+        if "ApiName" in named:
+            assert {"Ref": named["ApiName"]} == api["Name"], metric
+            assert named["Stage"] == api["StageName"] == _STAGE, metric
+        if "Resource" in named:
+            assert (named["Resource"], named["Method"]) in paths, metric
+        if "WebACL" in named:
+            assert firewall["VisibilityConfig"]["MetricName"] == {"Fn::Sub": "${AWS::StackName}-firewall"}
+            assert named["WebACL"] == "AWS::StackName-firewall"
+            assert named["Rule"] in rules, metric
+
+
+def test_a_method_is_measured_by_itself_because_an_alarm_asks_for_one() -> None:
+    settings = template()["Resources"]["Api"]["Properties"]["MethodSettings"]
+    assert all(each["MetricsEnabled"] is True for each in settings)
+
+
+def test_dsqls_metrics_are_searched_by_name_and_alarm_on_nothing() -> None:
+    searches = [
+        row[0]["expression"]
+        for widget in widgets()
+        for row in widget["properties"]["metrics"]
+        if isinstance(row[0], dict)
+    ]
+    assert searches
+    for search in searches:
+        (name,) = re.findall(r'MetricName="(\w+)"', search)
+        assert name in DSQL_METRICS
+        assert "Namespace" not in search
+        assert "{" not in search
+
+
+def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:
+    for name, alarm in alarms().items():
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        assert alarm["AlarmDescription"].endswith("."), name
+        assert alarm["TreatMissingData"] in ("breaching", "notBreaching"), name
+        assert alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"], name
+
+
+def test_an_alarm_that_a_stopped_measure_would_silence_treats_silence_as_an_alarm() -> None:
+    silent = {name for name, alarm in alarms().items() if alarm["TreatMissingData"] == "breaching"}
+    assert silent == {"OutboxAgingAlarm", "RelayStoppedAlarm", "LedgerDifferencesAlarm"}
+
+
+@pytest.mark.parametrize("name", sorted(alarms()))
+def test_every_alarm_has_its_entry_in_the_runbook(name: str) -> None:
+    entries = re.findall(
+        r"^\| `(\w+Alarm)` \|(.+)\|(.+)\|$", (ROOT / "docs" / "runbook.md").read_text(), re.M
+    )
+    of_this = [entry for entry in entries if entry[0] == name]
+    assert len(of_this) == 1, "add a row | `NameAlarm` | what it means | what to do | to docs/runbook.md"
+    assert all(cell.strip() for cell in of_this[0])
+
+
+def test_the_runbook_names_no_alarm_that_there_is_not() -> None:
+    named = set(re.findall(r"\w+Alarm\b", (ROOT / "docs" / "runbook.md").read_text()))
+    assert named == set(alarms())
+
+
+def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:
+    serving = {name for name in functions() if serves_requests(name)}
+    for alarm in ("RequestFunctionsFailingAlarm", "RequestsThrottledAlarm"):
+        assert {metric.function for metric in _of_alarm(alarms()[alarm])} == serving
+
+
+def test_the_objectives_of_the_documentation_are_those_of_the_alarms() -> None:
+    text = (ROOT / "docs" / "observability.md").read_text()
+    for alarm, threshold in re.findall(r"`(\w+Alarm)` at ([\d.]+)", text):
+        assert float(threshold) == float(alarms()[alarm]["Threshold"]), alarm
+    assert {"RequestsFailingAlarm", "CheckoutSlowAlarm", "EffectsLateAlarm", "LedgerDifferencesAlarm"} <= set(
+        re.findall(r"`(\w+Alarm)` at", text)
+    )

@@ -1,0 +1,183 @@
+"""Who may do what: every function its own role, every right named, every wildcard with its reason."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.template import ROOT, functions, referred, resources, template, variables
+
+FILES = ["template.yaml", "cluster.yaml"]
+RIGHTS = {"Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal"}
+REASON = "# wildcard: "
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _scalars(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _scalars(value)
+
+
+def _rights(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """Give every text that stands in a right, wherever a policy is."""
+    if isinstance(node, yaml.MappingNode):
+        keys = {key.value for key, _ in node.value}
+        for key, value in node.value:
+            if key.value in RIGHTS and "Effect" in keys:
+                yield from _scalars(value)
+            else:
+                yield from _rights(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _rights(value)
+
+
+def unreasoned(text: str) -> list[str]:
+    """Give the wildcards in rights that have no reason on their own line or the one above."""
+    lines = ["", *text.splitlines()]
+    found = []
+    root = yaml.compose(text, yaml.SafeLoader)
+    assert root is not None
+    for scalar in _rights(root):
+        line = scalar.start_mark.line + 1
+        if "*" in scalar.value and not (REASON in lines[line] or lines[line - 1].lstrip().startswith(REASON)):
+            found.append(f"{line}: {scalar.value}")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_wildcard_in_a_right_has_its_reason(file: str) -> None:
+    assert unreasoned((ROOT / file).read_text()) == []
+
+
+def test_a_wildcard_without_a_reason_is_found() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    action = "            Action: [logs:CreateLogStream, logs:PutLogEvents]\n"
+    assert len(unreasoned(text.replace(action, "            Action: logs:*\n"))) == 1
+    assert unreasoned(text.replace(REASON, "# ")) != []
+
+
+def policies(role: str) -> list[dict[str, Any]]:
+    """Give the statements that a role has of its own."""
+    own = resources("AWS::IAM::Role")[role]["Properties"].get("Policies", [])
+    return [statement for policy in own for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def actions(statement: dict[str, Any]) -> set[str]:
+    """Give a statement's actions, however many it has."""
+    named = statement["Action"]
+    return {named} if isinstance(named, str) else set(named)
+
+
+def test_each_function_has_a_role_that_no_other_has() -> None:
+    roles = {name: properties["Role"]["Fn::GetAtt"] for name, properties in functions().items()}
+    assert roles == {name: f"{name}Role.Arn" for name in functions()}
+
+
+def test_only_the_migration_connects_as_admin() -> None:
+    admins = {
+        role
+        for role in resources("AWS::IAM::Role")
+        if any("dsql:DbConnectAdmin" in actions(statement) for statement in policies(role))
+    }
+    assert admins == {"MigrationFunctionRole"}
+    assert {name for name in functions() if variables(name).get("DATABASE_ROLE") == "admin"} == {
+        "MigrationFunction"
+    }
+
+
+def test_a_function_may_connect_just_when_it_has_a_database_role() -> None:
+    for name in functions():
+        attached = resources("AWS::IAM::Role")[f"{name}Role"]["Properties"]["ManagedPolicyArns"]
+        wanted = variables(name).get("DATABASE_ROLE") not in (None, "admin")
+        assert ({"Ref": "ConnectToDatabasePolicy"} in attached) == wanted, name
+
+
+def test_each_functions_database_role_is_granted_to_its_role_and_to_nobody_elses() -> None:
+    links = template()["Resources"]["Migration"]["Properties"]["RoleArns"]
+    wanted: dict[str, set[str]] = {"operations": {"OperationsRole.Arn"}, "reports": {"ReportsRole.Arn"}}
+    for name in functions():
+        role = variables(name).get("DATABASE_ROLE")
+        if role not in (None, "admin"):
+            wanted.setdefault(role, set()).add(f"{name}Role.Arn")
+    assert {role: {arn["Fn::GetAtt"] for arn in arns} for role, arns in links.items()} == wanted
+
+
+def test_no_function_takes_a_role_that_is_for_people() -> None:
+    taken = {variables(name).get("DATABASE_ROLE") for name in functions()}
+    assert not taken & {"operations", "reports", "rewards_ro", "rewards_rw"}
+
+
+def test_events_are_put_by_the_relay_alone_on_our_bus_with_our_source() -> None:
+    putting = {
+        role: statement
+        for role in resources("AWS::IAM::Role")
+        for statement in policies(role)
+        if "events:PutEvents" in actions(statement)
+    }
+    (statement,) = putting.values()
+    assert set(putting) == {"RelayFunctionRole"}
+    assert statement["Resource"] == {"Fn::GetAtt": "EventBus.Arn"}
+    assert statement["Condition"] == {"StringEquals": {"events:source": "rewards.orders"}}
+    denied = template()["Resources"]["OnlyTheRelayPublishes"]["Properties"]["Statement"]
+    assert denied["Effect"] == "Deny"
+    assert denied["Condition"] == {
+        "ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": "RelayFunctionRole.Arn"}}
+    }
+
+
+def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
+    for name, properties in functions().items():
+        read = {
+            queue
+            for statement in policies(f"{name}Role")
+            if "sqs:ReceiveMessage" in actions(statement)
+            for queue in referred(statement["Resource"])
+        }
+        sources = {
+            queue
+            for event in properties.get("Events", {}).values()
+            if event["Type"] == "SQS"
+            for queue in referred(event["Properties"]["Queue"])
+        }
+        assert read == sources, name
+
+
+def test_mail_is_sent_from_the_shops_address_alone() -> None:
+    for role in resources("AWS::IAM::Role"):
+        for statement in policies(role):
+            if "ses:SendEmail" in actions(statement):
+                assert statement["Condition"] == {
+                    "StringEquals": {"ses:FromAddress": {"Ref": "SenderAddress"}}
+                }, role
+
+
+def test_each_queue_is_encrypted_and_refuses_what_does_not_come_over_tls() -> None:
+    denied = set()
+    for policy in resources("AWS::SQS::QueuePolicy").values():
+        (queue,) = referred(policy["Properties"]["Queues"])  # SQS takes one resource a policy
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            assert list(referred(statement["Resource"])) == [queue]
+            if statement["Effect"] == "Deny":
+                assert statement["Action"] == "sqs:*"
+                assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+                denied.add(queue)
+            else:
+                assert "aws:SourceArn" in statement["Condition"]["ArnEquals"], queue
+    queues = resources("AWS::SQS::Queue")
+    assert denied == set(queues)
+    assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_the_log_groups_forget() -> None:
+    groups = resources("AWS::Logs::LogGroup")
+    assert groups
+    for name, group in groups.items():
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+    assert template()["Globals"]["Function"]["LoggingConfig"]["LogGroup"] == {"Ref": "FunctionLogs"}

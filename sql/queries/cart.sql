@@ -41,6 +41,11 @@ select
         limit %(most)s
     ) as others)
 
+-- name: lock_uncleaned_orders
+-- Orders that hold units of a line that is not there, because it was removed while they were placed. The cleanup
+-- finds no line to change then and meets a writer on these rows alone: one of the two runs again.
+select id from xpoints.orders where customer_id = %(customer_id)s and cart_cleaned_at is null order by id for update
+
 -- name: insert_line
 -- A line that was not there. A twin that came first makes this one fail and run again, and find the line.
 insert into xpoints.shopping_cart_items (customer_id, item_id, quantity, updated_at)

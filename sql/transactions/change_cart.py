@@ -14,6 +14,7 @@ CLEARED_AT_ONCE = 1000
 
 _CART = load("cart")
 _READ_LINE = _CART["read_line_to_set"]
+_LOCK_UNCLEANED = _CART["lock_uncleaned_orders"]
 _INSERT_LINE = _CART["insert_line"]
 _CHANGE_LINE = _CART["change_line"]
 _DELETE_LINE = _CART["delete_line"]
@@ -30,8 +31,11 @@ def set_quantity(
     """
 
     def attempt(transaction: Transaction) -> StoredLine | Refusal:
-        decision = decide_quantity(_read(transaction, customer_id, item_id), quantity)
+        facts = _read(transaction, customer_id, item_id)
+        decision = decide_quantity(facts, quantity)
         if not isinstance(decision, Refusal):
+            if facts.stored is None and facts.ordered > 0:
+                transaction.read(_LOCK_UNCLEANED(customer_id=customer_id))
             transaction.commit(_write(customer_id, item_id, decision))
         return decision
 

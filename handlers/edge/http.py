@@ -43,6 +43,9 @@ _COMMON = {
     "X-Content-Type-Options": "nosniff",
 }
 
+#: The app client that tokens must be made for; the deployed functions always have it.
+_AUDIENCE = os.environ.get("USER_POOL_CLIENT_ID")
+
 _EMPTY = {**_COMMON, "Cache-Control": "no-store"}
 
 _JSON = {**_EMPTY, "Content-Type": "application/json"}
@@ -267,6 +270,11 @@ def tagged(call: Call[Any, Any], body: str) -> Reply:
 
 def _caller(event: dict[str, Any]) -> Caller:
     claims = (event["requestContext"].get("authorizer") or {}).get("claims") or {}
+    # A Cognito authorizer takes tokens of every app client of its pool; ours are made for one.
+    if _AUDIENCE is not None and claims.get("aud") != _AUDIENCE:
+        raise ProblemError(
+            "unauthenticated", "The token is made for another application. Sign in to the shop."
+        )
     try:
         customer_id = UUID(claims["custom:customer_id"])
     except (KeyError, ValueError):

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,62 @@ def test_a_token_of_another_pool_is_refused(deployed: Deployed) -> None:
     token = answer["AuthenticationResult"]["IdToken"]
 
     assert problem(deployed.send("GET", "/points", token)) == "unauthenticated"
+
+
+def _sign_in_through(deployed: Deployed, client_id: str) -> str:
+    username = deployed.shop.scalar(
+        "select username from xpoints.customers where id = %s", [deployed.members["owner"]]
+    )
+    answer = deployed.region.client("cognito-idp").initiate_auth(
+        ClientId=client_id,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": username, "PASSWORD": deployed.region.outputs["DemoPassword"]},
+    )
+    token: str = answer["AuthenticationResult"]["IdToken"]
+    return token
+
+
+def test_a_token_made_for_another_application_of_the_same_pool_is_refused(deployed: Deployed) -> None:
+    client = deployed.region.client("cognito-idp").create_user_pool_client(
+        UserPoolId=deployed.region.outputs["UserPoolId"],
+        ClientName="another application",
+        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH"],
+        ReadAttributes=["custom:customer_id"],
+    )["UserPoolClient"]["ClientId"]
+    token = _sign_in_through(deployed, client)
+
+    answer = deployed.send("GET", "/points", token)
+    assert (answer.status_code, problem(answer)) == (401, "unauthenticated")
+
+
+def test_an_expired_token_is_refused(deployed: Deployed) -> None:
+    cognito, outputs = deployed.region.client("cognito-idp"), deployed.region.outputs
+    ours = {"UserPoolId": outputs["UserPoolId"], "ClientId": outputs["UserPoolClientId"]}
+    settings = cognito.describe_user_pool_client(**ours)["UserPoolClient"]
+    kept = {
+        name: settings[name]
+        for name in (
+            "ExplicitAuthFlows",
+            "ReadAttributes",
+            "WriteAttributes",
+            "IdTokenValidity",
+            "TokenValidityUnits",
+        )
+        if settings.get(name)
+    }
+    # AWS has no tokens of a few seconds; the emulator's authorizer reads the same claim, sooner.
+    brief = {**kept, "IdTokenValidity": 3, "TokenValidityUnits": {"IdToken": "seconds"}}
+    cognito.update_user_pool_client(**ours, **brief)
+    try:
+        token = _sign_in_through(deployed, outputs["UserPoolClientId"])
+    finally:
+        cognito.update_user_pool_client(**ours, **kept)
+    assert deployed.send("GET", "/points", token).status_code == 200
+    give_up_at = time.monotonic() + 20
+    while (answer := deployed.send("GET", "/points", token)).status_code == 200:
+        assert time.monotonic() < give_up_at, "the token is still good"
+        time.sleep(0.2)
+    assert (answer.status_code, problem(answer)) == (401, "unauthenticated")
 
 
 def test_no_staff_route_serves_a_customer(deployed: Deployed) -> None:

@@ -13,6 +13,7 @@ TOOLS := .local/tools/.done
 DEV := .local/dev/.done
 EMULATOR := .local/emulator/.done
 SAM := .local/sam/.done
+CHECKOV := .local/checkov/.done
 LOCAL := $(DEV) $(EMULATOR) $(SAM)
 PY := .local/dev/bin/python
 UV := .local/tools/bin/uv
@@ -25,12 +26,15 @@ help: ## List the targets
 
 # --- Run ------------------------------------------------------------------------------------------------
 
-.PHONY: demo up bench
+.PHONY: demo up regions bench
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
 	@$(PY) -m local.demo
 
 up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
 	@$(PY) -m local
+
+regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and check that everything adds up
+	@$(PY) -m local.regions $(ARGS)
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
 	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi
@@ -42,7 +46,7 @@ test: check $(LOCAL) ## Run everything: the checks, then all tests
 	@echo "pytest: unit, integration and system tests"
 	@$(PY) -m pytest -q
 
-check: $(DEV) $(SAM) ## Run the linters and the type checker
+check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker
 	@echo "ruff"
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
@@ -52,6 +56,11 @@ check: $(DEV) $(SAM) ## Run the linters and the type checker
 	@$(PY) -m local.dsql_check
 	@echo "template.yaml: sam validate --lint"
 	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
+	@echo "cluster.yaml: cfn-lint"
+	@.local/sam/bin/cfn-lint --non-zero-exit-code warning template.yaml cluster.yaml
+	@echo "template.yaml, cluster.yaml: checkov"
+	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml >.local/checkov/found.txt || \
+		{ cat .local/checkov/found.txt; exit 1; }
 
 unit: $(DEV) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit
@@ -83,7 +92,7 @@ build-%:
 # --- Environments and their lock files ------------------------------------------------------------------
 
 .PHONY: tools lock clean
-tools: $(TOOLS) $(LOCAL) ## Make the environments under .local/ without doing anything with them
+tools: $(TOOLS) $(LOCAL) $(CHECKOV) ## Make the environments under .local/ without doing anything with them
 	@:
 
 $(TOOLS): requirements/tools.txt
@@ -100,7 +109,7 @@ $(TOOLS): requirements/tools.txt
 	@touch $@
 
 lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
-	@for name in tools runtime dev emulator sam; do \
+	@for name in tools runtime dev emulator sam checkov; do \
 		echo "locking requirements/$$name.txt"; \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \

@@ -405,8 +405,8 @@ class Drill:
         heading("3. Everything comes to rest, and adds up")
         survivor, lost = self._survivor.region_name, self._lost.region_name
         console.print(
-            f"   {len(loss.with_queues)} events had left {lost}'s outbox and were in its queues. On AWS "
-            "the queues outlive\n   an outage; the emulator's died with it. They are put into "
+            f"   {len(loss.with_queues)} events had left {lost}'s outbox and were in its queues. On AWS the "
+            "queues outlive an outage;\n   the emulator's died with it, so that many letters are put into "
             f"{survivor}'s outbox, under their own ids."
         )
         letters.put_back(loss.with_queues, survivor)

@@ -32,8 +32,8 @@ DATA = {
     "sql.migrate": "sql/migrations/*.sql",
 }
 
-#: Parts of the dependencies that nothing here can come to use: a twelfth of the zip. Each function is run with
-#: its sample event against the layer without them.
+#: Parts of the dependencies that nothing here can come to use: a twelfth of the zip. Each function is run
+#: with its sample event against the layer without them.
 UNUSED = (
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a web page's scripts
     "pydantic/v1",  # imported for a class of version 1 alone

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from local.guard import Guarded
-from local.region import ROOT, LocalRegion, RegionStartError
+from local.region import MEMORY, ROOT, LocalRegion, RegionStartError
 
 
 def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
@@ -74,6 +74,7 @@ def test_a_region_stopped_by_sigterm_leaves_no_process_and_no_file(tmp_path: Pat
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
     assert not list((ROOT / ".local" / "run").glob(f"{process.pid}-*"))
+    assert not list(MEMORY.glob(f"rewards-{process.pid}-*"))
 
 
 _PARENT = """

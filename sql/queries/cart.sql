@@ -41,10 +41,12 @@ select
         limit %(most)s
     ) as others)
 
--- name: lock_uncleaned_orders
--- Orders that hold units of a line that is not there, because it was removed while they were placed. The cleanup
--- finds no line to change then and meets a writer on these rows alone: one of the two runs again.
-select id from xpoints.orders where customer_id = %(customer_id)s and cart_cleaned_at is null order by id for update
+-- name: insert_held_line
+-- A line of just the units that uncleaned orders hold, where it was removed while they were placed: so that the
+-- cleanup and whoever sets the line next meet on its row.
+insert into xpoints.shopping_cart_items (customer_id, item_id, quantity, updated_at)
+values (%(customer_id)s, %(item_id)s, %(quantity)s, now())
+on conflict (customer_id, item_id) do update set quantity = excluded.quantity, updated_at = excluded.updated_at
 
 -- name: insert_line
 -- A line that was not there. A twin that came first makes this one fail and run again, and find the line.

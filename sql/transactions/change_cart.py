@@ -14,7 +14,7 @@ CLEARED_AT_ONCE = 1000
 
 _CART = load("cart")
 _READ_LINE = _CART["read_line_to_set"]
-_LOCK_UNCLEANED = _CART["lock_uncleaned_orders"]
+_INSERT_HELD_LINE = _CART["insert_held_line"]
 _INSERT_LINE = _CART["insert_line"]
 _CHANGE_LINE = _CART["change_line"]
 _DELETE_LINE = _CART["delete_line"]
@@ -30,16 +30,24 @@ def set_quantity(
     Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
 
-    def attempt(transaction: Transaction) -> StoredLine | Refusal:
+    def attempt(transaction: Transaction) -> StoredLine | Refusal | None:
         facts = _read(transaction, customer_id, item_id)
         decision = decide_quantity(facts, quantity)
-        if not isinstance(decision, Refusal):
-            if facts.stored is None and facts.ordered > 0:
-                transaction.read(_LOCK_UNCLEANED(customer_id=customer_id))
-            transaction.commit(_write(customer_id, item_id, decision))
+        if isinstance(decision, Refusal):
+            return decision
+        if facts.stored is None and facts.ordered > 0:
+            # The line was removed while it was ordered. A new one would share no row with the cleanup, which
+            # may commit before we write, and the units that it takes would come back: first hold them alone.
+            held = {"customer_id": customer_id, "item_id": item_id, "quantity": facts.ordered}
+            transaction.commit(_INSERT_HELD_LINE(**held))
+            return None
+        transaction.commit(_write(customer_id, item_id, decision))
         return decision
 
-    return run(database, attempt, policy)
+    while True:
+        done = run(database, attempt, policy)
+        if done.value is not None:
+            return Completed(done.value, done.attempts, done.round_trips, done.faults)
 
 
 def remove_line(

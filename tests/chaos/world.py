@@ -585,7 +585,7 @@ class World:
                 command = Credit(request, origin, customer_id, points, "GIFT", "A gift")
                 return credit_points(database, command, lambda c, _: _render(c), _POLICY)
 
-            return self._send(call, "operations", work)
+            return self._send(call, "staff", work)
 
         self._client("credit", send)
 
@@ -603,7 +603,7 @@ class World:
                     command = Boost(request, origin, beneficiary, partner, BOOST_POINTS, BOOST_BELOW)
                     return boost_household(database, command, lambda c, _: _render(c), _POLICY)
 
-                return self._send(call, "operations", work)
+                return self._send(call, "staff", work)
 
             self._client("boost", send)
 
@@ -629,7 +629,7 @@ class World:
             call = self._call("retire", self.staff_id, "", "", subject=item_id)
             return self._send(
                 call,
-                "operations",
+                "staff",
                 lambda database, _, origin: retire_item(database, item_id, origin, _POLICY),
             )
 

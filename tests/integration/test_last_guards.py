@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from sql.walk import MAX_BYTES, MAX_ROWS
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 
@@ -42,3 +43,8 @@ def test_a_change_that_no_decision_may_make_is_refused(
 ) -> None:
     with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
         sold[0].connection.execute(statement.encode())
+
+
+def test_transactions_are_bounded_by_what_dsql_allows() -> None:
+    assert MAX_ROWS <= 3000, "changed rows of a transaction (54000)"
+    assert MAX_BYTES < 10 * 1024 * 1024, "changed bytes of a transaction, index entries counted"

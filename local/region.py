@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Self
 import psutil
 from botocore.exceptions import ClientError
 
-from local.emulator import ACCOUNT, Emulator
+from local.emulator import Emulator
 from local.gateway import complete_gateway
 from local.guard import Guarded
 from local.postgres import EmbeddedPostgres
@@ -200,7 +200,6 @@ class LocalRegion:
     def _deploy(self, directory: Path) -> None:
         parameters = {
             "ClusterEndpoint": self.postgres.host,
-            "ClusterArn": f"arn:aws:dsql:{self.region_name}:{ACCOUNT}:cluster/local",
             "DatabasePort": str(self.postgres.port),
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,

@@ -58,7 +58,7 @@ class Site:
         """The way to the database as the operator's role."""
         given = self.parameters
         settings = DatabaseSettings(
-            host=given["ClusterEndpoint"],
+            host=self.outputs["ClusterEndpoint"],
             port=int(given.get("DatabasePort", 5432)),
             name=given.get("DatabaseName", "postgres"),
             tls=given.get("DatabaseTls", "verify-full"),

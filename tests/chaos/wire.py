@@ -55,6 +55,7 @@ FAULTS = (
 
 _LOST = "server closed the connection unexpectedly"
 _FURTHEST_STATEMENT = 9
+_MOST_EXCHANGES = 20_000
 
 
 class Plan(NamedTuple):
@@ -227,6 +228,10 @@ class Wire:
         exchanges = self._exchanges
         exchanges.scheduler.pause(name)
         exchanges.count += 1
+        if exchanges.count > _MOST_EXCHANGES:
+            raise RuntimeError(
+                f"no end after {_MOST_EXCHANGES} exchanges with the database, the last: {name}"
+            )
         plan = exchanges.plan()
         if self._spent:
             exchanges.problems.append(f"a session went on as {self.role} after the server had failed in it")

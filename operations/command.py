@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations import queues, replay
+from operations import queues, region_command, replay
+from operations.regions import RegionSetupError
 from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operate
@@ -35,12 +36,14 @@ Finder = Callable[[argparse.Namespace], Site]
 
 def main(arguments: Sequence[str] | None = None, find: Finder | None = None) -> int:
     """Run a command line; give the exit status: 0 done, 1 something was found or failed, 2 wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
+        if options.group == "region":
+            return region_command.run(options)  # what it sets up is there before any shop
         site = (find or _find)(options)
         command: Command = options.run
         return command(site, options)
-    except SiteError as error:
+    except (SiteError, RegionSetupError) as error:
         print(f"rewards: {error}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(f"rewards: AWS refused: {error}", file=sys.stderr)
@@ -326,8 +329,9 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Give the command line: every command with what it takes."""
+    whole = argparse.ArgumentParser(
         prog="rewards",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -359,7 +363,7 @@ def _parser() -> argparse.ArgumentParser:
         "--id", dest="ids", type=UUID, action="append", default=[], help="this one (repeatable)"
     )
 
-    groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
+    groups = whole.add_subparsers(dest="group", required=True, metavar="COMMAND")
 
     def add(
         under: Any, name: str, run: Command, text: str, *parents: argparse.ArgumentParser
@@ -369,6 +373,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.set_defaults(run=run, command=added.prog)
         return added
+
+    region_command.add_region_commands(groups)
 
     letters = groups.add_parser("outbox", help="letters that wait for the bus, and those set aside")
     outbox = letters.add_subparsers(dest="what", required=True, metavar="COMMAND")
@@ -407,4 +413,4 @@ def _parser() -> argparse.ArgumentParser:
         groups, "audit", _audit, "Compare balances, ledger and orders now; exit status 1: they differ."
     )
     audit.add_argument("--whole", action="store_true", help="everything, not a sample of a few seconds")
-    return parser
+    return whole

@@ -5,6 +5,7 @@ cluster.yaml, resolves its conditions, and calls the real boto3 DSQL client, beh
 What moto leaves out is added here: a cluster of a pair is PENDING_SETUP until both name each other.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import yaml
 from moto import mock_aws
 
+from operations import region_command
+from operations.command import main, parser
 from operations.regions import (
     TEMPLATE,
     ClusterStack,
@@ -216,3 +219,30 @@ def test_a_cluster_that_fails_or_never_becomes_active_is_said_with_a_remedy(
     account.status = lambda cluster: "FAILED"  # type: ignore[method-assign]
     with pytest.raises(RegionSetupError, match="FAILED"):
         no_wait(account, cluster, said.append)
+
+
+# --- The command
+
+
+def test_the_command_sets_up_a_pair_and_says_what_it_made(
+    account: Emulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["region", "pair", "--region", A, "--region", B, "--witness", WITNESS, "--json"]
+    assert region_command.run(parser().parse_args(line), account) == 0
+    clusters = json.loads(capsys.readouterr().out)["clusters"]
+    assert [one["region"] for one in clusters] == [A, B]
+    assert {one["arn"] for one in clusters} == {stack.arn for stack in account.stacks.values()}
+    assert region_command.run(parser().parse_args(line), account) == 0, "it may be run again"
+    assert len(account.deployments) == 3
+
+
+def test_the_command_hands_a_persons_choices_on_and_leaves_out_what_was_not_said(account: Emulated) -> None:
+    line = ["region", "single", "--region", A, "--deletion-protection", "false"]
+    assert region_command.run(parser().parse_args(line), account) == 0
+    assert account.stacks[A].parameters["DeletionProtection"] == "false"
+    assert account.stacks[A].parameters["BackupRetentionDays"] == "35"
+
+
+def test_a_pair_of_one_region_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["region", "pair", "--region", A, "--witness", WITNESS]) == 1
+    assert "Give --region twice" in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""`rewards region ...` on the command line; operations/regions.py does it."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import boto3
+
+from operations.regions import (
+    CloudFormation,
+    ClusterStack,
+    ControlPlane,
+    RegionSetupError,
+    set_up_one,
+    set_up_pair,
+)
+
+#: Parameters of cluster.yaml that a person may choose; the others follow from the Regions.
+_OPTIONS = {
+    "kms_key_arn": "KmsKeyArn",
+    "backup_retention_days": "BackupRetentionDays",
+    "deletion_protection": "DeletionProtection",
+}
+
+
+def add_region_commands(groups: Any) -> None:
+    """Add `region single` and `region pair` to the parser's groups."""
+    text = "Set up the database of one Region, or of two that write to each other's."
+    kinds = groups.add_parser("region", help=text, description=text).add_subparsers(
+        dest="what", required=True, metavar="COMMAND"
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--cluster-stack", default="rewards-cluster", help="the stacks' name (default: %(default)s)"
+    )
+    common.add_argument("--profile", help="your AWS profile (default: the environment's)")
+    common.add_argument("--backup-retention-days", help="how long daily backups are kept (default: 35)")
+    common.add_argument(
+        "--deletion-protection", choices=["true", "false"], help="false for clusters to throw away"
+    )
+    common.add_argument("--json", action="store_true", help="write JSON")
+    text = "Set up a cluster for one Region. Run again, it brings the stack up to date."
+    single = kinds.add_parser("single", help=text, description=text, parents=[common])
+    single.add_argument("--region", required=True)
+    single.add_argument("--kms-key-arn", help="a key of your own, of that Region (default: AWS's)")
+    single.set_defaults(set_up=_single)
+    text = "Set up two peered clusters and their witness, or go on where an earlier run stopped."
+    pair = kinds.add_parser("pair", help=text, description=text, parents=[common])
+    pair.add_argument(
+        "--region", action="append", required=True, dest="regions", help="one of the two (give it twice)"
+    )
+    pair.add_argument("--witness", required=True, help="the third Region, which stores no data")
+    pair.set_defaults(set_up=_pair)
+
+
+def run(options: argparse.Namespace, control: ControlPlane | None = None) -> int:
+    """Run a parsed `region` command; give the exit status. Raises RegionSetupError and botocore's errors."""
+    if control is None:
+        session = boto3.Session(profile_name=options.profile)
+
+        def client(service: str, region: str) -> Any:
+            return session.client(service, region_name=region)  # type: ignore[call-overload]  # by its name
+
+        control = CloudFormation(options.cluster_stack, client)
+    given = vars(options)
+    chosen = {name: given[option] for option, name in _OPTIONS.items() if given.get(option)}
+    clusters = options.set_up(control, options, chosen)
+    found = [
+        {"region": one.region, "identifier": one.identifier, "arn": one.arn, "endpoint": one.endpoint}
+        for one in clusters
+    ]
+    if options.json:
+        print(json.dumps({"clusters": found}, indent=2))
+    else:
+        for one in clusters:
+            print(f"{one.region}: {one.arn}")
+        print("Next: docs/deploy.md, the application stack in each Region.")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _single(control: ControlPlane, options: argparse.Namespace, chosen: dict[str, str]) -> list[ClusterStack]:
+    return [set_up_one(control, options.region, _say, options=chosen)]
+
+
+def _pair(control: CloudFormation, options: argparse.Namespace, chosen: dict[str, str]) -> list[ClusterStack]:
+    if len(options.regions) != 2:
+        raise RegionSetupError("Give --region twice: the two Regions that get a cluster.")
+    first, second = options.regions
+    return list(set_up_pair(control, (first, second), options.witness, _say, options=chosen))

@@ -3,9 +3,12 @@
 import contextlib
 import logging
 import multiprocessing
+import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 import traceback
 import zlib
 from collections import Counter
@@ -107,11 +110,18 @@ def _work(conninfo: str, numbers: "multiprocessing.Queue[int]") -> None:
     """Make a worker process ready: quiet, deaf to Ctrl-C (its parent ends it), with a database of its own."""
     global _links
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     quieten()
     name = f"chaos_{numbers.get()}"
     with psycopg.connect(conninfo, autocommit=True) as admin:
         admin.execute(f"create database {name} template {_TEMPLATE}".encode())
     _links = Links(lambda role: psycopg.conninfo.make_conninfo(conninfo, dbname=name, user=role))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _run_in_worker(seed: int) -> Result:

@@ -41,7 +41,7 @@ bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for 
 
 # --- Check ----------------------------------------------------------------------------------------------
 
-.PHONY: test check unit chaos mutations format
+.PHONY: test check unit chaos mutations release format
 test: check $(LOCAL) ## Run everything: the checks, then all tests
 	@echo "pytest: unit, integration and system tests"
 	@$(PY) -m pytest -q
@@ -70,6 +70,9 @@ chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=10
 
 mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (half an hour)
 	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md
+
+release: $(DEV) ## Keep this release's statements, for the next one's tests to run on their schema
+	@$(PY) -m tests.former_release
 
 format: $(DEV) ## Format the code and mend what the linter can
 	@$(PY) -m ruff check --quiet --fix . || true

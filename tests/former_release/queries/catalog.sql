@@ -1,0 +1,82 @@
+-- The catalogue as shoppers read it. Each order of sorting has a statement of its own, so that each walks its
+-- own index from the place where the last page ended.
+
+-- name: list_items_by_name
+-- A page by name.
+select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+    m.id, m.filename, u.presigned_url, u.created
+from xpoints.items_for_sale i
+left join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where (i.name, i.id) > (%(after)s::varchar, %(after_id)s)
+    and (%(category)s::varchar is null or i.category = %(category)s)
+    and (%(pattern)s::varchar is null or i.name ilike %(pattern)s or i.description ilike %(pattern)s)
+order by i.name, i.id
+limit %(most)s
+
+-- name: list_items_by_points
+-- A page by price in points, cheapest first.
+select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+    m.id, m.filename, u.presigned_url, u.created
+from xpoints.items_for_sale i
+left join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where (i.points_price, i.id) > (%(after)s::bigint, %(after_id)s)
+    and (%(category)s::varchar is null or i.category = %(category)s)
+    and (%(pattern)s::varchar is null or i.name ilike %(pattern)s or i.description ilike %(pattern)s)
+order by i.points_price, i.id
+limit %(most)s
+
+-- name: list_items_by_points_down
+-- A page by price in points, dearest first.
+select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+    m.id, m.filename, u.presigned_url, u.created
+from xpoints.items_for_sale i
+left join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where (i.points_price, i.id) < (%(after)s::bigint, %(after_id)s)
+    and (%(category)s::varchar is null or i.category = %(category)s)
+    and (%(pattern)s::varchar is null or i.name ilike %(pattern)s or i.description ilike %(pattern)s)
+order by i.points_price desc, i.id desc
+limit %(most)s
+
+-- name: list_items_by_rating_down
+-- A page by rating, best first; items that nobody rated are left out.
+select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+    m.id, m.filename, u.presigned_url, u.created
+from xpoints.items_for_sale i
+left join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where (i.rating, i.id) < (%(after)s::real, %(after_id)s)
+    and (%(category)s::varchar is null or i.category = %(category)s)
+    and (%(pattern)s::varchar is null or i.name ilike %(pattern)s or i.description ilike %(pattern)s)
+order by i.rating desc, i.id desc
+limit %(most)s
+
+-- name: show_item
+-- One item on the shelf.
+select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+    i.usd_price, i.sku, i.weight, i.width, i.height, i.depth, i.thumbnail_id
+from xpoints.items_for_sale i
+where i.id = %(item_id)s
+
+-- name: list_item_pictures
+-- An item's pictures with what is cached of their URLs in this Region; the thumbnail comes with them.
+select m.id, m.filename, u.presigned_url, u.created
+from (
+    select c.image_id from xpoints.catalog_images c where c.item_id = %(item_id)s
+    union
+    select i.thumbnail_id from xpoints.catalog_items i where i.id = %(item_id)s
+) as wanted
+join xpoints.images m on m.id = wanted.image_id
+left join xpoints.image_urls u on u.image_id = m.id and u.region = %(region)s
+order by m.id
+limit 20
+
+-- name: keep_picture_urls
+-- Fresh URLs, for whoever asks next in this Region.
+insert into xpoints.image_urls (image_id, region, presigned_url, created)
+select t.image_id, %(region)s, t.url, %(created)s
+from unnest(%(image_ids)s::uuid[], %(urls)s::varchar[]) as t (image_id, url)
+order by t.image_id
+on conflict (image_id, region) do update set presigned_url = excluded.presigned_url, created = excluded.created

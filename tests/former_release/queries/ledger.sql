@@ -1,0 +1,59 @@
+-- Balances and the ledger that explains them; every change of the one writes a row of the other.
+
+-- name: read_balance
+-- The customer's points; no row for a customer without an account.
+select points_balance from xpoints.points_balances where customer_id = %(customer_id)s
+
+-- name: debit_balance
+-- Unconditional: the CHECK on the column aborts the transaction where the decision was wrong.
+update xpoints.points_balances set points_balance = points_balance - %(points)s where customer_id = %(customer_id)s
+
+-- name: insert_ledger_entry
+-- One ledger entry. The time is the statement's own and not the transaction's start: entries of one customer
+-- then stand in the order in which they were committed.
+insert into xpoints.transactions
+    (id, customer_id, tx_type, points, tx_dt, tx_description, balance_after, reference_id)
+values
+    (%(id)s, %(customer_id)s, %(tx_type)s, %(points)s, clock_timestamp() at time zone 'UTC', %(description)s,
+    %(balance_after)s, %(reference_id)s)
+
+-- name: list_ledger
+-- A page of a customer's ledger, newest first.
+select id, tx_type, points, tx_dt, tx_description, reference_id
+from xpoints.transactions
+where customer_id = %(customer_id)s and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
+order by tx_dt desc, id desc
+limit %(most)s
+
+-- name: read_account
+-- The points of a member who is not on the way out.
+select b.customer_id, b.points_balance
+from xpoints.points_balances b
+join xpoints.customers c on c.id = b.customer_id
+where b.customer_id = %(customer_id)s and c.erased_at is null
+
+-- name: find_payee
+-- The accounts of members with this username: one is as it should be, and two are enough to know better.
+select b.customer_id, b.points_balance
+from xpoints.customers c
+join xpoints.points_balances b on b.customer_id = c.id
+where c.username = %(username)s and c.erased_at is null
+order by b.customer_id
+limit 2
+
+-- name: lock_balances
+-- The balances that a decision rests on without changing them all. Plain reads are not checked at commit; rows
+-- that are locked are, so that of two such decisions about the same rows one fails and runs again.
+select customer_id, points_balance
+from xpoints.points_balances
+where customer_id = any(%(customer_ids)s::uuid[])
+order by customer_id
+for update
+
+-- name: find_members_by_id
+-- Which of these customers are not on the way out.
+select id from xpoints.customers where id = any(%(customer_ids)s::uuid[]) and erased_at is null
+
+-- name: credit_balance
+-- Credits never need a guard: the sum that an account may hold is far below the column's end.
+update xpoints.points_balances set points_balance = points_balance + %(points)s where customer_id = %(customer_id)s

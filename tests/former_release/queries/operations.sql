@@ -1,0 +1,17 @@
+-- The operations log of a sale: who tried what, how it ended, how often it had to be tried.
+
+-- name: insert_operation
+-- One attempt of one buyer, written after its end in a transaction of its own: what is refused is logged too.
+insert into xpoints.operations_log
+    (id, operation, subject_id, actor_id, region, outcome, attempts, conflicts, started_at, ended_at)
+values
+    (%(id)s, %(operation)s, %(subject_id)s, %(actor_id)s, %(region)s, %(outcome)s, %(attempts)s, %(conflicts)s,
+    %(started_at)s, %(ended_at)s)
+
+-- name: read_scoreboard
+-- How a sale ended: by outcome, how many buyers, how many conflicts they met, the most attempts of one.
+select outcome, count(*), sum(conflicts)::bigint, max(attempts)
+from xpoints.operations_log
+where subject_id = %(subject_id)s
+group by outcome
+order by outcome

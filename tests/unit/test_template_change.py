@@ -1,0 +1,156 @@
+"""Changes reach the request path step by step, after the schema; load has its bounds."""
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+
+from handlers.edge.http import MAX_BODY_BYTES
+from handlers.edge.problems import KINDS
+from tests.template import ROOT, functions, resources, serves_requests, template, variables
+
+#: What the emulator does not know; a false condition leaves it out there.
+ONLY_ON_AWS = {
+    "AWS::Events::Archive": "KeepsEvents",
+    "AWS::Events::EventBusPolicy": "IsCloud",
+    "AWS::WAFv2::WebACL": "IsCloud",
+    "AWS::WAFv2::WebACLAssociation": "IsCloud",
+}
+
+
+def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() -> None:
+    alarms = set(resources("AWS::CloudWatch::Alarm"))
+    for name, properties in functions().items():
+        if not serves_requests(name):
+            continue
+        assert properties["AutoPublishAlias"] == "live", name
+        preference = properties["DeploymentPreference"]
+        assert preference["Type"].startswith(("Canary", "Linear")), name
+        assert preference["Enabled"] == {"Ref": "InCloud"}, name
+        _, watched, _ = preference["Alarms"]["Fn::If"]
+        assert {alarm["Ref"] for alarm in watched} <= alarms
+        assert len(watched) >= 2, name
+
+
+def test_no_function_of_the_database_changes_before_the_schema() -> None:
+    for name, each in resources("AWS::Serverless::Function").items():
+        role = variables(name).get("DATABASE_ROLE")
+        assert (each.get("DependsOn") == "Migration") == (role not in (None, "admin")), name
+
+
+def test_the_migration_runs_again_whenever_its_code_changes() -> None:
+    migration = template()["Resources"]["Migration"]["Properties"]
+    assert migration["CodeVersion"] == {"Ref": "MigrationFunction.Version"}
+    assert functions()["MigrationFunction"]["AutoPublishAlias"]
+
+
+def test_what_only_aws_has_stands_behind_a_condition() -> None:
+    for name, each in template()["Resources"].items():
+        if each["Type"] in ONLY_ON_AWS:
+            assert each["Condition"] == ONLY_ON_AWS[each["Type"]], name
+        if each["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in each["Properties"]:
+            assert each["Condition"] == "IsCloud", name
+
+
+def test_each_methods_own_limit_is_one_of_a_route_that_there_is() -> None:
+    routes = {
+        (event["Properties"]["Path"], event["Properties"]["Method"].upper())
+        for function in functions().values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "Api"
+    }
+    every, *own = template()["Resources"]["Api"]["Properties"]["MethodSettings"]
+    assert (every["ResourcePath"], every["HttpMethod"]) == ("/*", "*")
+    named = {(each["ResourcePath"][1:].replace("~1", "/"), each["HttpMethod"]) for each in own}
+    assert named <= routes, "`~1` stands for the slash"
+    assert ("/orders", "POST") in named
+    for each in (every, *own):
+        assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(each)
+
+
+def test_the_firewall_and_the_handlers_agree_on_the_longest_body() -> None:
+    firewall = template()["Resources"]["Firewall"]["Properties"]
+    (size,) = (rule for rule in firewall["Rules"] if rule["Name"] == "body-size")
+    assert size["Statement"]["SizeConstraintStatement"]["Size"] == MAX_BODY_BYTES
+    inspected = firewall["AssociationConfig"]["RequestBody"]["API_GATEWAY"]["DefaultSizeInspectionLimit"]
+    assert inspected == f"KB_{MAX_BODY_BYTES // 1024}"
+    # A body that is too long to be looked at as a whole is too long.
+    oversize = size["Statement"]["SizeConstraintStatement"]["FieldToMatch"]["Body"]["OversizeHandling"]
+    assert oversize == "MATCH"
+
+
+def test_the_firewall_answers_with_problems_that_the_api_knows() -> None:
+    firewall = template()["Resources"]["Firewall"]["Properties"]
+    bodies = {name: json.loads(each["Content"]) for name, each in firewall["CustomResponseBodies"].items()}
+    answered = {
+        response["CustomResponseBodyKey"]: response["ResponseCode"]
+        for rule in firewall["Rules"]
+        if (response := rule.get("Action", {}).get("Block", {}).get("CustomResponse"))
+    }
+    for name, problem in bodies.items():
+        kind = KINDS[problem["type"].removeprefix("urn:rewards:problem:")]
+        assert (problem["title"], problem["status"], answered[name]) == (kind.title, kind.status, kind.status)
+
+
+def test_the_firewall_keeps_no_samples_of_requests() -> None:
+    firewall = template()["Resources"]["Firewall"]["Properties"]
+    shown = [firewall["VisibilityConfig"], *(rule["VisibilityConfig"] for rule in firewall["Rules"])]
+    assert not any(each["SampledRequestsEnabled"] for each in shown)
+
+
+def test_each_consumer_has_a_most_of_runs_at_once() -> None:
+    for name, properties in functions().items():
+        for event in properties.get("Events", {}).values():
+            if event["Type"] == "SQS":
+                assert 2 <= event["Properties"]["ScalingConfig"]["MaximumConcurrency"] <= 20, name
+
+
+def test_executions_are_reserved_only_where_the_account_was_said_to_have_them() -> None:
+    reserved = {
+        name: properties["ReservedConcurrentExecutions"]["Fn::If"]
+        for name, properties in functions().items()
+        if "ReservedConcurrentExecutions" in properties
+    }
+    assert set(reserved) == {"CheckoutFunction", "RelayFunction"}
+    assert all(condition == "ReservesConcurrency" for condition, _, _ in reserved.values())
+    assert template()["Parameters"]["CheckoutConcurrency"]["Default"] == 0
+
+
+# --- samconfig.toml
+
+
+def configured() -> dict[str, Any]:
+    """Give samconfig.toml."""
+    return tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+def parameters(environment: str) -> dict[str, str]:
+    """Give the template's parameters that an environment sets."""
+    overrides = configured()[environment]["deploy"]["parameters"].get("parameter_overrides", [])
+    return dict(each.split("=", 1) for each in overrides)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod-a", "prod-b"])
+def test_an_environment_sets_parameters_that_there_are_and_imports_its_cluster(environment: str) -> None:
+    assert set(parameters(environment)) <= set(template()["Parameters"])
+    assert parameters(environment)["ClusterStack"].startswith("rewards-cluster")
+    exports = {
+        output["Export"]["Name"]["Fn::Sub"]
+        for output in template("cluster.yaml")["Outputs"].values()
+        if "Export" in output
+    }
+    imported = template()["Globals"]["Function"]["Environment"]["Variables"]["DATABASE_HOST"]
+    name = imported["Fn::If"][2]["Fn::ImportValue"]["Fn::Sub"].replace("${ClusterStack}", "${AWS::StackName}")
+    assert name in exports
+
+
+def test_dev_needs_nothing_that_is_not_there() -> None:
+    required = {name for name, each in template()["Parameters"].items() if "Default" not in each}
+    assert required <= set(parameters("dev"))
+
+
+def test_the_two_regions_of_production_differ_in_the_region_alone() -> None:
+    a, b = configured()["prod-a"], configured()["prod-b"]
+    assert a["global"]["parameters"].pop("region") != b["global"]["parameters"].pop("region")
+    assert a == b

@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 
 import boto3
 import pytest
+from aws_lambda_powertools.metrics import Metrics
 from moto import mock_aws
 
 from domain.events import OrderPlaced
@@ -76,6 +77,13 @@ class Story:
         return found
 
 
+def _forget_metrics() -> None:
+    """Have the next use make a sink of its own. Powertools keeps dimensions in the class, for all sinks."""
+    observability.metrics.cache_clear()
+    Metrics._default_dimensions.clear()
+    Metrics._dimensions.clear()
+
+
 class Teller:
     """Runs functions and keeps what each writes."""
 
@@ -99,7 +107,7 @@ class Teller:
         assert isinstance(handler, logging.StreamHandler)
         before = handler.setStream(output)
         self._monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", name)
-        observability.metrics.cache_clear()
+        _forget_metrics()
         self._capsys.readouterr()
         try:
             yield
@@ -128,7 +136,7 @@ class Teller:
         """Leave no module behind that was loaded for this test's database."""
         for name in self._loaded:
             sys.modules.pop(name, None)
-        observability.metrics.cache_clear()
+        _forget_metrics()
 
     def records(self, kind: str) -> dict[str, Any]:
         """Give what was published of a kind as SQS hands it to a consumer."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sql.connection import DatabaseSettings
 from tests.template import ROOT, functions, referred, resources, template, variables
 
 FILES = ["template.yaml", "cluster.yaml"]
@@ -181,3 +182,13 @@ def test_the_log_groups_forget() -> None:
     for name, group in groups.items():
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
     assert template()["Globals"]["Function"]["LoggingConfig"]["LogGroup"] == {"Ref": "FunctionLogs"}
+
+
+def test_the_database_is_reached_over_verified_tls_unless_somebody_says_otherwise() -> None:
+    assert (
+        template()["Parameters"]["DatabaseTls"]["Default"] == DatabaseSettings("host", "role", "region").tls
+    )
+    assert DatabaseSettings("host", "role", "region").tls == "verify-full"
+    variables_of_all = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables_of_all["DATABASE_TLS"] == {"Ref": "DatabaseTls"}
+    assert not any("DATABASE_TLS" in variables(name) for name in functions())

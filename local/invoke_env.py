@@ -14,6 +14,9 @@ from botocore.config import Config
 from local.emulator import CREDENTIALS, HOST
 from local.region import STACK_NAME
 
+#: The `aud` of the tokens in events/samples/.
+SAMPLE_CLIENT = "sampleclient"
+
 
 def environments(stacks: Any, functions: Any, endpoint_url: str) -> dict[str, dict[str, str]]:
     """Give each deployed function's variables by its logical id, with the way to the Region's AWS APIs.
@@ -31,6 +34,8 @@ def environments(stacks: Any, functions: Any, endpoint_url: str) -> dict[str, di
                 **variables,
                 "AWS_ENDPOINT_URL": endpoint_url,
                 **CREDENTIALS,
+                # The samples' tokens are made for this app client, whose name a real pool chooses.
+                "USER_POOL_CLIENT_ID": SAMPLE_CLIENT,
             }
     return found
 

@@ -1,6 +1,6 @@
 """The mutation list: each guard taken out, and what fails without it.
 
-    python -m tests.chaos.mutations [--only TEXT] [--markdown PATH]      # make mutations
+    python -m tests.chaos.mutations [--only TEXT ...] [--markdown PATH]      # make mutations
 
 Each mutation is applied to a copy of the tree in a temporary directory, where chaos (or a named test, for
 guards whose absence a whole run survives) has to fail. First both have to pass there with nothing taken out.
@@ -418,7 +418,7 @@ MUTATIONS = (
         "age of a takeover",
         "sql/queries/outbox.sql",
         "        and o.created_at < now() - make_interval(secs => %(age_s)s)\n",
-        "        and %(age_s)s > 0\n",
+        "        and %(age_s)s::float > 0\n",
         f"{_RELAY}test_fresh_letters_of_another_region_are_left_to_its_relay",
     ),
     Mutation(
@@ -544,11 +544,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.mutations", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--only", default="", help="only guards whose name holds this text")
+    parser.add_argument("--only", nargs="*", default=[""], help="only guards whose name holds one of these")
     parser.add_argument("--markdown", type=Path, help="update the table of results in this page")
     options = parser.parse_args(arguments)
     console = Console()
-    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.guard]
+    chosen = [mutation for mutation in MUTATIONS if any(text in mutation.guard for text in options.only)]
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     survivors = []
     # Others may be at work in this tree: every guard is taken out of the same one.

@@ -25,6 +25,7 @@ from local.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate
 from tests.chaos.checks import problems
+from tests.chaos.scheduler import Endless
 from tests.chaos.wire import SCHEMA, Links
 from tests.chaos.world import World
 
@@ -89,7 +90,7 @@ def run_seed(seed: int, links: Links) -> Result:
     try:
         world.run()
         result.problems = problems(world)
-    except Exception as error:
+    except (Exception, Endless) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         result.problems = [f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"]
         world.scheduler.trace += traceback.format_exception(error)

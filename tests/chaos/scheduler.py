@@ -6,6 +6,7 @@ under test is ordinary blocking code, and a run is repeated exactly by its seed.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 _OUTCOME_WIDTH = 100
@@ -17,6 +18,10 @@ class Crash(BaseException):
 
 class Doomed(BaseException):
     """The run is over: what still lives is taken down."""
+
+
+class Endless(BaseException):
+    """The run does so much that it cannot come to an end."""
 
 
 class Actor:
@@ -69,8 +74,10 @@ class Scheduler:
     def doom(self) -> None:
         """Take down every actor that is left."""
         while self.actors:
-            self.actors[0].doomed = True
-            self._resume(self.actors[0])
+            actor = self.actors[0]
+            actor.doomed = True
+            with suppress(BaseException):
+                self._resume(actor)
 
     def pause(self, waits_for: str) -> None:
         """Hand the turn back; return when it comes again."""

@@ -17,7 +17,7 @@ from psycopg import errors, pq
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.pipeline import Written
 from sql.queries import DIRECTORY, Query, Statement, load
-from tests.chaos.scheduler import Crash, Scheduler
+from tests.chaos.scheduler import Crash, Endless, Scheduler
 
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 
@@ -229,9 +229,7 @@ class Wire:
         exchanges.scheduler.pause(name)
         exchanges.count += 1
         if exchanges.count > _MOST_EXCHANGES:
-            raise RuntimeError(
-                f"no end after {_MOST_EXCHANGES} exchanges with the database, the last: {name}"
-            )
+            raise Endless(f"no end after {_MOST_EXCHANGES} exchanges with the database, the last: {name}")
         plan = exchanges.plan()
         if self._spent:
             exchanges.problems.append(f"a session went on as {self.role} after the server had failed in it")

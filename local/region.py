@@ -131,7 +131,7 @@ class LocalRegion:
         minute without progress.
         """
         queue = self.outputs["UserEnrolmentQueueUrl"]
-        before = self._enrolled()
+        wanted = {str(user["username"]) for user in users}
         for start in range(0, len(users), 10):
             entries = [
                 {"Id": str(number), "MessageBody": json.dumps(user)}
@@ -139,22 +139,24 @@ class LocalRegion:
             ]
             self.client("sqs").send_message_batch(QueueUrl=queue, Entries=entries)
         done, last_progress = 0, time.monotonic()
-        while done < len(users):
+        while done < len(wanted):
             time.sleep(0.1)
-            now_done = self._enrolled() - before
+            # Some may have been enrolled before: what counts is that all are there.
+            now_done = len(wanted & self._enrolled())
             if now_done > done:
                 done, last_progress = now_done, time.monotonic()
             elif time.monotonic() - last_progress > ENROLMENT_TIMEOUT_S:
-                raise RegionStartError(f"only {done} of {len(users)} users were enrolled; see {self.log}")
+                raise RegionStartError(f"only {done} of {len(wanted)} users were enrolled; see {self.log}")
 
-    def _enrolled(self) -> int:
+    def _enrolled(self) -> set[str]:
         pages = self.client("cognito-idp").get_paginator("list_users")
         # A user is there before it has a password: only a confirmed one can sign in.
-        return sum(
-            user["UserStatus"] == "CONFIRMED"
+        return {
+            user["Username"]
             for page in pages.paginate(UserPoolId=self.outputs["UserPoolId"])
             for user in page["Users"]
-        )
+            if user["UserStatus"] == "CONFIRMED"
+        }
 
     def logs(self) -> list[str]:
         """Give every line that the functions have written, oldest first."""

@@ -21,6 +21,9 @@ PAGE = ROOT / "docs" / "api.md"
 _NAMESPACE = UUID("6f1c1d0a-3b62-4a55-9d1e-0d6f9a6f3b7e")
 _LONGEST = 1400
 
+#: Who takes the tour: short names and usernames, none of which the sample data use.
+_PEOPLE = {"ana": "ana_tour", "carlos": "carlos_tour", "staff": "staff_tour"}
+
 #: Answers' headers that the tour shows, where an answer has them.
 _SHOWN = (
     "Allow",
@@ -101,8 +104,8 @@ class Tour:
 
 
 def take(region: LocalRegion) -> str:
-    """Take the tour in a Region without data; give the page."""
-    people = {name: uuid5(_NAMESPACE, name) for name in ("ana_silva_1", "carlos_salazar_121", "staff_tour")}
+    """Take the tour in a Region; give the page. Of other data the page would show some, and needs none."""
+    people = {name: uuid5(_NAMESPACE, name) for name in _PEOPLE.values()}
     with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
         for name, customer_id in people.items():
             connection.execute(
@@ -126,50 +129,54 @@ def take(region: LocalRegion) -> str:
             for name, customer_id in people.items()
         ]
     )
-    names = {"ana": "ana_silva_1", "carlos": "carlos_salazar_121", "staff": "staff_tour"}
-    tour = Tour(region.api_url, {short: region.sign_in(name) for short, name in names.items()})
-    _shelf(tour)
-    items = tour.send("ana", "GET", "/catalog?sort=points&limit=2").json()
-    _browse(tour, items)
-    _order(tour, [item["item_id"] for item in items["items"]])
+    tour = Tour(region.api_url, {short: region.sign_in(name) for short, name in _PEOPLE.items()})
+    mug, seat = _shelf(tour)
+    _browse(tour, mug)
+    _order(tour, mug, seat)
     _points(tour, people)
     _account(tour)
     _errors(tour)
     return tour.page
 
 
-def _shelf(tour: Tour) -> None:
+def _shelf(tour: Tour) -> tuple[str, str]:
+    """Add what the tour is about; give the items' ids."""
     tour.say("## The staff fill the shelf")
     tour.say("Members of the Cognito group `staff` add items. A price is in points.")
     mug = {"name": "Mug", "category": "Kitchen", "points_price": 120, "usd_price": "9.50"}
     seat = {"name": "Front-row seat", "category": "Events", "points_price": 300}
-    tour.send("staff", "POST", "/staff/items", mug, 201, Idempotency_Key="add-mug-001")
-    added = tour.send("staff", "POST", "/staff/items", seat, 201, Idempotency_Key="add-seat-001").json()
+    mug_id: str = tour.send(
+        "staff", "POST", "/staff/items", mug, 201, Idempotency_Key="add-mug-001"
+    ).json()["item_id"]
+    seat_id: str = tour.send(
+        "staff", "POST", "/staff/items", seat, 201, Idempotency_Key="add-seat-001"
+    ).json()["item_id"]
     tour.say(
         "An item's stock is unlimited until it is set. One slot does for ordinary stock; for a drop that "
         "thousands wait for, lay the units into many slots, so that buyers do not queue up on one row."
     )
-    path = f"/staff/items/{added['item_id']}"
+    path = f"/staff/items/{seat_id}"
     tour.send("staff", "PUT", f"{path}/stock", {"available": 4, "slots": 2})
     tour.say("A change names the version that it is based on.")
     tag = tour.send("staff", "GET", path).headers["ETag"]
     changed = {**seat, "points_price": 280}
     tour.send("staff", "PUT", path, changed, If_Match=tag)
     tour.send("staff", "PUT", path, changed, 412, If_Match=tag)
+    return mug_id, seat_id
+
+
+def _browse(tour: Tour, mug: str) -> None:
     tour.say("## Ana browses")
-
-
-def _browse(tour: Tour, items: dict[str, Any]) -> None:
+    tour.send("ana", "GET", "/catalog?sort=points&limit=2")
     tour.say("One item, and the same again for a caller who has it already:")
-    path = f"/catalog/{items['items'][0]['item_id']}"
+    path = f"/catalog/{mug}"
     tag = tour.send("ana", "GET", path).headers["ETag"]
     tour.send("ana", "GET", path, None, 304, If_None_Match=tag)
     tour.say("A search reads names and descriptions; `sort` is `name`, `points`, `-points` or `-rating`.")
     tour.send("ana", "GET", "/catalog?q=seat&category=Events")
 
 
-def _order(tour: Tour, items: list[str]) -> None:
-    mug, seat = items
+def _order(tour: Tour, mug: str, seat: str) -> None:
     tour.say("## Ana orders")
     tour.say("Setting a quantity means that quantity, however often it is sent.")
     tour.send("ana", "PUT", f"/cart/items/{mug}", {"quantity": 2}, 204)
@@ -200,7 +207,7 @@ def _order(tour: Tour, items: list[str]) -> None:
 
 def _points(tour: Tour, people: Mapping[str, UUID]) -> None:
     tour.say("## Points")
-    wish = {"payee_username": "carlos_salazar_121", "points": 50}
+    wish = {"payee_username": _PEOPLE["carlos"], "points": 50}
     tour.send("ana", "POST", "/points/transfers", wish, 201, Idempotency_Key="ana-gift-001")
     unknown = {**wish, "payee_username": "nobody"}
     tour.send("ana", "POST", "/points/transfers", unknown, 409, Idempotency_Key="ana-gift-002")
@@ -209,13 +216,13 @@ def _points(tour: Tour, people: Mapping[str, UUID]) -> None:
     tour.send("ana", "GET", "/points/ledger?limit=3")
     tour.say("The staff credit points, and boost households that have few:")
     credit = {"points": 100, "kind": "GIFT", "description": "Sorry for the wait"}
-    carlos, ana = people["carlos_salazar_121"], people["ana_silva_1"]
+    carlos, ana = people[_PEOPLE["carlos"]], people[_PEOPLE["ana"]]
     tour.send(
         "staff", "POST", f"/staff/customers/{carlos}/credits", credit, 201, Idempotency_Key="gift-carlos-1"
     )
     boost = {"beneficiary": str(ana), "partner": str(carlos), "points": 429, "below_points": 1000}
     tour.send("staff", "POST", "/staff/boosts", boost, 409, Idempotency_Key="boost-0001")
-    tour.send("staff", "GET", "/staff/customers?username=carlos_salazar_121")
+    tour.send("staff", "GET", "/staff/customers?username=carlos_tour")
 
 
 def _account(tour: Tour) -> None:
@@ -241,7 +248,7 @@ def _errors(tour: Tour) -> None:
     tour.send("ana", "GET", "/catalog?limit=many", None, 400)
     tour.say("No token, no rights, no such method, no such path:")
     tour.send("nobody", "GET", "/points", None, 401)
-    tour.send("ana", "GET", "/staff/customers?username=carlos_salazar_121", None, 403)
+    tour.send("ana", "GET", "/staff/customers?username=carlos_tour", None, 403)
     tour.send("ana", "DELETE", "/points", None, 405)
     tour.send("ana", "GET", "/nothing/here", None, 404)
 

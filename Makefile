@@ -62,7 +62,7 @@ check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker
 	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml >.local/checkov/found.txt || \
 		{ cat .local/checkov/found.txt; exit 1; }
 
-unit: $(DEV) ## Run the unit tests alone (seconds)
+unit: $(DEV) $(SAM) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit
 
 chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=1000, FIRST=1; SEED=123 for one with its trace)

@@ -145,9 +145,9 @@ def _shelf(tour: Tour) -> tuple[str, str]:
     tour.say("Members of the Cognito group `staff` add items. A price is in points.")
     mug = {"name": "Mug", "category": "Kitchen", "points_price": 120, "usd_price": "9.50"}
     seat = {"name": "Front-row seat", "category": "Events", "points_price": 300}
-    mug_id: str = tour.send(
-        "staff", "POST", "/staff/items", mug, 201, Idempotency_Key="add-mug-001"
-    ).json()["item_id"]
+    mug_id: str = tour.send("staff", "POST", "/staff/items", mug, 201, Idempotency_Key="add-mug-001").json()[
+        "item_id"
+    ]
     seat_id: str = tour.send(
         "staff", "POST", "/staff/items", seat, 201, Idempotency_Key="add-seat-001"
     ).json()["item_id"]

@@ -1,6 +1,7 @@
 """Changes reach the request path step by step, after the schema; load has its bounds."""
 
 import json
+import re
 import tomllib
 from typing import Any
 
@@ -30,7 +31,26 @@ def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() 
         assert preference["Enabled"] == {"Ref": "InCloud"}, name
         _, watched, _ = preference["Alarms"]["Fn::If"]
         assert {alarm["Ref"] for alarm in watched} <= alarms
-        assert len(watched) >= 2, name
+        assert {"Ref": "CheckoutsFailingAlarm"} in watched, name
+
+
+def test_a_new_checkout_that_answers_500_is_seen_while_a_tenth_of_the_requests_goes_to_it() -> None:
+    # No error of Lambda's: the handler has answered. And among the requests of a whole shop a fiftieth.
+    alarm = resources("AWS::CloudWatch::Alarm")["CheckoutsFailingAlarm"]["Properties"]
+    dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+    placed = functions()["CheckoutFunction"]["Events"]["PlaceOrder"]["Properties"]
+    assert (dimensions["Method"], dimensions["Resource"]) == (placed["Method"].upper(), placed["Path"])
+    kind = functions()["CheckoutFunction"]["DeploymentPreference"]["Type"]
+    percent, minutes = map(int, re.findall(r"\d+", kind))
+    assert alarm["Statistic"] == "Average"
+    assert 0.01 < alarm["Threshold"] < percent / 100 / 2
+    assert alarm["EvaluationPeriods"] * alarm["Period"] < minutes * 60, "too late"
+
+
+def test_a_stray_time_out_takes_no_deployment_back() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["RequestFunctionsFailingAlarm"]["Properties"]
+    assert alarm["Threshold"] >= 2
+    assert alarm["DatapointsToAlarm"] >= 2
 
 
 def test_no_function_of_the_database_changes_before_the_schema() -> None:

@@ -1,13 +1,13 @@
-"""Consumer of OrderPlaced: sends the confirmation e-mail."""
+"""Consumer of OrderPlaced and OrderCancelled: sends the e-mail that confirms it."""
 
 from pydantic import Field
 
-from domain.events import OrderPlaced
+from domain.events import OrderCancelled, OrderPlaced
 from events.consume import Consumer
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment
-from sql.transactions.notify import confirm_order
+from sql.transactions.notify import confirm_cancellation, confirm_order
 
 
 class _Environment(DatabaseEnvironment):
@@ -19,5 +19,11 @@ _DATABASE = _ENVIRONMENT.database()
 _MAIL = Mail(_ENVIRONMENT.sender_address)
 
 handler = guarded(
-    Consumer({OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send)}, observe_effect)
+    Consumer(
+        {
+            OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send),
+            OrderCancelled: lambda envelope: confirm_cancellation(_DATABASE, envelope, _MAIL.send),
+        },
+        observe_effect,
+    )
 )

@@ -100,9 +100,9 @@ delete from xpoints.catalog_images where item_id = %(item_id)s and image_id = %(
 -- The item no longer shows the picture in lists.
 update xpoints.catalog_items set thumbnail_id = null where id = %(item_id)s and thumbnail_id = %(image_id)s
 
--- name: next_messages_of_event
--- The next messages about an event that are not sent yet.
+-- name: next_message_of_event
+-- The next message about an event that is not sent yet.
 select id from xpoints.notifications
 where event_id = %(event_id)s and id > %(after)s and status = 'PENDING'
 order by id
-limit %(most)s
+limit 1

@@ -1,29 +1,40 @@
-"""Messages to customers: written once an event, then sent and closed."""
+"""Messages to customers: written once an event, then claimed, sent and closed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import UUID, uuid5
+from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 from domain.checkout import OrderLine
-from domain.events import Envelope, OrderPlaced
-from domain.letters import MessageText, address_message, order_confirmation
+from domain.events import Envelope, OrderCancelled, OrderPlaced
+from domain.messages import MessageText, address_message, order_cancelled, order_confirmation
 from sql.connection import Database
-from sql.inbox import Version, once
-from sql.queries import load
-from sql.transaction import run
+from sql.inbox import Effect, Version, once
+from sql.queries import Statement, load
+from sql.transaction import Row, run
 
 CONSUMER = "notify"
 
+#: How long a run may take to send what it claimed: no function that sends lives longer (a test compares), and
+#: a message that a dead run had claimed is free again before its event comes again.
+CLAIM_S = 60
+
 _QUERIES = load("consumers")
-_READ_ORDER = _QUERIES["read_order_for_letter"]
+_READ_ORDER = _QUERIES["read_order_for_message"]
 _INSERT = _QUERIES["insert_notification"]
+_WITHDRAW = _QUERIES["withdraw_notification"]
+_CLAIM = _QUERIES["claim_notification"]
 _READ_DUE = _QUERIES["read_due_notification"]
 _CLOSE = _QUERIES["close_notification"]
 
 
 class UndeliverableError(Exception):
     """The mail service will never take this message: its address or content is refused."""
+
+
+class BeingSentError(Exception):
+    """Another run has claimed this message: the event comes again, and then it is known what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +49,19 @@ class DueMessage:
 def confirm_order(
     database: Database, event: Envelope[OrderPlaced], send: Callable[[DueMessage], None]
 ) -> str:
-    """Write the order's confirmation, once an event, and send it unless it was sent.
+    """Write the order's confirmation, once an event, and send it; give a word as `send_due`, or `stale`.
 
-    The message is closed after the mail service took it. A crash between the two sends it once more at the
-    next delivery: at most one message too many a crash, never one too few.
+    A confirmation after the order's cancellation would be wrong: it is dropped.
     """
     order = event.data
-    notification_id = uuid5(event.id, CONSUMER)
-    once(
+    return _tell(
         database,
-        CONSUMER,
-        event.id,
+        event,
+        _confirmation(order.order_id),
         (_READ_ORDER(order_id=order.order_id),),
         lambda rows: (
             _INSERT(
-                id=notification_id,
+                id=_confirmation(order.order_id),
                 customer_id=order.customer_id,
                 event_id=event.id,
                 kind="order-confirmation",
@@ -63,21 +72,51 @@ def confirm_order(
                 ),
             ),
         ),
-        # A confirmation after a later message about the same order would confuse: it is dropped.
-        version=Version(event.aggregate_id, event.aggregate_version),
+        send,
     )
-    return send_due(database, notification_id, send)
+
+
+def confirm_cancellation(
+    database: Database, event: Envelope[OrderCancelled], send: Callable[[DueMessage], None]
+) -> str:
+    """Withdraw the order's confirmation if it is not sent yet, and tell of the cancellation, likewise."""
+    order = event.data
+    notification_id = uuid5(order.order_id, "order-cancellation")
+    return _tell(
+        database,
+        event,
+        notification_id,
+        (),
+        lambda _: (
+            _WITHDRAW(id=_confirmation(order.order_id)),
+            _INSERT(
+                id=notification_id,
+                customer_id=order.customer_id,
+                event_id=event.id,
+                kind="order-cancellation",
+                **_columns(order_cancelled(order.order_id, order.points)),
+            ),
+        ),
+        send,
+    )
 
 
 def send_due(database: Database, notification_id: UUID, send: Callable[[DueMessage], None]) -> str:
     """Send a message that is due and close it; give `sent`, `skipped` (it reaches nobody) or `duplicate`.
 
     `send` raises UndeliverableError where no repetition helps; what else it raises leaves the message due.
+    Raises BeingSentError while another run is sending it.
+
+    The message is closed after the mail service took it. A crash between the two, or an answer that is lost,
+    sends it once more at the next delivery: at most one message too many for each, never one too few.
     """
-    due = run(database, lambda t: t.commit(_READ_DUE(id=notification_id))).value[0].rows
+    key = {"id": notification_id, "token": uuid4()}
+    due = run(database, lambda t: t.commit(_CLAIM(**key, claim_s=CLAIM_S), _READ_DUE(**key))).value[1].rows
     if not due:
         return "duplicate"
-    _, subject, body, email, first_name = due[0]
+    is_ours, subject, body, email, first_name = due[0]
+    if not is_ours:
+        raise BeingSentError(f"another run is sending message {notification_id}")
     status = "SKIPPED"
     if email is not None:
         text = address_message(MessageText(subject, body), first_name or "customer")
@@ -86,6 +125,25 @@ def send_due(database: Database, notification_id: UUID, send: Callable[[DueMessa
             status = "SENT"
     run(database, lambda t: t.commit(_CLOSE(id=notification_id, status=status)))
     return status.lower()
+
+
+def _tell(
+    database: Database,
+    event: Envelope[Any],
+    notification_id: UUID,
+    reads: Sequence[Statement],
+    write: Callable[[list[list[Row]]], Sequence[Statement]],
+    send: Callable[[DueMessage], None],
+) -> str:
+    version = Version(event.aggregate_id, event.aggregate_version)
+    if once(database, CONSUMER, event.id, reads, write, version).value is Effect.STALE:
+        return Effect.STALE.value
+    return send_due(database, notification_id, send)
+
+
+def _confirmation(order_id: UUID) -> UUID:
+    # By the order, so that its cancellation knows the message as well.
+    return uuid5(order_id, "order-confirmation")
 
 
 def _columns(text: MessageText) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementContinued
-from domain.letters import item_retired
+from domain.messages import item_retired
 from sql.cascade import Advance, Place, Turn, by_range, next_turn, take_turn
 from sql.connection import Database
 from sql.queries import Statement, load
@@ -19,9 +19,6 @@ CONSUMER = "retire-item"
 #: A cart line that goes and the message that says so are two rows.
 CARTS_AT_ONCE = MAX_ROWS // 2
 
-#: Messages between two looks at the clock.
-MESSAGES_AT_ONCE = 20
-
 _CASCADES = load("cascades")
 _FIND_RETIRED = _CASCADES["find_retired_item"]
 _NEXT_IMAGE = _CASCADES["next_image_of_item"]
@@ -29,7 +26,7 @@ _DELETE_LINK = _CASCADES["delete_image_of_item"]
 _CLEAR_THUMBNAIL = _CASCADES["clear_thumbnail_of_item"]
 _DELETE_URLS = _CASCADES["delete_urls_of_image"]
 _DELETE_IMAGE = _CASCADES["delete_image"]
-_NEXT_MESSAGES = _CASCADES["next_messages_of_event"]
+_NEXT_MESSAGE = _CASCADES["next_message_of_event"]
 
 
 class NotRetiredError(Exception):
@@ -77,11 +74,14 @@ def retire_item_data(
         return Advance(rows, None, is_done=False)
 
     def tell(after: UUID | None) -> Advance:
-        statement = _NEXT_MESSAGES(event_id=retirement_id, after=after or NO_ID, most=MESSAGES_AT_ONCE)
-        ids = [row[0] for row in run(database, lambda transaction: transaction.read(statement)[0]).value]
-        for notification_id in ids:
-            send_due(database, notification_id, send)
-        return Advance(len(ids), ids[-1] if ids else after, is_done=len(ids) < MESSAGES_AT_ONCE)
+        statement = _NEXT_MESSAGE(event_id=retirement_id, after=after or NO_ID)
+        found = run(database, lambda transaction: transaction.read(statement)[0]).value
+        if not found:
+            return Advance(0, after, is_done=True)
+        # One, then a look at the clock: the mail service may take seconds for each.
+        notification_id: UUID = found[0][0]
+        send_due(database, notification_id, send)
+        return Advance(1, notification_id, is_done=False)
 
     steps = {
         "carts": by_range(

@@ -272,12 +272,24 @@ def _customers_were_written_to(state: _State) -> Iterator[str]:
     world = state.world
     notes = state.rows("select id, customer_id, event_id, kind, status from xpoints.notifications")
     confirmations = Counter(event_id for _, _, event_id, kind, _ in notes if kind == "order-confirmation")
+    cancelled = {row[0] for row in state.rows("select id from xpoints.orders where status = 'CANCELLED'")}
+    # A confirmation that comes after the order's cancellation is dropped, or withdrawn where it was not sent.
+    droppable = {call.event_id for call in world.calls if call.result_id in cancelled}
     for call in state.effects(world.calls):
-        if call.operation == "order" and call.owner not in state.erased and confirmations[call.event_id] != 1:
-            yield f"order {call.result_id} has {confirmations[call.event_id]} confirmations"
+        count = confirmations[call.event_id]
+        enough = count == 1 or (count == 0 and call.event_id in droppable)
+        if call.operation == "order" and call.owner not in state.erased and not enough:
+            yield f"order {call.result_id} has {count} confirmations"
+    cancellations = Counter(customer for _, customer, _, kind, _ in notes if kind == "order-cancellation")
+    for customer, count in state.rows(
+        "select customer_id, count(*) from xpoints.orders where status = 'CANCELLED' group by 1"
+    ):
+        if customer not in state.erased and cancellations[customer] != count:
+            yield f"{customer} cancelled {count} orders and was told of {cancellations[customer]}"
     sent = Counter(message for delivery in world.mail.deliveries for message in delivery.sent)
-    for id_, customer, _, kind, status in notes:
-        if status != "SENT" and customer not in state.erased:
+    for id_, customer, event_id, kind, status in notes:
+        withdrawn = status == "SKIPPED" and event_id in droppable
+        if status != "SENT" and customer not in state.erased and not withdrawn:
             yield f"{kind} {id_} is {status}"
         elif status == "SENT" and not sent[id_]:
             yield f"{kind} {id_} counts as sent, and was not"

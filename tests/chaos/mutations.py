@@ -42,6 +42,7 @@ _COPIED = (
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("guards"))
 
 _CHECKOUT = "tests/integration/test_checkout.py::"
+_ORDER = "tests/integration/test_after_an_order.py::"
 _CASCADES = "tests/integration/test_cascades.py::"
 _JOBS = "tests/integration/test_jobs.py::"
 _RELAY = "tests/integration/test_relay.py::"
@@ -262,6 +263,35 @@ MUTATIONS = (
         "where n.id = %(id)s",
     ),
     Mutation(
+        "a message has one sender at a time",
+        "sql/queries/consumers.sql",
+        "select n.claim_token = %(token)s, n.subject",
+        "select true, n.subject",
+        f"{_ORDER}test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again",
+    ),
+    Mutation(
+        "the claim of a run that died ends",
+        "sql/queries/consumers.sql",
+        "claimed_until is null or claimed_until <= now() or claim_token",
+        "claimed_until is null or claim_token",
+        f"{_ORDER}test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_ends",
+    ),
+    Mutation(
+        "a message is handed over once in a call",
+        "handlers/edge/mail.py",
+        '"total_max_attempts": 1',
+        '"max_attempts": 3',
+        "tests/integration/test_cascade_handlers.py::"
+        "test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call",
+    ),
+    Mutation(
+        "no confirmation after a cancellation",
+        "sql/transactions/notify.py",
+        "_WITHDRAW(id=_confirmation(order.order_id)),",
+        "",
+        f"{_ORDER}test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn",
+    ),
+    Mutation(
         "a message that could not be sent stays due",
         "sql/transactions/notify.py",
         "with suppress(UndeliverableError):",
@@ -284,8 +314,7 @@ MUTATIONS = (
         "sql/inbox.py",
         "if newest and newest[0][0] >= version.number:",
         "if False:",
-        "tests/integration/test_inbox.py::"
-        "test_an_older_version_than_the_last_has_no_effect_and_is_not_looked_at_again",
+        f"{_ORDER}test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more",
     ),
     # --- Cascades and jobs -------------------------------------------------------------------------------
     Mutation(

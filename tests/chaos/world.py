@@ -23,6 +23,7 @@ from domain.events import (
     CustomerErasureContinued,
     Envelope,
     ItemRetirementContinued,
+    OrderCancelled,
     OrderPlaced,
     Origin,
     Payload,
@@ -49,7 +50,7 @@ from sql.transactions.move_points import (
     credit_points,
     transfer_points,
 )
-from sql.transactions.notify import confirm_order
+from sql.transactions.notify import BeingSentError, confirm_cancellation, confirm_order
 from sql.transactions.place_order import PlaceOrder, cart_lines, place_order
 from sql.transactions.refund_order import RefundOrder, refund_order
 from sql.transactions.retire_item_data import retire_item_data
@@ -103,6 +104,7 @@ _ADVANCE = tuple(
         ("relays", "expires_at"),
         ("outbox", "created_at"),
         ("outbox", "retry_at"),
+        ("notifications", "claimed_until"),
     )
 )
 
@@ -294,7 +296,10 @@ class World:
             "clean-cart": ("consumers", {OrderPlaced: lambda db, event: clean_cart(db, event).value}),
             "notify": (
                 "consumers",
-                {OrderPlaced: lambda db, event: confirm_order(db, event, self.mail.send)},
+                {
+                    OrderPlaced: lambda db, event: confirm_order(db, event, self.mail.send),
+                    OrderCancelled: lambda db, event: confirm_cancellation(db, event, self.mail.send),
+                },
             ),
             "erase-customer": (
                 "cascades",
@@ -364,7 +369,7 @@ class World:
                     with self.mail.delivering(str(event.id)):
                         try:
                             return effect(database, event)
-                        except (RetriesExhaustedError, ConnectionError, ReadTimeoutError):
+                        except (RetriesExhaustedError, ConnectionError, ReadTimeoutError, BeingSentError):
                             raise
                         except Exception as error:
                             # The record would come again, and nobody would see what went wrong.
@@ -666,18 +671,18 @@ class World:
         kept = dict(defaults)
         relay_module: Any = events.relay
         pool = relay_module.ThreadPoolExecutor
-        carts, messages = retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE
+        carts = retirement.CARTS_AT_ONCE
         defaults.update(
             sleep=lambda _: self.scheduler.pause("back-off"), uniform=lambda *_: 0.0, monotonic=lambda: 0.0
         )
         relay_module.ThreadPoolExecutor = lambda *_, **__: _Pool(self.random)
-        retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE = 2, 2
+        retirement.CARTS_AT_ONCE = 2
         try:
             yield
         finally:
             defaults.update(kept)
             relay_module.ThreadPoolExecutor = pool
-            retirement.CARTS_AT_ONCE, retirement.MESSAGES_AT_ONCE = carts, messages
+            retirement.CARTS_AT_ONCE = carts
 
     def _chaos(self) -> None:
         scheduler, random = self.scheduler, self.random

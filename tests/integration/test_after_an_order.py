@@ -4,16 +4,23 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
-from domain.events import Envelope, OrderPlaced
+from domain.events import Envelope, OrderCancelled, OrderPlaced, Origin
 from sql.connection import Database
 from sql.inbox import Effect
 from sql.transactions.clean_cart import clean_cart
-from sql.transactions.notify import DueMessage, confirm_order
+from sql.transactions.notify import (
+    BeingSentError,
+    DueMessage,
+    UndeliverableError,
+    confirm_cancellation,
+    confirm_order,
+)
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, render, wish
@@ -116,7 +123,7 @@ def test_the_same_event_at_two_consumers_at_once_has_one_effect(
     assert cart(shop, customer_id) == {item_id: 7}
 
 
-# --- The letter ------------------------------------------------------------------------------------------
+# --- The e-mail ------------------------------------------------------------------------------------------
 
 
 class Mailbox:
@@ -148,6 +155,11 @@ def status(shop: Shop) -> list[tuple[Any, ...]]:
     return shop.rows("select status from xpoints.notifications")
 
 
+def end_claims(shop: Shop) -> None:
+    """Let more time pass than a run may take to send what it claimed."""
+    shop.connection.execute(b"update xpoints.notifications set claimed_until = now()")
+
+
 def test_one_confirmation_is_sent_with_lines_and_total(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
@@ -169,6 +181,7 @@ def test_a_message_that_the_mail_service_refused_is_sent_at_the_next_delivery(
     with pytest.raises(ConnectionError):
         confirm_order(consumers, placed, mailbox.send)
     assert status(shop) == [("PENDING",)]
+    end_claims(shop)
     assert confirm_order(consumers, placed, mailbox.send) == "sent"
     assert len(mailbox.messages) == 1
 
@@ -179,11 +192,108 @@ def test_a_crash_after_sending_costs_one_message_more_and_no_further_one(
     mailbox = Mailbox(after=SystemError("the environment died"))
     with pytest.raises(SystemError):
         confirm_order(consumers, placed, mailbox.send)
+    end_claims(shop)
     for _ in range(3):
         confirm_order(consumers, placed, mailbox.send)
     assert len(mailbox.messages) == 2
     assert {message.id for message in mailbox.messages} == {mailbox.messages[0].id}
     assert status(shop) == [("SENT",)]
+
+
+def test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again(
+    shop: Shop, database: DatabaseFactory, placed: Envelope[OrderPlaced]
+) -> None:
+    second: list[DueMessage] = []
+
+    def deliver_again_meanwhile(_: DueMessage) -> None:
+        with pytest.raises(BeingSentError):
+            confirm_order(database("consumers"), placed, second.append)
+
+    assert confirm_order(database("consumers"), placed, deliver_again_meanwhile) == "sent"
+    assert confirm_order(database("consumers"), placed, second.append) == "duplicate"
+    assert second == []
+
+
+def test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_ends(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox(before=SystemError("the environment died"))
+    with pytest.raises(SystemError):
+        confirm_order(consumers, placed, mailbox.send)
+    with pytest.raises(BeingSentError):
+        confirm_order(consumers, placed, mailbox.send)
+    end_claims(shop)
+    assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    assert len(mailbox.messages) == 1
+
+
+def test_a_message_without_a_taker_is_closed(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox(before=UndeliverableError())
+    assert confirm_order(consumers, placed, mailbox.send) == "skipped"
+    assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
+    assert mailbox.messages == []
+
+
+# --- The order is cancelled ------------------------------------------------------------------------------
+
+
+def cancelled(placed: Envelope[OrderPlaced]) -> Envelope[OrderCancelled]:
+    """Give the event of the order's cancellation."""
+    order = placed.data
+    payload = OrderCancelled(
+        order_id=order.order_id, customer_id=order.customer_id, points=order.total_points, lines=order.lines
+    )
+    origin = Origin(uuid4(), datetime.now(UTC), "us-east-1", "request-2")
+    return origin.announce(payload, order.order_id, placed.aggregate_version + 1)
+
+
+def test_a_cancelled_order_is_told_of_once_after_its_confirmation(
+    consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox, event = Mailbox(), cancelled(placed)
+    assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    results = [confirm_cancellation(consumers, event, mailbox.send) for _ in range(2)]
+    assert results == ["sent", "duplicate"]
+    assert [message.text.subject.split()[-1] for message in mailbox.messages] == ["confirmed", "cancelled"]
+    assert "2,405 points are back" in mailbox.messages[1].text.body
+
+
+def test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox()
+    assert confirm_cancellation(consumers, cancelled(placed), mailbox.send) == "sent"
+    results = [confirm_order(consumers, placed, mailbox.send) for _ in range(2)]
+    assert results == ["stale", "duplicate"]
+    assert len(mailbox.messages) == 1
+    assert shop.rows("select kind from xpoints.notifications") == [("order-cancellation",)]
+
+
+def test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox(before=ConnectionError("mail is down"))
+    with pytest.raises(ConnectionError):
+        confirm_order(consumers, placed, mailbox.send)
+    end_claims(shop)
+    confirm_cancellation(consumers, cancelled(placed), mailbox.send)
+    assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
+    assert [message.text.subject.split()[-1] for message in mailbox.messages] == ["cancelled"]
+
+
+def test_a_confirmation_that_is_on_its_way_is_not_counted_as_withdrawn(
+    shop: Shop, database: DatabaseFactory, placed: Envelope[OrderPlaced]
+) -> None:
+    def cancel_meanwhile(_: DueMessage) -> None:
+        confirm_cancellation(database("consumers"), cancelled(placed), Mailbox().send)
+
+    assert confirm_order(database("consumers"), placed, cancel_meanwhile) == "sent"
+    assert status(shop) == [("SENT",), ("SENT",)]
+
+
+# --- Whom nobody writes to -------------------------------------------------------------------------------
 
 
 def test_nobody_is_written_to_who_has_been_erased(

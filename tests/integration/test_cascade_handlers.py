@@ -10,9 +10,13 @@ from uuid import UUID, uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 
+from domain.messages import MessageText
+from events.consume import MARGIN_MS
 from sql.connection import Database
+from sql.transactions.notify import DueMessage
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 from tests.unit.test_turns import Context
@@ -196,3 +200,26 @@ def test_a_job_without_time_leaves_everything_for_its_next_run(
     assert not any(found.values())
     assert shop.count("inbox") == 1
     assert shop.scalar("select count(*) from xpoints.job_progress where finished_at is not null") == 0
+
+
+# --- How e-mails are sent -------------------------------------------------------------------------------
+
+
+def test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    client = mail._client.__wrapped__()
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    handed_over = []
+
+    def lose_the_answer(request: Any, **_: Any) -> None:
+        handed_over.append(request)
+        raise ReadTimeoutError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send.sesv2.SendEmail", lose_the_answer)
+    with pytest.raises(ReadTimeoutError):
+        mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
+    assert len(handed_over) == 1
+    config = client.meta.config
+    assert config.connect_timeout + config.read_timeout < MARGIN_MS / 1000, "it ends before the function does"

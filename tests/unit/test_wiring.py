@@ -12,12 +12,12 @@ import yaml
 from domain.events import CONTRACTS
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
+from sql.transactions.notify import CLAIM_S
 
 ROOT = Path(__file__).parents[2]
 
 #: Events that no rule of ours asks for, and why they are published all the same.
 WITHOUT_A_RULE = {
-    "OrderCancelled.v1": "the order's page shows it; for whoever keeps statistics of sales",
     "OrderRefunded.v1": "the order's page shows it; for whoever keeps statistics of sales",
     "PointsTransferred.v1": "the ledger shows it; for whoever looks for fraud",
     "PointsCredited.v1": "the ledger shows it; for whoever keeps statistics of points",
@@ -126,6 +126,18 @@ def test_each_consumer_reports_a_record_at_a_time_and_gives_up_on_it_in_the_end(
         dead = queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].removesuffix(".Arn")
         assert queues[dead]["MessageRetentionPeriod"] == 14 * 24 * 3600, dead
         assert "RedrivePolicy" not in queues[dead], dead
+
+
+def test_a_claim_on_a_message_outlives_its_function_and_ends_before_the_event_comes_again() -> None:
+    queues = resources("AWS::SQS::Queue")
+    senders = {
+        queue: resources("AWS::Serverless::Function")[name]
+        for queue, (name, _) in consumers().items()
+        if "SENDER_ADDRESS" in resources("AWS::Serverless::Function")[name]["Environment"]["Variables"]
+    }
+    assert set(senders) == {"NotifyQueue", "RetireItemQueue"}
+    for queue, function in senders.items():
+        assert function["Timeout"] <= CLAIM_S < queues[queue]["VisibilityTimeout"], queue
 
 
 def test_each_rule_has_a_place_for_what_cannot_be_delivered() -> None:

@@ -1,4 +1,4 @@
-"""Letters to customers: what they say, without addresses or names, which are added when they are sent."""
+"""E-mails to customers: what they say, without addresses or names, which are added when they are sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,21 @@ def order_confirmation(order_id: UUID, lines: Sequence[OrderLine], total_points:
                 *rows,
                 "",
                 f"Total: {total_points:,} points, taken from your balance.",
+                f"Order number: {order_id}",
+            )
+        ),
+    )
+
+
+def order_cancelled(order_id: UUID, points: int) -> MessageText:
+    """Confirm that an order was cancelled and its points are back."""
+    return MessageText(
+        subject=f"Your order {str(order_id)[:8]} is cancelled",
+        body="\n".join(
+            (
+                "your order is cancelled, and nothing of it will be sent.",
+                "",
+                f"{points:,} points are back in your balance.",
                 f"Order number: {order_id}",
             )
         ),

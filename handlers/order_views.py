@@ -7,7 +7,7 @@ from uuid import UUID
 from typing_extensions import TypedDict
 
 from domain.events import OrderPlaced
-from domain.refusals import UnknownOrder
+from domain.refusals import Refusal
 from handlers.edge.fields import IdText, Timestamp
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from sql.connection import Database
@@ -73,12 +73,16 @@ class Order(TypedDict):
     history: list[OrderHistory]
 
 
-def order_page(database: Database, customer_id: UUID, page: Page) -> OrderPage:
+def order_page(
+    database: Database, customer_id: UUID, page: Page, by_staff: bool = False
+) -> OrderPage | Refusal:
     """Read a page of a customer's orders. Raises ProblemError for a cursor of something else."""
     after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
         after, after_id = read_cursor(page.cursor, datetime, UUID)
-    rows = list_orders(database, customer_id, after, after_id, page.limit + 1)
+    rows = list_orders(database, customer_id, after, after_id, page.limit + 1, by_staff)
+    if isinstance(rows, Refusal):
+        return rows
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
@@ -99,11 +103,13 @@ def order_page(database: Database, customer_id: UUID, page: Page) -> OrderPage:
     }
 
 
-def order_view(database: Database, customer_id: UUID, order_id: UUID) -> Order | UnknownOrder:
+def order_view(
+    database: Database, customer_id: UUID, order_id: UUID, by_staff: bool = False
+) -> Order | Refusal:
     """Read a customer's order with its lines and history."""
-    found = show_order(database, customer_id, order_id)
-    if found is None:
-        return UnknownOrder(order_id)
+    found = show_order(database, customer_id, order_id, by_staff)
+    if isinstance(found, Refusal):
+        return found
     head, lines, events = found
     placed: OrderHistory = {
         "version": 1,

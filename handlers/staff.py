@@ -335,12 +335,13 @@ def _find_members(call: Call[None, MemberQuery]) -> Reply:
     return Reply(200, json.dumps(answer))
 
 
-def _list_orders(call: Call[None, Page]) -> Reply:
-    return Reply(200, json.dumps(order_page(_DATABASE, call.path_id("customer_id"), call.query)))
+def _list_orders(call: Call[None, Page]) -> Reply | Problem:
+    page = order_page(_DATABASE, call.path_id("customer_id"), call.query, by_staff=True)
+    return Problem.of(page) if isinstance(page, Refusal) else Reply(200, json.dumps(page))
 
 
 def _show_order(call: Call) -> Reply | Problem:
-    order = order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"))
+    order = order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"), by_staff=True)
     return Problem.of(order) if isinstance(order, Refusal) else Reply(200, json.dumps(order))
 
 

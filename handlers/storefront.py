@@ -197,8 +197,10 @@ class Cart(TypedDict):
     total_points: int
 
 
-def _show_cart(call: Call[Any, Any]) -> Reply:
+def _show_cart(call: Call[Any, Any]) -> Reply | Problem:
     rows = show_cart(_DATABASE, call.caller.customer_id, MAX_ORDER_LINES)
+    if isinstance(rows, Refusal):
+        return Problem.of(rows)
     answer: Cart = {
         "lines": [
             {
@@ -224,21 +226,22 @@ def _set_cart_item(call: Call[Quantity]) -> Reply | Problem:
     return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
 
 
-def _remove_cart_item(call: Call) -> Reply:
-    remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id"))
-    return Reply(204, "")
+def _remove_cart_item(call: Call) -> Reply | Problem:
+    outcome = remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")).value
+    return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
 
 
-def _clear_cart(call: Call) -> Reply:
-    clear_cart(_DATABASE, call.caller.customer_id)
-    return Reply(204, "")
+def _clear_cart(call: Call) -> Reply | Problem:
+    refusal = clear_cart(_DATABASE, call.caller.customer_id)
+    return Problem.of(refusal) if refusal is not None else Reply(204, "")
 
 
 # --- Orders and points --------------------------------------------------------------------------------------
 
 
-def _list_orders(call: Call[None, Page]) -> Reply:
-    return Reply(200, json.dumps(order_page(_DATABASE, call.caller.customer_id, call.query)))
+def _list_orders(call: Call[None, Page]) -> Reply | Problem:
+    page = order_page(_DATABASE, call.caller.customer_id, call.query)
+    return Problem.of(page) if isinstance(page, Refusal) else Reply(200, json.dumps(page))
 
 
 def _show_order(call: Call) -> Reply | Problem:
@@ -281,15 +284,13 @@ def _show_points(call: Call) -> Reply | Problem:
 
 def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
     page = call.query
-    after, after_id, running = LAST_TIME, LAST_ID, None
+    after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
-        after, after_id, running = read_cursor(page.cursor, datetime, UUID, int)
-    balance, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
-    if balance is None:
+        after, after_id = read_cursor(page.cursor, datetime, UUID)
+    # What entries left behind is reckoned back from the balance: rows of other tools have no such column.
+    running, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
+    if running is None:
         return Problem.of(UnknownCustomer())
-    # What entries left behind is reckoned back from the balance: rows that other tools wrote have no such
-    # column. A cursor carries it on, since older entries never change.
-    running = balance if running is None else running
     entries: list[Entry] = []
     for row in rows[: page.limit]:
         entries.append(
@@ -307,7 +308,7 @@ def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
-        cursor = write_cursor(last.at.isoformat(), str(last.entry_id), running)
+        cursor = write_cursor(last.at.isoformat(), str(last.entry_id))
     answer: LedgerPage = {"entries": entries, "next_cursor": cursor}
     return Reply(200, json.dumps(answer))
 
@@ -332,8 +333,15 @@ handler = Api(
             problems=("unknown-item",),
             headers=("If-None-Match",),
         ),
-        Route("GET", "/cart", _show_cart, "Show the cart with live totals", answer=Cart),
-        Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204),
+        Route(
+            "GET",
+            "/cart",
+            _show_cart,
+            "Show the cart with live totals",
+            answer=Cart,
+            problems=("unknown-customer",),
+        ),
+        Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204, problems=("unknown-customer",)),
         Route(
             "PUT",
             "/cart/items/{item_id}",
@@ -341,19 +349,32 @@ handler = Api(
             "Set how many units of an item the cart holds",
             body=Quantity,
             status=204,
-            problems=("unknown-item", "cart-full"),
+            problems=("unknown-customer", "unknown-item", "cart-full"),
         ),
         Route(
-            "DELETE", "/cart/items/{item_id}", _remove_cart_item, "Remove an item from the cart", status=204
+            "DELETE",
+            "/cart/items/{item_id}",
+            _remove_cart_item,
+            "Remove an item from the cart",
+            status=204,
+            problems=("unknown-customer",),
         ),
-        Route("GET", "/orders", _list_orders, "List past orders, newest first", query=Page, answer=OrderPage),
+        Route(
+            "GET",
+            "/orders",
+            _list_orders,
+            "List past orders, newest first",
+            query=Page,
+            answer=OrderPage,
+            problems=("unknown-customer",),
+        ),
         Route(
             "GET",
             "/orders/{order_id}",
             _show_order,
             "Show an order with its lines and history",
             answer=Order,
-            problems=("unknown-order",),
+            problems=("unknown-customer", "unknown-order"),
         ),
         Route(
             "GET",

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from domain.refusals import UnknownCustomer, UnknownOrder
 from sql.connection import Database
 from sql.queries import Query, Statement, load
 from sql.transaction import Row, run
@@ -37,7 +38,9 @@ _SHOW_ORDER = _ORDERS["show_order"]
 _LIST_LINES = _ORDERS["list_order_lines"]
 _LIST_EVENTS = _ORDERS["list_order_events"]
 _FIND_MEMBERS = load("accounts")["find_members"]
-_READ_BALANCE = _LEDGER["read_balance"]
+_FIND_CUSTOMER = load("accounts")["find_customer"]
+_READ_ACCOUNT = _LEDGER["read_account"]
+_READ_BALANCE_AT = _LEDGER["read_balance_at"]
 _LIST_LEDGER = _LEDGER["list_ledger"]
 
 
@@ -159,6 +162,14 @@ def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
     return [one.rows for one in written]
 
 
+def _for_customer(
+    database: Database, customer_id: UUID, *statements: Statement
+) -> list[list[Row]] | UnknownCustomer:
+    """Do as `snapshot`, for a customer whom the shop serves: a token outlives its account for a while."""
+    served, *found = snapshot(database, _FIND_CUSTOMER(customer_id=customer_id), *statements)
+    return found if served else UnknownCustomer()
+
+
 def list_items(
     database: Database,
     region: str,
@@ -197,48 +208,51 @@ def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], cr
     snapshot(database, statement)
 
 
-def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow]:
+def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | UnknownCustomer:
     """Give the first `most` lines of a cart."""
-    (rows,) = snapshot(database, _SHOW_CART(customer_id=customer_id, most=most))
-    return [CartRow(*row) for row in rows]
+    found = _for_customer(database, customer_id, _SHOW_CART(customer_id=customer_id, most=most))
+    return found if isinstance(found, UnknownCustomer) else [CartRow(*row) for row in found[0]]
 
 
 def list_orders(
-    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int
-) -> list[OrderSummary]:
-    """Give a page of a customer's orders, newest first."""
-    (rows,) = snapshot(
-        database, _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
-    )
-    return [OrderSummary(*row) for row in rows]
+    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int, by_staff: bool = False
+) -> list[OrderSummary] | UnknownCustomer:
+    """Give a page of a customer's orders, newest first. Only the staff see those of one who is erased."""
+    query = _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
+    found = snapshot(database, query) if by_staff else _for_customer(database, customer_id, query)
+    return found if isinstance(found, UnknownCustomer) else [OrderSummary(*row) for row in found[0]]
 
 
 def show_order(
-    database: Database, customer_id: UUID, order_id: UUID
-) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | None:
-    """Give a customer's order with its lines and what happened to it, or None where there is none."""
+    database: Database, customer_id: UUID, order_id: UUID, by_staff: bool = False
+) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | UnknownCustomer | UnknownOrder:
+    """Give a customer's order with its lines and what happened to it. `by_staff` is as for `list_orders`."""
     key = {"order_id": order_id, "customer_id": customer_id}
-    heads, lines, events = snapshot(database, _SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
+    queries = (_SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
+    found = snapshot(database, *queries) if by_staff else _for_customer(database, customer_id, *queries)
+    if isinstance(found, UnknownCustomer):
+        return found
+    heads, lines, events = found
     if not heads:
-        return None
+        return UnknownOrder(order_id)
     return OrderHead(*heads[0]), [OrderLineRow(*row) for row in lines], [OrderEvent(*row) for row in events]
 
 
 def read_balance(database: Database, customer_id: UUID) -> int | None:
-    """Give a customer's points, or None for one without an account."""
-    (rows,) = snapshot(database, _READ_BALANCE(customer_id=customer_id))
-    return rows[0][0] if rows else None
+    """Give a customer's points, or None for one without an account or on the way out."""
+    (rows,) = snapshot(database, _READ_ACCOUNT(customer_id=customer_id))
+    return rows[0][1] if rows else None
 
 
 def list_ledger(
     database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int
 ) -> tuple[int | None, list[LedgerEntry]]:
-    """Give the balance and a page of the ledger, newest first, of one snapshot."""
-    balances, rows = snapshot(
-        database,
-        _READ_BALANCE(customer_id=customer_id),
-        _LIST_LEDGER(customer_id=customer_id, after=after, after_id=after_id, most=most),
-    )
+    """Give a page of the ledger, newest first, and the balance that its first entry left, of one snapshot.
+
+    The balance is None for a customer without an account or on the way out.
+    """
+    place = {"customer_id": customer_id, "after": after, "after_id": after_id}
+    balances, rows = snapshot(database, _READ_BALANCE_AT(**place), _LIST_LEDGER(**place, most=most))
     return balances[0][0] if balances else None, [LedgerEntry(*row) for row in rows]
 
 

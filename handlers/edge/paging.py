@@ -27,10 +27,14 @@ LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 _LARGEST: dict[type[Any], float] = {int: 2**53, float: 1e6}
 
 Limit = Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="Entries of a page.")]
+#: Characters of a cursor. The longest holds a name of 50 characters, each of up to six bytes in JSON (control
+#: characters, which only other tools write), an order and an id: some 350 bytes, a third more in base64.
+LONGEST_CURSOR = 512
+
 Cursor = Annotated[
     str,
     Field(
-        max_length=300,
+        max_length=LONGEST_CURSOR,
         pattern="^[A-Za-z0-9_-]+$",
         description="The next_cursor of the page before, as it was; only for the same query.",
     ),
@@ -46,7 +50,8 @@ class Page(Parameters):
 
 def write_cursor(*place: Any) -> str:
     """Give the cursor of a place: JSON scalars."""
-    text = json.dumps(place, separators=(",", ":"))
+    # Letters beyond ASCII as they are: escaped, one emoji would be twelve bytes and not four.
+    text = json.dumps(place, separators=(",", ":"), ensure_ascii=False)
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
 from domain.checkout import MAX_ORDER_LINES
-from domain.refusals import Refusal
+from domain.refusals import Refusal, UnknownCustomer
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Transaction, run
@@ -12,6 +12,7 @@ from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Transaction,
 #: Lines that clearing deletes in one transaction. Carts that the API filled are far below it.
 CLEARED_AT_ONCE = 1000
 
+_FIND_CUSTOMER = load("accounts")["find_customer"]
 _CART = load("cart")
 _READ_LINE = _CART["read_line_to_set"]
 _INSERT_HELD_LINE = _CART["insert_held_line"]
@@ -32,6 +33,8 @@ def set_quantity(
 
     def attempt(transaction: Transaction) -> StoredLine | Refusal | None:
         facts = _read(transaction, customer_id, item_id)
+        if facts is None:
+            return UnknownCustomer()
         decision = decide_quantity(facts, quantity)
         if isinstance(decision, Refusal):
             return decision
@@ -52,11 +55,14 @@ def set_quantity(
 
 def remove_line(
     database: Database, customer_id: UUID, item_id: UUID, policy: RetryPolicy = DEFAULT_POLICY
-) -> Completed[bool]:
+) -> Completed[bool | Refusal]:
     """Have nothing of the item in the cart; tell whether there was something."""
 
-    def attempt(transaction: Transaction) -> bool:
-        line = decide_removal(_read(transaction, customer_id, item_id))
+    def attempt(transaction: Transaction) -> bool | Refusal:
+        facts = _read(transaction, customer_id, item_id)
+        if facts is None:
+            return UnknownCustomer()
+        line = decide_removal(facts)
         if line is None:
             return False
         transaction.commit(_write(customer_id, item_id, line))
@@ -65,21 +71,36 @@ def remove_line(
     return run(database, attempt, policy)
 
 
-def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY) -> None:
+def clear_cart(
+    database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY
+) -> UnknownCustomer | None:
     """Have nothing in the cart. A cart that outgrew a transaction is cleared by several."""
-    statements = (
-        _HOLD_ORDERED(customer_id=customer_id),
-        _DELETE_OTHERS(customer_id=customer_id, most=CLEARED_AT_ONCE),
-    )
+
+    def attempt(transaction: Transaction) -> int | UnknownCustomer:
+        (served,) = transaction.read(_FIND_CUSTOMER(customer_id=customer_id))
+        if not served:
+            return UnknownCustomer()
+        _, deleted = transaction.commit(
+            _HOLD_ORDERED(customer_id=customer_id),
+            _DELETE_OTHERS(customer_id=customer_id, most=CLEARED_AT_ONCE),
+        )
+        return deleted.touched
+
     while True:
-        _, deleted = run(database, lambda transaction: transaction.commit(*statements), policy).value
-        if deleted.touched < CLEARED_AT_ONCE:
-            return
+        done = run(database, attempt, policy).value
+        if isinstance(done, UnknownCustomer):
+            return done
+        if done < CLEARED_AT_ONCE:
+            return None
 
 
-def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts:
-    ((row,),) = transaction.read(_READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES))
-    return LineFacts(item_id, *row)
+def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts | None:
+    """Read what a change of a line depends on; None where the shop does not serve the customer."""
+    served, (row,) = transaction.read(
+        _FIND_CUSTOMER(customer_id=customer_id),
+        _READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES),
+    )
+    return LineFacts(item_id, *row) if served else None
 
 
 def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement:

@@ -67,6 +67,11 @@ class Client:
         """Send PUT with a JSON body."""
         return self.send("PUT", path, body=body, headers=headers)
 
+    def ask(self, method: str, path: str, body: Any = None) -> Response:
+        """Send any request that needs no more than its body, with all headers that a write may want."""
+        headers = {"Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
+        return self.send(method, path, body=body, headers=headers)
+
     def delete(self, path: str) -> Response:
         """Send DELETE."""
         return self.send("DELETE", path)

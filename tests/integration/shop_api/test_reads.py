@@ -154,8 +154,8 @@ def test_a_page_in_the_middle_of_a_list_starts_where_the_last_one_ended(
     reads.list_ledger(way, customer, moment, after_id, 3)
 
     admin = connect()
-    lists = [statement for statement in sent if statement.query.name.startswith("list_")]
-    assert len(lists) == 6
+    lists = [statement for statement in sent if "%(after_id)s" in statement.query.text.decode()]
+    assert len(lists) == 7
     for statement in lists:
         conditions = re.findall(r"Index Cond: (.*)", _plan(admin, statement))
         assert any("ROW(" in one for one in conditions), (statement.query.name, conditions)
@@ -191,5 +191,5 @@ def test_round_trips_counted_on_the_wire(
     for quantity in (1, 2):
         assert trips(lambda: client.put(f"/cart/items/{item_id}", {"quantity": quantity})) == 2  # noqa: B023
     assert trips(lambda: client.delete(f"/cart/items/{item_id}")) == 2
-    assert trips(lambda: client.delete("/cart")) == 1
+    assert trips(lambda: client.delete("/cart")) == 2
     assert json.loads(client.get("/cart").text)["line_count"] == 0

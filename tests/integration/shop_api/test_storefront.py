@@ -1,5 +1,7 @@
 """The catalogue, past orders and points as a customer reads them."""
 
+import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -7,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from handlers import storefront
-from handlers.edge.paging import write_cursor
+from handlers.edge.paging import LONGEST_CURSOR, write_cursor
 from handlers.edge.pictures import URL_LIFETIME, URL_MARGIN, PictureUrls
 from sql.connection import Database
 from sql.reads import Picture, show_item
@@ -60,6 +62,33 @@ def test_the_pages_of_each_order_hold_every_item_once_and_in_order(
     assert len({item["item_id"] for item in items}) == len(items) == 60
     values = [item[column] for item in items]
     assert values == sorted(values, reverse=descending)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("name", ["😀" * 50, '"' * 50, "\\" * 50, "漢" * 50, "ש" * 50, "\x01" * 50])
+def test_the_longest_names_of_every_script_lead_on_to_the_next_page(
+    shop: Shop, client: Client, name: str
+) -> None:
+    for _ in range(3):
+        shop.item(name=name)
+
+    items = walk(client, "/catalog", "items", limit="1")
+
+    assert [item["name"] for item in items] == [name] * 3
+    assert len({item["item_id"] for item in items}) == 3
+
+
+@pytest.mark.parametrize(("given", "asked"), [("points", "-points"), ("-points", "points")])
+def test_a_cursor_of_one_order_is_none_of_another_that_sorts_by_the_same_value(
+    shop: Shop, client: Client, given: str, asked: str
+) -> None:
+    for points in (1, 2):
+        shop.item(points)
+    cursor = client.get("/catalog", {"sort": given, "limit": "1"}).json["next_cursor"]
+
+    assert client.get("/catalog", {"sort": given, "cursor": cursor}).status == 200
+    answer = client.get("/catalog", {"sort": asked, "cursor": cursor})
+    assert answer.problem == "invalid-request"
+    assert answer.json["errors"][0]["pointer"] == "query:cursor"
 
 
 def test_a_search_looks_into_names_and_descriptions_and_takes_wildcards_literally(
@@ -115,12 +144,13 @@ def test_a_catalogue_answer_that_the_caller_has_is_not_sent_again(shop: Shop, cl
     "cursor",
     [
         "AAAA",
-        "x" * 301,
+        "x" * (LONGEST_CURSOR + 1),
         "no base64!",
         write_cursor("points", 1, str(UUID(int=7))),  # of another order
         write_cursor("name", 1, str(UUID(int=7))),
         write_cursor("name", "a\0", str(UUID(int=7))),
-        write_cursor("name", "\ud800", str(UUID(int=7))),
+        # Half of a surrogate pair, which only a forger writes.
+        urlsafe_b64encode(json.dumps(["name", "\ud800", str(UUID(int=7))]).encode()).decode().rstrip("="),
         write_cursor("name", "a", "no uuid"),
         write_cursor("name", "a", str(UUID(int=7)), 1),
         write_cursor({"name": "a"}),
@@ -270,6 +300,29 @@ def test_the_ledger_runs_back_from_the_balance_over_pages_and_foreign_rows(
     assert [entry["balance_after"] for entry in entries] == [
         1045, 1036, 1028, 1021, 1015, 1010, 1006, 1003, 1001, 1000,
     ]  # fmt: skip
+
+
+def test_a_forged_place_in_the_ledger_shows_the_balance_of_that_place(
+    shop: Shop, customer: UUID, client: Client
+) -> None:
+    shop.connection.execute(
+        "insert into xpoints.transactions (customer_id, tx_type, points, tx_dt) "
+        "select %s, 'EARN', n, now() + make_interval(mins => n) from generate_series(1, 4) n",
+        [customer],
+    )
+    shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 10")
+    third = shop.scalar("select tx_dt from xpoints.transactions where points = 3")
+
+    forged = write_cursor(third.isoformat(), str(UUID(int=0)))
+    entries = client.get("/points/ledger", {"cursor": forged}).json["entries"]
+
+    assert [(entry["points"], entry["balance_after"]) for entry in entries] == [
+        (2, 1003),
+        (1, 1001),
+        (1000, 1000),
+    ]
+    with_a_sum_of_its_own = write_cursor(third.isoformat(), str(UUID(int=0)), 10**9)
+    assert client.get("/points/ledger", {"cursor": with_a_sum_of_its_own}).problem == "invalid-request"
 
 
 def test_a_customer_without_a_points_account_is_told_so(api: Api) -> None:

@@ -39,7 +39,8 @@ def describe(error: BaseException) -> list[dict[str, Any]]:
         described.append(
             {
                 "type": f"{type(cause).__module__}.{type(cause).__qualname__}",
-                "code": getattr(cause, "sqlstate", None) or code,
+                # An SQLSTATE, or why there was no login (sql/errors.py), or what AWS answered.
+                "code": getattr(cause, "sqlstate", None) or getattr(cause, "barrier", None) or code,
                 "at": [
                     f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(cause.__traceback__)
                 ],

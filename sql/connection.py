@@ -1,11 +1,17 @@
 """One connection an execution environment, opened when first needed and replaced before it is too old."""
 
+import os
 import random
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
+import psycopg
+
+from sql.errors import Barrier, LoginRefusedError, why_refused
 from sql.pipeline import Connection as Connection
 from sql.token import find_credentials, presign
 
@@ -14,7 +20,21 @@ from sql.token import find_credentials, presign
 MAX_CONNECTION_AGE_S = 45 * 60
 _AGE_SPREAD_S = 10 * 60
 
+#: Seconds to open a connection in, shared by the host's addresses; psycopg gives none less than two.
+CONNECT_S = 6
+_SHORTEST_CONNECT_S = 2
+
 _ADMIN_ROLE = "admin"
+
+#: Where systems keep the certificates that they trust: Amazon Linux, Debian, Alpine and macOS, SUSE.
+#: The libpq of psycopg's wheels brings an OpenSSL that looks in a directory that exists nowhere, so that
+#: sslrootcert=system would verify nothing but where SSL_CERT_FILE happens to be set.
+CERTIFICATE_FILES = (
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+)
 
 
 class DatabaseSettings(NamedTuple):
@@ -73,7 +93,8 @@ class Database:
     def connection(self) -> Connection:
         """Give the kept connection, or a new one where it is closed, broken or too old.
 
-        Raises psycopg.OperationalError when the server does not answer or refuses the token.
+        Raises psycopg.OperationalError when the server does not answer, sql.errors.LoginRefusedError (one of
+        them) when it answers and there is no login: another try would end the same way.
         """
         connection = self._connection
         if connection is not None and not connection.closed and self._clock() < self._retire_at:
@@ -97,18 +118,58 @@ class Database:
 
     def _open(self) -> Connection:
         settings = self.settings
-        return Connection.connect(
-            host=settings.host,
-            port=settings.port,
-            dbname=settings.name,
-            user=settings.role,
-            password=self._mint(settings),
-            sslmode=settings.tls,
-            sslrootcert="system" if settings.tls == "verify-full" else None,
-            application_name=settings.application_name,
-            autocommit=True,  # transactions are explicit: BEGIN and COMMIT travel with their statements
-            connect_timeout=5,
+        give_up_at = time.monotonic() + CONNECT_S
+        options: dict[str, Any] = {
+            "host": settings.host,
+            "port": settings.port,
+            "dbname": settings.name,
+            "user": settings.role,
+            "password": self._mint(settings),
+            "sslmode": settings.tls,
+            "sslrootcert": trusted_certificates() if settings.tls == "verify-full" else None,
+            "application_name": settings.application_name,
+            "autocommit": True,  # transactions are explicit: BEGIN and COMMIT travel with their statements
             # A frozen environment wakes up with a dead socket: say so in seconds, not after minutes.
-            tcp_user_timeout=5000,
-            keepalives_idle=60,
-        )
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 60,
+        }
+        failure: psycopg.OperationalError | None = None
+        addresses = _addresses(settings.host, settings.port)
+        # One by one: psycopg would give each of them the whole time.
+        for untried, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            left_s = give_up_at - time.monotonic()
+            if failure is not None and left_s < _SHORTEST_CONNECT_S:
+                break
+            timeout_s = int(max(left_s / untried, _SHORTEST_CONNECT_S))
+            try:
+                return Connection.connect(hostaddr=address, connect_timeout=timeout_s, **options)
+            except psycopg.OperationalError as error:
+                barrier = why_refused(str(error))
+                if barrier is not None:
+                    raise LoginRefusedError(barrier) from error
+                failure = error
+        assert failure is not None, "a host that resolves has an address"
+        raise failure
+
+
+def trusted_certificates() -> str:
+    """Give the file of certificates that this machine trusts: SSL_CERT_FILE, else the system's own.
+
+    Raises sql.errors.LoginRefusedError when it does not exist.
+    """
+    chosen = os.environ.get("SSL_CERT_FILE")
+    candidates = (chosen,) if chosen else CERTIFICATE_FILES
+    for path in candidates:
+        if Path(path).is_file():
+            return path
+    raise LoginRefusedError(Barrier.NO_CERTIFICATES)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise psycopg.OperationalError(
+            f"the database's host name has no address: {error.strerror}"
+        ) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -1,5 +1,6 @@
 """What can go wrong between us and the database, told apart by what to do about it."""
 
+import re
 from enum import StrEnum
 
 import psycopg
@@ -22,6 +23,46 @@ class Fault(StrEnum):
 _RECORD_CONSTRAINTS = frozenset({"idempotency_records_pkey", "inbox_pkey"})
 
 
+class Barrier(StrEnum):
+    """Why there is no login although the network is well. Values are safe to log; each has its remedy."""
+
+    LOGIN = "login"  # role, token or rights are refused: look at the function's IAM policy and role mapping
+    CERTIFICATE = "certificate"  # the server is not who it should be, or speaks no TLS
+    NO_CERTIFICATES = "no_certificates"  # no file of trusted ones here: set SSL_CERT_FILE to one
+
+
+#: libpq gives the failure of a login as text alone, without an SQLSTATE. This is what PostgreSQL says of the
+#: SQLSTATEs 28xxx, 3D000 and 42501, DSQL of a refused token, and libpq of a certificate; after whatever else
+#: is said, another try is right.
+_BARRIERS = (
+    (
+        Barrier.CERTIFICATE,
+        re.compile(
+            "certificate verify failed|does not match host name|does not support SSL|root certificate"
+        ),
+    ),
+    (
+        Barrier.LOGIN,
+        re.compile(
+            'FATAL: .*(denied|authentication failed|pg_hba.conf|not permitted to log in|" does not exist)'
+        ),
+    ),
+)
+
+
+class LoginRefusedError(psycopg.OperationalError):
+    """There is no login, and another try would end the same way. The text names no host, role or token."""
+
+    def __init__(self, barrier: Barrier) -> None:
+        super().__init__(f"no login: {barrier.value}")
+        self.barrier = barrier
+
+
+def why_refused(text: str) -> Barrier | None:
+    """Tell from libpq's text why a connection could not be opened; None where another try may succeed."""
+    return next((barrier for barrier, pattern in _BARRIERS if pattern.search(text)), None)
+
+
 def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
     """Tell what kind of fault an error is; None for one that a new attempt would not mend.
 
@@ -35,6 +76,8 @@ def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
         return Fault.DUPLICATE_RECORD if error.diag.constraint_name in _RECORD_CONSTRAINTS else None
     if state == "XX000":
         return Fault.UNKNOWN_COMMIT if commit_sent else Fault.UNAVAILABLE
+    if isinstance(error, LoginRefusedError):
+        return None
     if isinstance(error, psycopg.OperationalError) and (state is None or state[:2] in ("08", "57")):
         return Fault.UNKNOWN_COMMIT if commit_sent else Fault.CONNECTION_LOST
     if state == "0A000" and "cached plan" in str(error):

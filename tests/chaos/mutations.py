@@ -85,10 +85,17 @@ MUTATIONS = (
         "if False else Fault.CONFLICT",
     ),
     Mutation(
-        "a twin's record is a fault",
+        "a twin's idempotency record is a fault",
         "sql/errors.py",
         'frozenset({"idempotency_records_pkey", "inbox_pkey"})',
-        "frozenset()",
+        'frozenset({"inbox_pkey"})',
+        f"{_CHECKOUT}test_a_twin_that_wrote_its_record_first_is_found",
+    ),
+    Mutation(
+        "a twin's inbox record is a fault",
+        "sql/errors.py",
+        'frozenset({"idempotency_records_pkey", "inbox_pkey"})',
+        'frozenset({"idempotency_records_pkey"})',
     ),
     Mutation("XX000 is a fault", "sql/errors.py", 'if state == "XX000":', 'if state == "XX999":'),
     Mutation(
@@ -103,6 +110,21 @@ MUTATIONS = (
         "return Fault.UNKNOWN_COMMIT if commit_sent else Fault.CONNECTION_LOST",
         "return Fault.CONNECTION_LOST",
         _RETRY,
+    ),
+    Mutation(
+        "a refused login is final",
+        "sql/errors.py",
+        "if isinstance(error, LoginRefusedError):",
+        "if False:",
+        "tests/integration/test_tls.py::"
+        "test_a_login_that_is_refused_is_not_tried_again_and_says_nothing_of_who_asked",
+    ),
+    Mutation(
+        "the server's certificate is verified against this machine's",
+        "sql/connection.py",
+        'trusted_certificates() if settings.tls == "verify-full" else None',
+        '"system" if settings.tls == "verify-full" else None',
+        "tests/integration/test_tls.py::test_a_server_with_a_trusted_certificate_is_connected_to",
     ),
     Mutation(
         "a violated CHECK is final",

@@ -225,6 +225,27 @@ def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
     shop.assert_sound()
 
 
+def test_a_twin_that_wrote_its_record_first_is_found(
+    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+) -> None:
+    """PostgreSQL says 23505 where the twin touched no other row that this one does; DSQL says OC000."""
+    customer_id, total = filled
+
+    def have_a_twin(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
+        shop.connection.execute(
+            "insert into xpoints.idempotency_records "
+            "(customer_id, idempotency_key, request_hash, result_id, response_status, response_body) "
+            "values (%s, %s, %s, gen_random_uuid(), 201, 'the twin''s')",
+            (customer_id, command.request.key, command.request.hash),
+        )
+        return render(command, order)
+
+    completed = place_order(checkout, wish(customer_id, total), have_a_twin, QUICK)
+    assert completed.value == Answer(201, "the twin's", replayed=True)
+    assert dict(completed.faults) == {Fault.DUPLICATE_RECORD: 1}
+    assert shop.count("orders") == 0
+
+
 def test_two_tabs_at_once_order_the_cart_once(
     shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int]
 ) -> None:

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from sql.errors import Fault, RetriesExhaustedError, classify
+from sql.errors import Barrier, Fault, LoginRefusedError, RetriesExhaustedError, classify, why_refused
 from sql.transaction import RetryPolicy
 
 
@@ -40,6 +40,7 @@ def test_passing_faults_are_told_apart(raised: psycopg.Error, commit_sent: bool,
         errors.UndefinedTable("relation does not exist"),
         errors.FeatureNotSupported("not supported"),
         errors.ProgramLimitExceeded("transaction row limit exceeded"),
+        LoginRefusedError(Barrier.LOGIN),
     ],
 )
 @pytest.mark.parametrize("commit_sent", [True, False])
@@ -47,6 +48,28 @@ def test_errors_that_another_attempt_cannot_mend_are_not_retried(
     raised: psycopg.Error, commit_sent: bool
 ) -> None:
     assert classify(raised, commit_sent) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "barrier"),
+    [
+        ('FATAL:  password authentication failed for user "checkout"', "login"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "checkout"', "login"),
+        ('FATAL:  role "checkout" does not exist', "login"),
+        ('FATAL:  role "checkout" is not permitted to log in', "login"),
+        ('FATAL:  permission denied for database "postgres"', "login"),
+        ("FATAL:  unable to accept connection, access denied", "login"),
+        ("SSL error: certificate verify failed", "certificate"),
+        ('server certificate for "a" does not match host name "b"', "certificate"),
+        ("FATAL:  sorry, too many clients already", None),
+        ("FATAL:  the database system is starting up", None),
+        ("server closed the connection unexpectedly", None),
+        ("Connection refused", None),
+        ("SSL SYSCALL error: EOF detected", None),
+    ],
+)
+def test_a_refused_login_is_told_from_a_server_that_is_not_ready(said: str, barrier: str | None) -> None:
+    assert why_refused(f"connection to server at (...) failed: {said}") == (barrier and Barrier(barrier))
 
 
 def test_the_error_of_a_caller_who_waited_in_vain_says_how_often_and_why() -> None:

@@ -1,0 +1,38 @@
+"""What a function's environment says, and what the database is asked for then."""
+
+import pytest
+
+from handlers.edge.settings import DatabaseEnvironment
+
+VARIABLES = {
+    "AWS_REGION": "us-east-1",
+    "DATABASE_HOST": "a.dsql.us-east-1.on.aws",
+    "DATABASE_ROLE": "checkout",
+    "AWS_LAMBDA_FUNCTION_NAME": "CheckoutFunction",
+}
+
+
+@pytest.mark.parametrize(("given", "pipelined"), [(None, True), ("on", True), ("off", False)])
+def test_pipelining_is_switched_by_the_environment(given: str | None, pipelined: bool) -> None:
+    variables = VARIABLES | ({} if given is None else {"DATABASE_PIPELINE": given})
+    assert DatabaseEnvironment.model_validate(variables).database().settings.pipelined is pipelined
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_PIPELINE", "maybe"),
+        ("DATABASE_TLS", "require"),
+        ("DATABASE_PORT", "0"),
+        ("DATABASE_ROLE", "Robert'; drop table orders"),
+        ("DATABASE_HOST", ""),
+    ],
+)
+def test_a_wrong_variable_fails_the_start_and_is_named(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        DatabaseEnvironment.model_validate(VARIABLES | {name: value})
+
+
+def test_a_session_names_its_function_within_what_postgresql_keeps() -> None:
+    named = DatabaseEnvironment.model_validate(VARIABLES | {"AWS_LAMBDA_FUNCTION_NAME": "x" * 64})
+    assert named.database().settings.application_name == "rewards-" + "x" * 55

@@ -4,7 +4,7 @@
 
 Two checkers look at every statement of sql/migrations and sql/queries (or of the files given): `dsql-lint`,
 which AWS publishes, and the rules of local/dsql_rules.py for what that one lets pass. Exit status 1 when
-there are findings. `executed_findings` does the same for statements that a server's log shows.
+there are findings. `executed_findings` has both look at the statements that a server's log shows.
 """
 
 import argparse
@@ -44,7 +44,9 @@ from sql.walk import fill
 LINT_EXCEPTIONS: dict[str, str] = {}
 
 #: Rules that a server which is not DSQL cannot show: the migration leaves the word ASYNC out there.
-_NOT_VISIBLE_ELSEWHERE = frozenset({"index-async", "validate-async"})
+_NOT_VISIBLE_ELSEWHERE = frozenset(
+    {"index-async", "validate-async", "dsql-lint index_async", "dsql-lint validate_constraint_async"}
+)
 
 #: The application names that the project's own connections begin with.
 PROJECT_PREFIX = "rewards"
@@ -82,6 +84,8 @@ def find(migrations: list[Statement], queries: list[Statement]) -> list[Finding]
 
 def lint(statements: list[Statement]) -> list[Finding]:
     """Run dsql-lint over statements, each as a file of its own."""
+    if not statements:
+        return []
     with tempfile.TemporaryDirectory() as directory:
         by_file = {}
         for number, statement in enumerate(statements):
@@ -124,7 +128,8 @@ def executed_findings(executed: Iterable[ExecutedStatement]) -> list[Finding]:
             if wrong := check_transaction(transactions[entry.session]):
                 found = finding(statement, "transaction", wrong, "Make each DDL statement a transaction.")
                 findings[found.rule, entry.text] = found
-    return list(findings.values())
+    linted = lint([statement for statement in known.values() if _is_readable(statement)])
+    return [*findings.values(), *(found for found in linted if found.rule not in _NOT_VISIBLE_ELSEWHERE)]
 
 
 def _is_readable(statement: Statement) -> bool:

@@ -50,6 +50,12 @@ def test_a_session_fails_when_a_passing_test_ran_a_statement_that_dsql_refuses(
     assert session.returncode == pytest.ExitCode.TESTS_FAILED
 
 
+def test_the_statements_that_ran_are_shown_to_dsql_lint_too(tmp_path: Path) -> None:
+    session = run_session(tmp_path, "create sequence planted_sequence")
+    assert "dsql-lint sequence_cache_missing" in session.stdout
+    assert session.returncode == pytest.ExitCode.TESTS_FAILED
+
+
 def test_a_session_passes_when_every_statement_of_the_project_is_legal(tmp_path: Path) -> None:
     session = run_session(tmp_path, "select 1 as planted")
     assert "refuse" not in session.stdout

@@ -301,9 +301,10 @@ def executed(
 
 def test_an_executed_statement_that_dsql_refuses_is_found_once_with_who_ran_it() -> None:
     log = [executed("select 1 for share"), executed("select 1 for share"), executed("select 1")]
-    (finding,) = executed_findings(log)
-    assert finding.rule == "for-share"
-    assert finding.source == "executed by checkout (rewards-CheckoutFunction)"
+    ours, theirs = executed_findings(log)
+    assert ours.rule == "for-share"
+    assert theirs.rule == "dsql-lint parse_error"
+    assert ours.source == theirs.source == "executed by checkout (rewards-CheckoutFunction)"
 
 
 def test_what_fixtures_execute_is_their_own_affair() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import boto3
@@ -18,10 +19,11 @@ from operations.regions import (
 
 #: Parameters of cluster.yaml that a person may choose; the others follow from the Regions.
 _OPTIONS = {
-    "kms_key_arn": "KmsKeyArn",
     "backup_retention_days": "BackupRetentionDays",
     "deletion_protection": "DeletionProtection",
 }
+
+_KEY_HELP = "a KMS key of your own, of that Region (default: AWS's)"
 
 
 def add_region_commands(groups: Any) -> None:
@@ -43,7 +45,7 @@ def add_region_commands(groups: Any) -> None:
     text = "Set up a cluster for one Region. Run again, it brings the stack up to date."
     single = kinds.add_parser("single", help=text, description=text, parents=[common])
     single.add_argument("--region", required=True)
-    single.add_argument("--kms-key-arn", help="a key of your own, of that Region (default: AWS's)")
+    single.add_argument("--kms-key-arn", action="append", dest="keys", help=_KEY_HELP)
     single.set_defaults(set_up=_single)
     text = "Set up two peered clusters and their witness, or go on where an earlier run stopped."
     pair = kinds.add_parser("pair", help=text, description=text, parents=[common])
@@ -51,6 +53,7 @@ def add_region_commands(groups: Any) -> None:
         "--region", action="append", required=True, dest="regions", help="one of the two (give it twice)"
     )
     pair.add_argument("--witness", required=True, help="the third Region, which stores no data")
+    pair.add_argument("--kms-key-arn", action="append", dest="keys", help=f"{_KEY_HELP}; once a Region")
     pair.set_defaults(set_up=_pair)
 
 
@@ -84,11 +87,24 @@ def _say(text: str) -> None:
 
 
 def _single(control: ControlPlane, options: argparse.Namespace, chosen: dict[str, str]) -> list[ClusterStack]:
-    return [set_up_one(control, options.region, _say, options=chosen)]
+    keys = _keys(options.keys, [options.region])
+    return [set_up_one(control, options.region, _say, options={**chosen, **keys.get(options.region, {})})]
 
 
 def _pair(control: CloudFormation, options: argparse.Namespace, chosen: dict[str, str]) -> list[ClusterStack]:
     if len(options.regions) != 2:
         raise RegionSetupError("Give --region twice: the two Regions that get a cluster.")
     first, second = options.regions
-    return list(set_up_pair(control, (first, second), options.witness, _say, options=chosen))
+    keys = _keys(options.keys, options.regions)
+    return list(set_up_pair(control, (first, second), options.witness, _say, options=chosen, options_of=keys))
+
+
+def _keys(arns: Sequence[str] | None, regions: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Give the parameters of the Regions that the keys' ARNs name. Raises RegionSetupError."""
+    found = {}
+    for arn in arns or ():
+        region = (arn.split(":") + [""] * 4)[3]
+        if region not in regions or region in found:
+            raise RegionSetupError(f"{arn} is no key of its own for one of {', '.join(regions)}.")
+        found[region] = {"KmsKeyArn": arn}
+    return found

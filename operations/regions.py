@@ -12,8 +12,19 @@ from typing import Any, Protocol
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "cluster.yaml"
 
+#: Cluster states in which the next connection is served; it is what ends the last two, and waiting does not.
+_READY = frozenset({"ACTIVE", "IDLE", "INACTIVE"})
+
 #: Cluster states that waiting can mend; PENDING_SETUP ends when both clusters name each other.
-_PASSING = frozenset({"CREATING", "PENDING_SETUP", "UPDATING", "IDLE", "INACTIVE"})
+_PASSING = frozenset({"CREATING", "PENDING_SETUP", "UPDATING"})
+
+#: Stack states that only somebody's deleting ends.
+_REMAINS = frozenset(
+    {"CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+)
+_DONE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE"})
+_STACK_PAUSE_S = 10.0
+_STACK_POLLS = 360
 
 
 class RegionSetupError(Exception):
@@ -85,12 +96,14 @@ def set_up_pair(
     say: Callable[[str], None],
     *,
     options: Mapping[str, str] | None = None,
+    options_of: Mapping[str, Mapping[str, str]] | None = None,
     wait: Callable[["ControlPlane", ClusterStack, Callable[[str], None]], None] | None = None,
 ) -> tuple[ClusterStack, ClusterStack]:
-    """Set up two peered clusters, or go on where an earlier run stopped.
+    """Set up two peered clusters, go on where an earlier run stopped, or bring both stacks up to date.
 
-    Raises RegionSetupError where the Regions are not three different ones, or a cluster that is there has
-    another witness or another peer: neither can be changed.
+    `options_of` has, by Region, what is not the same in both. Raises RegionSetupError where the Regions are
+    not three different ones, or a cluster that is there has another witness or another peer: neither can be
+    changed.
     """
     first, second = regions
     if len({first, second, witness}) != 3:
@@ -105,23 +118,19 @@ def set_up_pair(
             )
     _refuse_strangers(found[first], found[second])
     common = {**(options or {}), "WitnessRegion": witness}
+    ours, theirs = ({**common, **(options_of or {}).get(region, {})} for region in regions)
 
     a, b = found[first], found[second]
     if a is None:
         say(f"1/3 {first}: creating the cluster; it waits for its peer (PENDING_SETUP)")
-        a = control.deploy(first, {**common, "PeerClusterArn": b.arn if b else ""})
+        a = control.deploy(first, {**ours, "PeerClusterArn": b.arn if b else ""})
     else:
         say(f"1/3 {first}: the cluster is there")
-    if b is None or b.peer_arn != a.arn:
-        say(f"2/3 {second}: deploying the cluster with {first} as its peer")
-        b = control.deploy(second, {**common, "PeerClusterArn": a.arn})
-    else:
-        say(f"2/3 {second}: the cluster names its peer")
-    if a.peer_arn != b.arn:
-        say(f"3/3 {first}: naming {second} as its peer")
-        a = control.deploy(first, {**common, "PeerClusterArn": b.arn})
-    else:
-        say(f"3/3 {first}: the cluster names its peer")
+    # Deployed even where the peers are known, as the options may be others; else it changes nothing.
+    say(f"2/3 {second}: deploying the stack with {first} as the cluster's peer")
+    b = control.deploy(second, {**theirs, "PeerClusterArn": a.arn})
+    say(f"3/3 {first}: deploying the stack with {second} as the cluster's peer")
+    a = control.deploy(first, {**ours, "PeerClusterArn": b.arn})
     for cluster in (a, b):
         (wait or wait_until_active)(control, cluster, say)
     return a, b
@@ -137,10 +146,10 @@ def wait_until_active(
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Wait until a cluster is ACTIVE. Raises RegionSetupError when it fails or takes too long."""
+    """Wait until a cluster takes connections. Raises RegionSetupError when it fails or takes too long."""
     give_up_at = monotonic() + timeout_s
     last = ""
-    while (status := control.status(cluster)) != "ACTIVE":
+    while (status := control.status(cluster)) not in _READY:
         if status not in _PASSING:
             raise RegionSetupError(
                 f"The cluster in {cluster.region} is {status}. Look at its stack's events."
@@ -155,7 +164,7 @@ def wait_until_active(
             say(f"{cluster.region}: {status}")
             last = status
         sleep(pause_s)
-    say(f"{cluster.region}: ACTIVE at {cluster.endpoint}")
+    say(f"{cluster.region}: {status} at {cluster.endpoint}")
 
 
 def _refuse_strangers(a: ClusterStack | None, b: ClusterStack | None) -> None:
@@ -170,23 +179,27 @@ def _refuse_strangers(a: ClusterStack | None, b: ClusterStack | None) -> None:
 class CloudFormation:
     """The control plane of an AWS account: cluster.yaml as a stack in each Region."""
 
-    def __init__(self, stack_name: str, client: Callable[[str, str], Any], template: Path = TEMPLATE) -> None:
+    def __init__(
+        self,
+        stack_name: str,
+        client: Callable[[str, str], Any],
+        template: Path = TEMPLATE,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._stack_name = stack_name
         self._client = client
         self._template = template
+        self._sleep = sleep
 
     def find(self, region: str) -> ClusterStack | None:
-        """Give the stack with its outputs. Raises RegionSetupError for one that failed to be created."""
-        from botocore.exceptions import ClientError
+        """Give the stack with its outputs, once what was begun with it has ended.
 
-        try:
-            stacks = self._client("cloudformation", region).describe_stacks(StackName=self._stack_name)
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        stack = stacks["Stacks"][0]
-        if stack["StackStatus"] in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
+        Raises RegionSetupError for one that failed to be created, or is at work for an hour.
+        """
+        stack = self._settled(region)
+        if stack is None:
+            return None
+        if stack["StackStatus"] in _REMAINS:
             raise RegionSetupError(
                 f"Stack {self._stack_name} in {region} is {stack['StackStatus']}. "
                 "Delete it and run this again."
@@ -201,12 +214,12 @@ class CloudFormation:
         )
 
     def deploy(self, region: str, parameters: Mapping[str, str]) -> ClusterStack:
-        """Create or update the stack and wait for it."""
+        """Create or update the stack and wait for it. Raises RegionSetupError where that was taken back."""
         from botocore.exceptions import ClientError
 
         client = self._client("cloudformation", region)
         before = self.find(region)
-        kept = {} if before is None else dict.fromkeys(set(before.parameters) - set(parameters))
+        kept = () if before is None else sorted(set(before.parameters) - set(parameters))
         arguments = {
             "StackName": self._stack_name,
             "TemplateBody": self._template.read_text(encoding="utf-8"),
@@ -216,19 +229,43 @@ class CloudFormation:
                 *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
             ],
         }
-        try:
-            if before is None:
-                client.create_stack(**arguments, OnFailure="DELETE", EnableTerminationProtection=True)
-                client.get_waiter("stack_create_complete").wait(StackName=self._stack_name)
-            else:
+        if before is None:
+            client.create_stack(**arguments, OnFailure="DELETE", EnableTerminationProtection=True)
+        else:
+            try:
                 client.update_stack(**arguments)
-                client.get_waiter("stack_update_complete").wait(StackName=self._stack_name)
-        except ClientError as error:
-            if "No updates are to be performed" not in str(error):
+            except ClientError as error:
+                if "No updates are to be performed" in str(error):
+                    return before
                 raise
+        stack = self._settled(region)
+        if stack is None or stack["StackStatus"] not in _DONE:
+            became = stack["StackStatus"] if stack else "deleted again"
+            raise RegionSetupError(
+                f"Stack {self._stack_name} in {region} is {became}: CloudFormation took the deployment back. "
+                "Its events say why (of a deleted stack: under its id). Mend that and run this again."
+            )
         deployed = self.find(region)
-        assert deployed is not None, "a stack that was waited for is there"
+        assert deployed is not None, "a stack that was just there is there"
         return deployed
+
+    def _settled(self, region: str) -> Any:
+        """Wait until nothing is under way with the stack; give its description, None without one."""
+        from botocore.exceptions import ClientError
+
+        client = self._client("cloudformation", region)
+        for _ in range(_STACK_POLLS):
+            try:
+                stack = client.describe_stacks(StackName=self._stack_name)["Stacks"][0]
+            except ClientError as error:
+                if "does not exist" in str(error):
+                    return None
+                raise
+            status = stack["StackStatus"]
+            if status in _REMAINS or not status.endswith("_IN_PROGRESS"):
+                return stack
+            self._sleep(_STACK_PAUSE_S)
+        raise RegionSetupError(f"Stack {self._stack_name} in {region} is still {status}. Run this again.")
 
     def status(self, cluster: ClusterStack) -> str:
         """Ask DSQL for the cluster's status."""

@@ -7,23 +7,28 @@ What moto leaves out is added here: a cluster of a pair is PENDING_SETUP until b
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from operations import region_command
 from operations.command import main, parser
 from operations.regions import (
     TEMPLATE,
+    CloudFormation,
     ClusterStack,
     RegionSetupError,
     set_up_one,
     set_up_pair,
     wait_until_active,
 )
+from tests.template import referred, template
 
 A, B, WITNESS = "us-east-1", "us-east-2", "us-west-1"
 
@@ -67,6 +72,8 @@ class Emulated:
         defaults = {name: str(p.get("Default", "")) for name, p in self.template["Parameters"].items()}
         before = self.stacks.get(region)
         values = {**defaults, **(before.parameters if before else {}), **parameters}
+        if before is not None and values == before.parameters:
+            return before  # no updates are to be performed
         wanted = self._resolve(self.template["Resources"]["Cluster"]["Properties"], values)
         properties = wanted.get("MultiRegionProperties")
         arguments: dict[str, Any] = {
@@ -177,10 +184,23 @@ def test_a_run_that_broke_off_is_gone_on_with(account: Emulated, said: list[str]
     assert account.status(a) == account.status(b) == "ACTIVE"
 
 
-def test_a_finished_pair_is_left_alone(account: Emulated, said: list[str]) -> None:
+def test_a_finished_pair_is_left_alone_where_nothing_else_is_asked_for(
+    account: Emulated, said: list[str]
+) -> None:
     pair = set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
     assert set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait) == pair
     assert len(account.deployments) == 3
+
+
+def test_a_finished_pair_gets_what_is_asked_for_now_and_keeps_its_peers(
+    account: Emulated, said: list[str]
+) -> None:
+    set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
+    options = {"BackupRetentionDays": "7"}
+    a, b = set_up_pair(account, (A, B), WITNESS, said.append, options=options, wait=no_wait)
+    assert [one.parameters["BackupRetentionDays"] for one in (a, b)] == ["7", "7"]
+    assert (a.peer_arn, b.peer_arn) == (b.arn, a.arn)
+    assert account.status(a) == account.status(b) == "ACTIVE"
 
 
 @pytest.mark.parametrize("regions", [(A, A, WITNESS), (A, B, A), (A, B, B)])
@@ -221,6 +241,16 @@ def test_a_cluster_that_fails_or_never_becomes_active_is_said_with_a_remedy(
         no_wait(account, cluster, said.append)
 
 
+@pytest.mark.parametrize("status", ["IDLE", "INACTIVE"])
+def test_a_cluster_that_only_a_connection_wakes_is_not_waited_for(
+    account: Emulated, said: list[str], status: str
+) -> None:
+    cluster = account.deploy(A, {})
+    account.status = lambda cluster: status  # type: ignore[method-assign]
+    no_wait(account, cluster, said.append)
+    assert said == [f"{A}: {status} at {cluster.endpoint}"]
+
+
 # --- The command
 
 
@@ -241,6 +271,179 @@ def test_the_command_hands_a_persons_choices_on_and_leaves_out_what_was_not_said
     assert region_command.run(parser().parse_args(line), account) == 0
     assert account.stacks[A].parameters["DeletionProtection"] == "false"
     assert account.stacks[A].parameters["BackupRetentionDays"] == "35"
+
+
+KEY_A, KEY_B = (
+    f"arn:aws:kms:{region}:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" for region in (A, B)
+)
+
+
+def test_each_region_of_a_pair_gets_its_own_key(account: Emulated) -> None:
+    line = ["region", "pair", "--region", A, "--region", B, "--witness", WITNESS]
+    keys = ["--kms-key-arn", KEY_B, "--kms-key-arn", KEY_A]
+    assert region_command.run(parser().parse_args([*line, *keys]), account) == 0
+    assert {region: stack.parameters["KmsKeyArn"] for region, stack in account.stacks.items()} == {
+        A: KEY_A,
+        B: KEY_B,
+    }
+
+
+@pytest.mark.parametrize("keys", [[KEY_A, KEY_A], [KEY_A.replace(A, WITNESS)], ["my-key"]])
+def test_a_key_that_is_no_regions_own_is_refused(account: Emulated, keys: list[str]) -> None:
+    line = ["region", "pair", "--region", A, "--region", B, "--witness", WITNESS]
+    line += [part for key in keys for part in ("--kms-key-arn", key)]
+    with pytest.raises(RegionSetupError, match="no key of its own"):
+        region_command.run(parser().parse_args(line), account)
+    assert account.stacks == {}
+
+
+# --- The stacks
+
+
+class Stacks:
+    """CloudFormation of one Region as a script: each call has to be the next that is expected."""
+
+    def __init__(self) -> None:
+        self._client = boto3.client(
+            "cloudformation", region_name=A, aws_access_key_id="k", aws_secret_access_key="s"
+        )
+        self.script = Stubber(self._client)
+        self.script.activate()
+        self.paused = 0
+        self.control = CloudFormation(
+            "rewards-cluster", lambda service, region: self._client, sleep=self._pause
+        )
+
+    def _pause(self, _seconds: float) -> None:
+        self.paused += 1
+
+    def is_(self, *statuses: str, **parameters: str) -> None:
+        for status in statuses:
+            made = status.endswith("_COMPLETE")
+            outputs = {
+                "ClusterIdentifier": "id",
+                "ClusterArn": "arn:aws:dsql:us-east-1:123456789012:cluster/id",
+                "ClusterEndpoint": "id.dsql.us-east-1.on.aws",
+            }
+            stack = {
+                "StackName": "rewards-cluster",
+                "CreationTime": datetime(2026, 11, 1, tzinfo=UTC),
+                "StackStatus": status,
+                "Outputs": [{"OutputKey": k, "OutputValue": v} for k, v in outputs.items() if made],
+                "Parameters": [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+            }
+            self.script.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": "rewards-cluster"})
+
+    def is_not_there(self) -> None:
+        self.script.add_client_error(
+            "describe_stacks", "ValidationError", "Stack with id rewards-cluster does not exist"
+        )
+
+    def is_sent(self, call: str, parameters: list[dict[str, Any]], **more: Any) -> None:
+        expected = {
+            "StackName": "rewards-cluster",
+            "TemplateBody": TEMPLATE.read_text(),
+            "Capabilities": ["CAPABILITY_IAM"],
+            "Parameters": parameters,
+            **more,
+        }
+        self.script.add_response(call, {"StackId": "id"}, expected)
+
+
+@pytest.fixture
+def stacks() -> Iterator[Stacks]:
+    stacks = Stacks()
+    yield stacks
+    stacks.script.assert_no_pending_responses()
+
+
+DAYS_7 = {"ParameterKey": "BackupRetentionDays", "ParameterValue": "7"}
+
+
+def test_a_stack_that_is_not_there_is_created_and_waited_for(stacks: Stacks) -> None:
+    stacks.is_not_there()
+    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE", EnableTerminationProtection=True)
+    stacks.is_("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_COMPLETE")
+    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).identifier == "id"
+    assert stacks.paused == 2
+
+
+def test_a_stack_that_is_there_is_updated_and_keeps_what_is_not_said(stacks: Stacks) -> None:
+    stacks.is_("CREATE_COMPLETE", WitnessRegion=WITNESS, BackupRetentionDays="35")
+    kept = {"ParameterKey": "WitnessRegion", "UsePreviousValue": True}
+    stacks.is_sent("update_stack", [DAYS_7, kept])
+    stacks.is_("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE")
+    stacks.is_("UPDATE_COMPLETE", WitnessRegion=WITNESS, BackupRetentionDays="7")
+    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).parameters["BackupRetentionDays"] == "7"
+
+
+def test_a_stack_that_is_up_to_date_is_left_alone(stacks: Stacks) -> None:
+    stacks.is_("CREATE_COMPLETE", BackupRetentionDays="7")
+    stacks.script.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
+    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).parameters["BackupRetentionDays"] == "7"
+
+
+def test_a_stack_that_somebody_else_is_at_work_on_is_waited_for(stacks: Stacks) -> None:
+    stacks.is_("CREATE_IN_PROGRESS", "CREATE_COMPLETE", WitnessRegion=WITNESS)
+    found = stacks.control.find(A)
+    assert found is not None
+    assert found.witness == WITNESS
+    stacks.is_("DELETE_IN_PROGRESS")
+    stacks.is_not_there()
+    assert stacks.control.find(A) is None
+
+
+def test_a_stack_that_never_ends_is_said(stacks: Stacks) -> None:
+    stacks.is_(*["UPDATE_IN_PROGRESS"] * 360)
+    with pytest.raises(RegionSetupError, match="still UPDATE_IN_PROGRESS"):
+        stacks.control.find(A)
+
+
+@pytest.mark.parametrize(
+    "status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"]
+)
+def test_a_stack_that_failed_to_be_created_has_to_be_deleted(stacks: Stacks, status: str) -> None:
+    stacks.is_(status)
+    with pytest.raises(RegionSetupError, match=f"is {status}. Delete it"):
+        stacks.control.find(A)
+
+
+def test_a_deployment_that_was_taken_back_is_no_success(stacks: Stacks) -> None:
+    stacks.is_("CREATE_COMPLETE")
+    stacks.is_sent("update_stack", [DAYS_7])
+    stacks.is_("UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")
+    with pytest.raises(RegionSetupError, match="UPDATE_ROLLBACK_COMPLETE: CloudFormation took"):
+        stacks.control.deploy(A, {"BackupRetentionDays": "7"})
+    stacks.is_not_there()
+    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE", EnableTerminationProtection=True)
+    stacks.is_("DELETE_IN_PROGRESS")
+    stacks.is_not_there()
+    with pytest.raises(RegionSetupError, match="deleted again"):
+        stacks.control.deploy(A, {"BackupRetentionDays": "7"})
+
+
+def test_what_aws_refuses_is_not_swallowed(stacks: Stacks) -> None:
+    stacks.script.add_client_error("describe_stacks", "AccessDenied", "not authorized")
+    with pytest.raises(ClientError, match="not authorized"):
+        stacks.control.find(A)
+    stacks.is_("CREATE_COMPLETE")
+    stacks.script.add_client_error("update_stack", "ValidationError", "Stack is in UPDATE_ROLLBACK_FAILED")
+    with pytest.raises(ClientError, match="UPDATE_ROLLBACK_FAILED"):
+        stacks.control.deploy(A, {})
+
+
+def test_a_cluster_stack_that_failed_to_be_created_can_be_created_again() -> None:
+    made = template("cluster.yaml")["Resources"]
+    vault = made["BackupVault"]
+    # Kept in general, so its name must not be one that the next stack wants, nor that of the vault before.
+    assert vault["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert {"AWS::StackId", "KmsKeyArn"} <= set(referred(vault["Properties"]["BackupVaultName"]))
+    # The cluster is protected from a rollback: what can fail is made before it.
+    after = {name for name, each in made.items() if "Cluster" in set(referred(each["Properties"]))}
+    assert after == {"BackupSelection"}
+    assert {*made["Cluster"]["DependsOn"], "BackupVault", "ApiLogsRole", "BackupSelection", "Cluster"} == set(
+        made
+    )
 
 
 def test_a_pair_of_one_region_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:

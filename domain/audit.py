@@ -4,7 +4,7 @@ Facts come from one snapshot; a difference is a finding, never corrected by a pr
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -113,8 +113,3 @@ def audit_order(facts: OrderFacts) -> list[Difference]:
         "order-without-record": facts.unguarded,
     }
     return [Difference(kind, facts.order_id, facts.customer_id) for kind, broken in rules.items() if broken]
-
-
-def count_by_kind(differences: Sequence[Difference]) -> dict[str, int]:
-    """Count differences by kind."""
-    return dict(Counter(difference.kind for difference in differences))

@@ -1,27 +1,29 @@
 """Scheduled: deletes records whose time is over."""
 
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from handlers.edge.jobs import clock, do_each
 from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
-from sql.transactions.expire import EXPIRIES, expire
+from sql.transactions.expire import EXPIRIES, Expiry, expire
 
 _DATABASE = DatabaseEnvironment.read().database()
-
-#: Enough for the transaction under way to end and for the metrics to be written.
-_MARGIN_MS = 10_000
 
 
 @guarded
 def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     """Expire each kind of record until the time is nearly up; the next run goes on from there."""
-    deleted = {}
-    for expiry in EXPIRIES:
-        walked = expire(_DATABASE, expiry, lambda: context.get_remaining_time_in_millis() < _MARGIN_MS)
+    time_is_up = clock(context)
+    deleted: dict[str, int] = {}
+
+    def expire_one(expiry: Expiry) -> None:
+        walked = expire(_DATABASE, expiry, time_is_up)
         deleted[expiry.name] = walked.rows
         metrics().add_metric(f"Expired_{expiry.name}", MetricUnit.Count, walked.rows)
         logger.info("expired", extra={"record": expiry.name, "rows": walked.rows, "done": walked.done})
-    metrics().flush_metrics()
+
+    do_each({expiry.name: partial(expire_one, expiry) for expiry in EXPIRIES})
     return deleted

@@ -10,23 +10,25 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
+from domain.audit import Difference
 from operations import queues, region_command, replay
 from operations.regions import RegionSetupError
 from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operate
-from sql.transactions.audit_ledger import audit_sample, audit_whole
+from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_sample, audit_stock
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_AUDIT_S = 600.0
 _PROGRESS_EVERY_S = 1.0
 
 Record = dict[str, Any]
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, find: Finder | None = None) -> 
         code = getattr(error, "sqlstate", None) or type(error).__name__
         print(f"rewards: the database refused ({code}). Is the role linked to you? {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("rewards: stopped. What was done stays done; run the same command to go on.", file=sys.stderr)
+        print("rewards: stopped. What was done stays done; run the same command again.", file=sys.stderr)
         return 130
     return 1
 
@@ -214,25 +216,33 @@ def _log_lines(site: Site, correlation_id: str | None) -> list[Record]:
 
 
 def _audit(site: Site, options: argparse.Namespace) -> int:
-    give_up_at = time.monotonic() + _AUDIT_S
     tell = _teller(options)
-    windows = 0
+    differences: dict[Difference, None] = {}
+    windows: Counter[str] = Counter()
+    done = False
 
-    def time_is_up() -> bool:
-        nonlocal windows
-        windows += 1
-        tell(f"{windows} windows")
-        return time.monotonic() > give_up_at
+    def found(some: Sequence[Difference]) -> None:
+        differences.update(dict.fromkeys(some))
 
-    if options.whole:
-        audited = audit_whole(site.database, time_is_up, every_s=0)
-    else:
-        audited = audit_sample(site.database, uuid4(), time_is_up)
-    differences = [
-        {"kind": each.kind, "subject_id": each.subject_id, "customer_id": each.customer_id}
-        for each in sorted(audited.differences, key=lambda one: (one.kind, str(one.subject_id)))
-    ]
-    _show(options, {"windows": audited.windows, "done": audited.done, "differences": differences})
+    def looked_at(part: Part, count: int) -> None:
+        windows[str(part)] = count
+        tell(f"{windows.total()} windows, {len(differences)} differences")
+
+    try:
+        for part in PARTS:
+            if options.whole:
+                audit_everything(site.database, part, found, partial(looked_at, part))
+            else:
+                looked_at(part, audit_sample(site.database, part, found, uuid4(), lambda: False))
+        audit_stock(site.database, found)
+        done = True
+    finally:
+        # Whatever ended it: what was found is shown.
+        listed = [
+            {"kind": each.kind, "subject_id": each.subject_id, "customer_id": each.customer_id}
+            for each in sorted(differences, key=lambda one: (one.kind, str(one.subject_id)))
+        ]
+        _show(options, {"windows": windows.total(), "done": done, "differences": listed})
     return 1 if differences else 0
 
 

@@ -1,11 +1,11 @@
 """The ledger audit: compares balances, ledger, orders and their records, each window in one snapshot.
 
-A sample begins anywhere and is done in seconds; the whole audit is a walk of as many runs as it needs.
+Scheduled, a sample begins anywhere and is done in seconds, and a pass is a walk of as many runs as it needs.
+A person's audit of everything keeps its place to itself: it looks at all there is, whatever a pass has done.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.audit import (
@@ -21,10 +21,11 @@ from sql.connection import Database
 from sql.queries import Query, load
 from sql.references import TABLES
 from sql.transaction import Transaction, run
-from sql.walk import Key, Table, Window, fill, next_window, walk
+from sql.walk import Key, Table, Walked, Window, fill, next_window, walk
 
-#: Between the end of a whole audit and the beginning of the next.
-AUDIT_EVERY_S = 24 * 3600
+#: Between the end of a pass and the beginning of the next: less than the day for which the alarm remembers a
+#: difference, so that one which stays is found again before the alarm forgets it.
+AUDIT_EVERY_S = 20 * 3600
 
 #: Rows of the table walked over, a transaction. Each may bring hundreds of ledger entries along.
 WINDOW_ROWS = 200
@@ -41,70 +42,102 @@ _READ_CHAIN = _QUERIES["read_chain_for_audit"]
 _READ_ORDERS = _QUERIES["read_orders_for_audit"]
 _READ_STOCK = _QUERIES["read_negative_stock"]
 
-Check = Callable[[Transaction, Window], list[Difference]]
+#: Told of the differences of each window, before the window counts as looked at: so none is lost, and of a
+#: window that is looked at again after a conflict it is told again.
+Found = Callable[[Sequence[Difference]], None]
 
 
-@dataclass(slots=True)
-class Audited:
-    """What one run looked at and found. `done`: nothing is left to do until the next audit is due."""
+class Part(NamedTuple):
+    """What is audited by walking over one table."""
 
-    windows: int = 0
-    differences: set[Difference] = field(default_factory=set)
-    done: bool = True
+    table: Table
+    check: Callable[[Transaction, Window], list[Difference]]
+
+    def __str__(self) -> str:
+        return f"audit {self.table.name}"
 
 
-def audit_whole(database: Database, time_is_up: Callable[[], bool], every_s: int = AUDIT_EVERY_S) -> Audited:
-    """Go on with the audit of everything. Raises as `sql.walk.walk` does."""
-    audited = Audited()
-    for table, check in _CHECKS:
+def audit_pass(
+    database: Database,
+    part: Part,
+    found: Found,
+    time_is_up: Callable[[], bool],
+    every_s: int = AUDIT_EVERY_S,
+) -> Walked:
+    """Go on with the pass that all scheduled runs share. Raises as `sql.walk.walk` does."""
 
-        def visit(transaction: Transaction, window: Window, check: Check = check) -> tuple[()]:
-            # A set: a window that is visited again after a conflict adds nothing.
-            audited.differences.update(check(transaction, window))
-            return ()
+    def visit(transaction: Transaction, window: Window) -> tuple[()]:
+        _tell(found, part.check(transaction, window))
+        return ()
 
-        walked = walk(
-            database, f"audit {table.name}", table, visit, time_is_up, most=WINDOW_ROWS, every_s=every_s
-        )
-        audited.windows += walked.windows
-        audited.done = audited.done and walked.done
-    audited.differences.update(_audit_stock(database))
-    return audited
+    return walk(database, str(part), part.table, visit, time_is_up, most=WINDOW_ROWS, every_s=every_s)
 
 
 def audit_sample(
-    database: Database, start: UUID, time_is_up: Callable[[], bool], windows: int = 5
-) -> Audited:
-    """Audit up to `windows` windows of each table behind the id `start`, which is best a random one."""
-    audited = Audited()
-    for table, check in _CHECKS:
-        read_window = fill("read_window", table)
-        after: Key = (str(start),)
-        beginnings = 1
-        for _ in range(windows):
-            if time_is_up():
-                break
-            upto, differences = run(database, partial(_look, check, read_window, after)).value
-            audited.differences.update(differences)
-            audited.windows += upto is not None
-            if upto is None:
-                if beginnings == 0:
-                    break
-                beginnings -= 1
-            after = upto or table.first  # behind the last row comes the first
-    audited.differences.update(_audit_stock(database))
-    return audited
+    database: Database,
+    part: Part,
+    found: Found,
+    start: UUID,
+    time_is_up: Callable[[], bool],
+    windows: int = 5,
+) -> int:
+    """Audit up to `windows` windows behind the id `start`, best a random one; give how many there were."""
+    read_window = fill("read_window", part.table)
+    after: Key = (str(start),)
+    looked = 0
+    is_wrapped = False
+    for _ in range(windows):
+        if time_is_up():
+            break
+        upto = _look(database, part, found, read_window, after)
+        looked += upto is not None
+        if upto is None and is_wrapped:
+            break
+        is_wrapped = is_wrapped or upto is None
+        after = upto or part.table.first  # behind the last row comes the first
+    return looked
 
 
-def _look(
-    check: Check, read_window: Query, after: Key, transaction: Transaction
-) -> tuple[Key | None, list[Difference]]:
+def audit_everything(
+    database: Database, part: Part, found: Found, looked_at: Callable[[int], None] = lambda _: None
+) -> int:
+    """Audit all rows from the first to the last, past the shared pass; give the windows.
+
+    `looked_at` is told of each window by its number.
+    """
+    read_window = fill("read_window", part.table)
+    after: Key | None = part.table.first
+    windows = 0
+    while after and (after := _look(database, part, found, read_window, after)):
+        windows += 1
+        looked_at(windows)
+    return windows
+
+
+def audit_stock(database: Database, found: Found) -> None:
+    """Look for negative stock."""
+    (rows,) = run(database, lambda transaction: transaction.read(_READ_STOCK(most=MAX_ITEMS))).value
+    _tell(found, [Difference("stock-negative", item_id) for (item_id,) in rows])
+
+
+def _tell(found: Found, differences: Sequence[Difference]) -> None:
+    if differences:
+        found(differences)
+
+
+def _look(database: Database, part: Part, found: Found, read_window: Query, after: Key) -> Key | None:
     """Audit the window behind a key; give the window's last key, None when there is no row."""
-    (window,) = transaction.read(next_window(read_window, after, WINDOW_ROWS))
-    if not window:
-        return None, []
-    upto = tuple(str(value) for value in window[0])
-    return upto, check(transaction, Window(after, upto))
+
+    def look(transaction: Transaction) -> tuple[Key | None, list[Difference]]:
+        (window,) = transaction.read(next_window(read_window, after, WINDOW_ROWS))
+        if not window:
+            return None, []
+        upto = tuple(str(value) for value in window[0])
+        return upto, part.check(transaction, Window(after, upto))
+
+    upto, differences = run(database, look).value
+    _tell(found, differences)
+    return upto
 
 
 def _check_accounts(transaction: Transaction, window: Window) -> list[Difference]:
@@ -125,12 +158,4 @@ def _check_orders(transaction: Transaction, window: Window) -> list[Difference]:
     return [difference for row in rows for difference in audit_order(OrderFacts(*row))]
 
 
-def _audit_stock(database: Database) -> list[Difference]:
-    (rows,) = run(database, lambda transaction: transaction.read(_READ_STOCK(most=MAX_ITEMS))).value
-    return [Difference("stock-negative", item_id) for (item_id,) in rows]
-
-
-_CHECKS: tuple[tuple[Table, Check], ...] = (
-    (TABLES["customers"], _check_accounts),
-    (TABLES["orders"], _check_orders),
-)
+PARTS = (Part(TABLES["customers"], _check_accounts), Part(TABLES["orders"], _check_orders))

@@ -16,8 +16,9 @@ from sql.references import TABLES, OnOrphan, Reference
 from sql.transaction import Transaction
 from sql.walk import Window, fill, walk
 
-#: Between the end of a sweep and the beginning of the next.
-SWEEP_EVERY_S = 24 * 3600
+#: Between the end of a sweep and the beginning of the next: less than the day for which the alarm remembers
+#: an orphan, so that one which stays is found again before the alarm forgets it.
+SWEEP_EVERY_S = 20 * 3600
 
 _ALIVE = load("templates/walk")
 
@@ -34,9 +35,17 @@ class Swept:
 
 
 def sweep(
-    database: Database, reference: Reference, time_is_up: Callable[[], bool], every_s: int = SWEEP_EVERY_S
+    database: Database,
+    reference: Reference,
+    time_is_up: Callable[[], bool],
+    every_s: int = SWEEP_EVERY_S,
+    found: Callable[[set[UUID]], None] = lambda _: None,
 ) -> Swept:
-    """Go on with a reference's sweep. Raises as `sql.walk.walk` does."""
+    """Go on with a reference's sweep. Raises as `sql.walk.walk` does.
+
+    `found` is told of a window's missing parents before the window counts as swept, so that none is lost
+    whatever fails later; of a window that is visited again after a conflict it is told again.
+    """
     table = TABLES[reference.table]
     swept = Swept(reference)
     query = orphans(reference)
@@ -45,8 +54,11 @@ def sweep(
         statement = query(**window.parameters())
         if reference.on_orphan is OnOrphan.DELETE:
             return [statement]
-        # A set: a window that is visited again after a conflict adds nothing.
-        swept.missing.update(parent_id for (parent_id,) in transaction.read(statement)[0])
+        missing = {parent_id for (parent_id,) in transaction.read(statement)[0]}
+        if missing:
+            # A set: a window that is visited again after a conflict adds nothing.
+            swept.missing.update(missing)
+            found(missing)
         return []
 
     walked = walk(database, f"sweep {reference}", table, visit, time_is_up, every_s=every_s)

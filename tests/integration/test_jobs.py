@@ -1,18 +1,27 @@
 """Scheduled jobs against a real server: bounded, resumable, safe to run twice at once."""
 
+import importlib
+import json
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from types import ModuleType
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from domain.audit import Difference
+from handlers.edge.observability import FunctionFailedError, logger
 from local.dsql_check import find
 from local.dsql_rules import Statement as CheckedStatement
 from sql.connection import Database
 from sql.references import EXEMPT, REFERENCES, TABLES, OnOrphan, Reference
+from sql.transaction import Transaction
 from sql.transactions import audit_ledger
-from sql.transactions.audit_ledger import audit_sample, audit_whole
+from sql.transactions.audit_ledger import PARTS, audit_everything, audit_pass, audit_sample, audit_stock
 from sql.transactions.expire import EXPIRIES, expire
 from sql.transactions.place_order import place_order
 from sql.transactions.sweep_orphans import orphans, sweep
@@ -362,16 +371,20 @@ def traded(shop: Shop, database: Ways) -> Shop:
 
 
 def audit(jobs: Database) -> list[str]:
-    whole = audit_whole(jobs, never, every_s=0)
-    sample = audit_sample(jobs, UUID(int=2**128 - 1), never)  # behind the last row comes the first
-    assert whole.done
-    assert whole.differences == sample.differences, "a sample of everything is the whole"
-    return sorted(difference.kind for difference in whole.differences)
+    everything, passed, sample = set[Difference](), set[Difference](), set[Difference]()
+    for part in PARTS:
+        audit_everything(jobs, part, everything.update)
+        assert audit_pass(jobs, part, passed.update, never, every_s=0).done
+        # Behind the last row comes the first.
+        audit_sample(jobs, part, sample.update, UUID(int=2**128 - 1), never)
+    assert everything == passed == sample, "a sample of everything is the whole"
+    audit_stock(jobs, everything.update)
+    return sorted(difference.kind for difference in everything)
 
 
 def test_the_audit_finds_nothing_in_a_sound_shop(traded: Shop, database: Ways) -> None:
     assert audit(database("jobs")) == []
-    assert audit_whole(database("jobs"), never).windows == 0, "not due again"
+    assert audit_pass(database("jobs"), PARTS[0], print, never).windows == 0, "not due again"
     assert traded.scalar("select count(*) from xpoints.orders") == 6
 
 
@@ -461,16 +474,186 @@ def test_entries_of_programs_that_know_no_balance_after_are_audited_by_their_sum
     assert audit(database("jobs")) == ["balance-differs"]
 
 
-def test_a_whole_audit_that_was_cut_off_goes_on_where_it_stopped(
-    traded: Shop, database: Ways, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def wrong(traded: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A shop in which all three balances are wrong, audited one customer or order a window."""
     monkeypatch.setattr(audit_ledger, "WINDOW_ROWS", 1)
     traded.connection.execute(b"update xpoints.points_balances set points_balance = points_balance + 1")
+    return traded
+
+
+def test_a_pass_that_was_cut_off_goes_on_where_it_stopped(wrong: Shop, database: Ways) -> None:
     found: list[Difference] = []
-    runs = 0
-    while not (run := audit_whole(database("jobs"), after_looks(2))).done:
-        found += run.differences
+    runs = 1
+    while not audit_pass(database("jobs"), PARTS[0], found.extend, after_looks(1)).done:
         runs += 1
-    found += run.differences
-    assert runs >= 4
+    assert runs == 4
     assert len(found) == len(set(found)) == 3, "each customer is looked at once a pass"
+
+
+def test_an_audit_of_everything_looks_at_what_a_half_done_pass_has_passed_and_takes_nothing_from_it(
+    wrong: Shop, database: Ways
+) -> None:
+    jobs = database("jobs")
+    passed: list[Difference] = []
+    assert not audit_pass(jobs, PARTS[0], passed.extend, after_looks(2)).done
+    progress = wrong.rows("select * from xpoints.job_progress")
+
+    everything: list[Difference] = []
+    assert audit_everything(jobs, PARTS[0], everything.extend) == 3
+
+    assert len(everything) == 3
+    assert wrong.rows("select * from xpoints.job_progress") == progress
+    assert audit_pass(jobs, PARTS[0], passed.extend, never).done
+    assert len(passed) == 3
+
+
+# --- The handlers: a part that fails stops no other, and what was found before is told --------------------
+
+
+class Context:
+    """A function with time left for so many looks at it."""
+
+    def __init__(self, looks: int = 1000) -> None:
+        self._time_is_up = after_looks(looks)
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Give the milliseconds left."""
+        return 0 if self._time_is_up() else 60_000
+
+
+@dataclass
+class Job:
+    """A job's handler on the test's database, and what its runs said."""
+
+    module: ModuleType
+    read: Callable[[], str]
+
+    def run(self, **event: str) -> list[dict[str, Any]]:
+        """Run it; give its log lines and metrics, with the words of the exception that ended it."""
+        said = []
+        try:
+            self.module.handler(event, Context())
+        except FunctionFailedError as failure:
+            said.append({"failed": str(failure)})
+        return said + [json.loads(line) for line in self.read().splitlines() if line.startswith("{")]
+
+
+Jobs = Callable[[str], Job]
+
+
+@pytest.fixture
+def job(
+    database: Ways, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Jobs]:
+    handler, output = logger.registered_handler, StringIO()
+    assert isinstance(handler, logging.StreamHandler)
+    before = handler.setStream(output)
+    monkeypatch.setenv("DATABASE_HOST", "127.0.0.1")
+    monkeypatch.setenv("DATABASE_ROLE", "jobs")
+
+    def read() -> str:
+        said = output.getvalue() + capsys.readouterr().out
+        output.seek(0)
+        output.truncate()
+        return said
+
+    def make(name: str) -> Job:
+        module = importlib.import_module(f"handlers.{name}")
+        monkeypatch.setattr(module, "_DATABASE", database("jobs"))
+        return Job(module, read)
+
+    yield make
+    handler.setStream(before)
+
+
+def highest(said: list[dict[str, Any]], metric: str) -> float:
+    """Give a metric's maximum, as its alarm sees it."""
+    values: list[float] = [value for line in said if metric in line for value in line[metric]]
+    return max(values)
+
+
+def test_an_audit_that_fails_at_the_second_table_has_told_what_it_found_in_the_first(
+    wrong: Shop, job: Jobs
+) -> None:
+    wrong.connection.execute(b"revoke select on xpoints.orders from jobs")
+    for audit in ("sample", "whole"):
+        said = job("audit_ledger").run(audit=audit)
+        kinds = [line["kind"] for line in said if line.get("message") == "ledger difference"]
+        assert kinds == ["balance-differs"] * 3
+        assert highest(said, "LedgerDifferences") == 3
+        assert [line["part"] for line in said if line.get("message") == "part failed"] == ["orders"]
+        assert {"failed": "PartsFailedError"} in said
+    assert wrong.rows("select job from xpoints.job_progress where finished_at is not null") == [
+        ("audit customers",)
+    ]
+
+
+def test_an_audit_that_fails_in_the_middle_of_a_table_has_told_what_it_found_before(
+    wrong: Shop, job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited = job("audit_ledger")
+    part = PARTS[0]
+    calls = iter(range(3))
+
+    def check(transaction: Transaction, window: Window) -> list[Difference]:
+        if next(calls) == 2:
+            raise ZeroDivisionError
+        return part.check(transaction, window)
+
+    monkeypatch.setattr(audited.module, "PARTS", (part._replace(check=check),))
+    assert highest(audited.run(audit="whole"), "LedgerDifferences") == 2
+    monkeypatch.setattr(audited.module, "PARTS", (part,))
+    assert highest(audited.run(audit="whole"), "LedgerDifferences") == 1, "the next run begins behind them"
+
+
+def test_a_sweep_that_fails_at_one_reference_has_told_what_it_found_and_sweeps_the_others(
+    shop: Shop, job: Jobs
+) -> None:
+    lost, found = uuid4(), uuid4()
+    reported = [reference for reference in REFERENCES if reference.on_orphan is OnOrphan.REPORT]
+    first, later = reported[0], next(each for each in reported if each.table == "orders")
+    add_child(shop, first, **{PARENTS[first.parent]: lost})
+    add_child(shop, later, **{PARENTS[later.parent]: found})
+    shop.connection.execute(b"revoke select on xpoints.points_balances from jobs")
+
+    said = job("sweep_orphans").run()
+
+    told = {line["reference"]: line["missing_ids"] for line in said if line.get("message") == "orphans found"}
+    assert told == {str(first): [str(lost)], str(later): [str(found)]}
+    assert highest(said, "OrphansReported") == 2
+    failed = [line["part"] for line in said if line.get("message") == "part failed"]
+    assert failed == ["points_balances.customer_id"]
+    assert {"failed": "PartsFailedError"} in said
+
+
+def test_a_sweep_that_fails_in_the_middle_of_a_table_has_told_what_it_found_before(
+    shop: Shop, database: Ways
+) -> None:
+    reference = next(each for each in REFERENCES if each.table == "orders")
+    add_child(shop, reference, customer=uuid4())
+    found: list[UUID] = []
+
+    class CutError(Exception):
+        pass
+
+    def cut() -> bool:
+        if found:
+            raise CutError
+        return False
+
+    with pytest.raises(CutError):
+        sweep(database("jobs"), reference, cut, found=found.extend)
+    assert len(found) == 1
+
+
+def test_an_expiry_that_fails_at_one_table_goes_on_with_the_others(shop: Shop, job: Jobs) -> None:
+    insert_inbox(shop, 3)
+    shop.connection.execute(b"revoke delete on xpoints.idempotency_records from jobs")
+    shop.connection.execute(DUE["idempotency_records"].encode(), (10**6,))
+
+    said = job("expire").run()
+
+    assert shop.count("inbox") == 0
+    assert [line["part"] for line in said if line.get("message") == "part failed"] == ["idempotency_records"]
+    assert {"failed": "PartsFailedError"} in said

@@ -12,11 +12,12 @@ from moto import mock_aws
 
 from domain.events import Envelope, OrderPlaced
 from events.contracts import sample
-from operations import queues
+from operations import command, queues
 from operations.command import main
 from operations.site import Site
 from sql.connection import Database
 from sql.outbox import Outbox
+from sql.transactions.audit_ledger import PARTS, audit_pass
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
@@ -311,6 +312,33 @@ def test_an_audit_finds_a_difference_and_says_so_by_its_status(
     assert {difference["customer_id"] or difference["subject_id"] for difference in found} == {
         str(customer_id)
     }
+
+
+def test_a_whole_audit_finds_what_a_pass_that_is_half_done_has_passed(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any, database: Callable[..., Database]
+) -> None:
+    shop, customer_id, _ = ordered
+    shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 1")
+    looks = iter([False, True])
+    assert not audit_pass(database("jobs"), PARTS[0], lambda _: None, lambda: next(looks)).done
+    answer = rewards("audit", "--whole", status=1)
+    assert answer["done"]
+    assert [found["customer_id"] for found in answer["differences"]] == [str(customer_id)]
+
+
+def test_a_whole_audit_that_is_stopped_shows_what_it_found_and_that_it_is_not_done(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, customer_id, _ = ordered
+    shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 1")
+
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_teller", lambda _: stop)
+    answer = rewards("audit", "--whole", status=130)
+    assert not answer["done"]
+    assert [found["customer_id"] for found in answer["differences"]] == [str(customer_id)]
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,6 @@ from domain.audit import (
     OrderFacts,
     audit_account,
     audit_order,
-    count_by_kind,
     is_chain,
     looks_broken,
 )
@@ -111,8 +110,3 @@ def test_entries_are_looked_at_one_by_one_only_where_they_look_broken_and_all_kn
     assert not looks_broken(ACCOUNT)
     assert looks_broken(dataclasses.replace(ACCOUNT, breaks=1))
     assert not looks_broken(dataclasses.replace(ACCOUNT, breaks=1, unchained=1))
-
-
-def test_differences_are_counted_by_kind() -> None:
-    one, two = Difference("a", uuid4()), Difference("b", uuid4())
-    assert count_by_kind([one, two, two]) == {"a": 1, "b": 2}

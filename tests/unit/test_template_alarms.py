@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sql.transactions.audit_ledger import AUDIT_EVERY_S
+from sql.transactions.sweep_orphans import SWEEP_EVERY_S
 from tests.template import ROOT, functions, referred, resources, serves_requests, template
 
 #: What AWS emits, with the names of its dimensions: the user guides of API Gateway, Lambda, SQS and WAF.
@@ -149,7 +151,76 @@ def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:
 
 def test_an_alarm_that_a_stopped_measure_would_silence_treats_silence_as_an_alarm() -> None:
     silent = {name for name, alarm in alarms().items() if alarm["TreatMissingData"] == "breaching"}
-    assert silent == {"OutboxAgingAlarm", "RelayStoppedAlarm", "LedgerDifferencesAlarm"}
+    stopped = {name for name in alarms() if name.endswith("StoppedAlarm")}
+    assert silent == {"OutboxAgingAlarm"} | stopped
+
+
+_UNIT_S = {"minute": 60, "hour": 3600}
+
+
+def runs(function: str, period_s: int) -> int:
+    """Give how often a function's schedules start it in a period, at the least."""
+    count = 0
+    for event in functions()[function].get("Events", {}).values():
+        if event["Type"] == "ScheduleV2":
+            number, unit = re.fullmatch(  # type: ignore[union-attr]
+                r"rate\((\d+) (\w+?)s?\)", event["Properties"]["ScheduleExpression"]
+            ).groups()
+            count += period_s // (int(number) * _UNIT_S[unit])
+    return count
+
+
+SCHEDULED = sorted(name for name in functions() if runs(name, 86_400))
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_a_scheduled_function_that_always_fails_raises_an_alarm_by_itself_and_one_failure_does_not(
+    function: str,
+) -> None:
+    watching = [
+        (alarm, each["MetricStat"])
+        for alarm in alarms().values()
+        for each in alarm.get("Metrics", ())
+        if "MetricStat" in each
+        and each["MetricStat"]["Metric"]["MetricName"] == "Errors"
+        and function in referred(each["MetricStat"]["Metric"])
+    ]
+    ((alarm, stat),) = watching
+    assert (stat["Stat"], alarm["Metrics"][0]["Expression"]) == ("Sum", "SUM(METRICS())")
+    assert (alarm["EvaluationPeriods"], alarm["ComparisonOperator"]) == (1, "GreaterThanThreshold")
+    # No run is tried again (MaximumRetryAttempts: 0): a failing function has as many errors as runs.
+    assert 1 <= alarm["Threshold"] < runs(function, stat["Period"])
+
+
+@pytest.mark.parametrize("function", SCHEDULED)
+def test_a_scheduled_function_that_stops_raises_an_alarm_and_one_that_runs_does_not(function: str) -> None:
+    (alarm,) = (
+        alarm
+        for alarm in alarms().values()
+        if alarm["TreatMissingData"] == "breaching"
+        and function in {metric.function for metric in _of_alarm(alarm)}
+    )
+    if alarm["MetricName"] == "OutboxAge":
+        return  # what the function itself emits, each minute
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
+    assert (alarm["EvaluationPeriods"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    # One run may fall behind the period's end, by the schedule's own delay.
+    assert 1 <= alarm["Threshold"] <= runs(function, alarm["Period"]) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "every_s"),
+    [("LedgerDifferencesAlarm", AUDIT_EVERY_S), ("OrphansReportedAlarm", SWEEP_EVERY_S)],
+)
+def test_an_alarm_on_what_a_pass_finds_lasts_until_the_next_pass_has_found_it_again(
+    name: str, every_s: int
+) -> None:
+    alarm = alarms()[name]
+    assert (alarm["Threshold"], alarm["DatapointsToAlarm"], alarm["Statistic"]) == (0, 1, "Maximum")
+    remembered_s = alarm["Period"] * alarm["EvaluationPeriods"]
+    # A longer one is looked at once an hour alone.
+    assert remembered_s <= 86_400
+    assert every_s + 3 * 3600 <= remembered_s, "a run's waiting and a pass's length come on top"
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))

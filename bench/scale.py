@@ -1,19 +1,22 @@
 """What a million checkouts take and cost, and which limit comes first: a model, from counted figures.
 
 python -m bench.scale [--json PATH]
+
+Prints the tables of docs/scale.md, as they stand there: a test compares them.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.harness import read_options, table, write_json
+from bench.harness import read_options, write_json
 from domain.stock import MAX_SLOTS
 
 MILLION = 1_000_000
 SECONDS_A_MONTH = 30 * 86_400
 ORDER_LINES = 3
-RATES = (1, 10, 100, 1_000, 10_000, 100_000)
+MINUTES_A_MONTH = SECONDS_A_MONTH / 60
+RATES = (1, 10, 100, 1_000, 10_000)
 
 
 class Work(NamedTuple):
@@ -26,7 +29,11 @@ class Work(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Figures that tests/integration/test_scale.py counts by running the code: an order of three lines."""
+    """Figures that tests count by running the code, for an order of three lines.
+
+    tests/integration/test_scale.py has what passes to the database, shop_api/test_observability.py what the
+    functions log of an order by themselves: `logged_bytes`.
+    """
 
     checkout: Work = Work(round_trips=2, statements=11, transactions=1, rows_written=8)
     clean_cart: Work = Work(round_trips=3, statements=8, transactions=2, rows_written=5)
@@ -35,17 +42,22 @@ class Counted(NamedTuple):
     batch_events: int = 500
     idle_relay_transactions_a_minute: int = 135
     event_bytes: int = 750
+    logged_bytes: int = 1_800
 
 
 class Template(NamedTuple):
     """Values of template.yaml; a test holds them together."""
 
     memory_mb: int = 512
-    requests_a_second: int = 500
+    checkouts_a_second: int = 200
     clean_cart_concurrency: int = 20
     notify_concurrency: int = 5
     queues_of_an_order: int = 2
     batch_size: int = 10
+    runs_a_minute: float = 2 + 1 / 5 + 1 / 15 + 2 / 60  # of schedules, the relay's one among them
+    methods: int = 34
+    firewall_rules: int = 4
+    alarm_metrics: int = 36
 
 
 class Assumed(NamedTuple):
@@ -63,7 +75,12 @@ class Assumed(NamedTuple):
     cold_start_ms: float = 600.0
     dpu_a_transaction: float = 0.143
     stored_kb: float = 4.0
-    logged_kb: float = 1.5
+    lambda_log_bytes: float = 400.0  # START, END and REPORT of an invocation
+    access_log_bytes: float = 450.0
+    own_metrics: int = 80  # a test has fewer names than that; a name of two functions is two
+    method_metrics: int = 5  # what API Gateway emits of a method, at the price of a custom metric
+    job_ms: float = 500.0
+    job_transactions: float = 5.0
     put_events_a_second_of_relay: float = 4_500.0
 
 
@@ -80,6 +97,13 @@ class Prices(NamedTuple):
     log_gb: float = 0.50
     dpu: float = 8.00 / MILLION
     stored_gb_month: float = 0.33
+    firewall_request: float = 0.60 / MILLION
+    firewall_month: float = 5.00
+    firewall_rule_month: float = 1.00
+    trace: float = 5.00 / MILLION
+    metric_month: float = 0.30
+    alarm_metric_month: float = 0.10
+    dashboard_month: float = 3.00
 
 
 class Quotas(NamedTuple):
@@ -129,7 +153,8 @@ def takes(rate: float, counted: Counted = COUNTED, template: Template = TEMPLATE
         # Each queue: one message in, and a receive and a delete for each batch.
         "sqs_requests": template.queues_of_an_order * (1 + 2 * consumer_batches),
         "emails": 1.0,
-        "scheduler_ticks": 1 / 60 / rate,
+        # The first request of each second, and one in twenty of the others: X-Ray's own rule.
+        "traces": (1 + 0.05 * max(0.0, rate - 1)) / rate,
     }
 
 
@@ -146,22 +171,50 @@ def _events_a_batch(rate: float, template: Template) -> float:
 def dollars(
     rate: float, assumed: Assumed = ASSUMED, prices: Prices = PRICES, months_stored: float = 1.0
 ) -> dict[str, float]:
-    """Give the price of a million checkouts at a rate, by service."""
+    """Give the price of a million checkouts at a rate, by service; without what `standing_dollars` has."""
     a = takes(rate)
     gb = TEMPLATE.memory_mb / 1024
     busy_s = (assumed.checkout_ms + assumed.clean_cart_ms + assumed.notify_ms) / 1000 + 1 / rate
     one = {
-        "API Gateway": a["api_requests"] * prices.api_request,
+        "SES": a["emails"] * prices.email,
+        "DSQL, work (unconfirmed)": a["transactions"] * assumed.dpu_a_transaction * prices.dpu,
         # The relay runs all the time: a second of it is shared by the checkouts of that second.
         "Lambda": a["invocations"] * prices.lambda_request + busy_s * gb * prices.lambda_gb_second,
-        "EventBridge": a["events"] * prices.event_64_kb + a["scheduler_ticks"] * prices.scheduler_tick,
+        "API Gateway (REST)": a["api_requests"] * prices.api_request,
         "SQS": a["sqs_requests"] * prices.sqs_request,
-        "SES": a["emails"] * prices.email,
-        "CloudWatch Logs": assumed.logged_kb / MILLION * prices.log_gb,
-        "DSQL, work": a["transactions"] * assumed.dpu_a_transaction * prices.dpu,
-        "DSQL, storage": assumed.stored_kb / MILLION * prices.stored_gb_month * months_stored,
+        "X-Ray": a["traces"] * prices.trace,
+        "DSQL, a month's storage": assumed.stored_kb / MILLION * prices.stored_gb_month * months_stored,
+        "CloudWatch Logs": _logged_bytes(a["invocations"], assumed) / 1e9 * prices.log_gb,
+        "EventBridge": a["events"] * prices.event_64_kb,
+        "Firewall": a["api_requests"] * prices.firewall_request,
     }
     return {service: MILLION * price for service, price in one.items()}
+
+
+def _logged_bytes(invocations: float, assumed: Assumed) -> float:
+    return COUNTED.logged_bytes + invocations * assumed.lambda_log_bytes + assumed.access_log_bytes
+
+
+def standing_dollars(
+    template: Template = TEMPLATE, assumed: Assumed = ASSUMED, prices: Prices = PRICES
+) -> dict[str, float]:
+    """Give what a Region costs a month beside its checkouts, by service, without the relay's own time."""
+    runs = template.runs_a_minute * MINUTES_A_MONTH
+    jobs = (template.runs_a_minute - 1) * MINUTES_A_MONTH
+    job = prices.lambda_request + assumed.job_ms / 1000 * template.memory_mb / 1024 * prices.lambda_gb_second
+    return {
+        "API Gateway's metrics of each method": template.methods
+        * assumed.method_metrics
+        * prices.metric_month,
+        "Our own metrics": assumed.own_metrics * prices.metric_month,
+        "Alarms": template.alarm_metrics * prices.alarm_metric_month,
+        "Firewall and its rules": prices.firewall_month
+        + template.firewall_rules * prices.firewall_rule_month,
+        "Dashboard": prices.dashboard_month,
+        "Schedules, with their traces": runs * (prices.scheduler_tick + prices.trace),
+        "Jobs: audits, sweep, expiry, measure": jobs
+        * (job + assumed.job_transactions * assumed.dpu_a_transaction * prices.dpu),
+    }
 
 
 class Ceiling(NamedTuple):
@@ -184,65 +237,86 @@ def ceilings(
     hot_row = 1000 / assumed.commit_ms
     found = [
         Ceiling(
-            "one balance, or one stock slot", hot_row, "retries, then 503", "nothing for a balance; see next"
+            "SES, a new account's sending rate",
+            quotas.ses_a_second,
+            "mails wait in their queue; orders do not",
+            "ask SES for more; the quota is the first thing to raise before a launch",
         ),
         Ceiling(
-            f"one limited item in {MAX_SLOTS} slots",
-            hot_row * MAX_SLOTS,
-            "retries, then 503",
-            "several items",
-        ),
-        Ceiling("SES sending rate", quotas.ses_a_second, "mail waits in its queue", "ask SES for more"),
-        Ceiling(
-            "notify consumer",
+            f"the notify consumer: {template.notify_concurrency} at once, {assumed.notify_ms:.0f} ms a mail",
             template.notify_concurrency * 1000 / assumed.notify_ms,
-            "mail waits in its queue",
-            "NotifyFunction's MaximumConcurrency",
+            "the same",
+            "`MaximumConcurrency` of NotifyFunction, with SES's rate",
         ),
         Ceiling(
-            "clean-cart consumer",
+            f"one row: 1 / commit latency ({assumed.commit_ms:.0f} ms)",
+            hot_row,
+            "**of one customer's balance, or one stock slot, not of the shop**: "
+            "conflicts, retries, in the end 503",
+            f"a customer orders less often; stock: more slots, up to {MAX_SLOTS}",
+        ),
+        Ceiling(
+            "`CheckoutRateLimit` of `POST /orders`",
+            template.checkouts_a_second,
+            "429 with Retry-After",
+            "the parameter, once the rest is ready for it; `RequestRateLimit` (500) is each other method's",
+        ),
+        Ceiling(
+            f"the clean-cart consumer: {template.clean_cart_concurrency} at once, "
+            f"{assumed.clean_cart_ms:.0f} ms",
             template.clean_cart_concurrency * 1000 / assumed.clean_cart_ms,
-            "carts are cleaned later; ordered counts as gone meanwhile",
-            "CleanCartFunction's MaximumConcurrency",
+            "carts are cleaned later; ordered quantities count as gone meanwhile",
+            "`MaximumConcurrency` of CleanCartFunction",
         ),
-        Ceiling("API throttle", template.requests_a_second, "429 with Retry-After", "RequestRateLimit"),
-        Ceiling("API Gateway of the account", quotas.api_requests_a_second, "429", "quota"),
         Ceiling(
-            "new connections, in a sale that starts from nothing",
+            f"a sale that starts from nothing: {assumed.cold_start_ms:.0f} ms of cold start, a burst of "
+            f"{quotas.dsql_connection_burst:,.0f} new connections, "
+            f"then {quotas.dsql_connections_a_second:.0f}/s",
             # Each environment that starts opens one; until the first are warm every request starts one.
             quotas.dsql_connection_burst * 1000 / assumed.cold_start_ms,
-            "connecting fails, the transaction's retry tries again",
-            "provisioned concurrency before a sale; ramp up over n / 100 seconds",
+            "connecting fails and is tried again; some 503",
+            "provisioned concurrency before the sale, or let traffic in over minutes",
         ),
         Ceiling(
-            "Lambda concurrency",
+            f"one relay at {template.memory_mb} MB "
+            "(0.3 of a processor; boto3 takes 0.62 ms a request of ten)",
+            assumed.put_events_a_second_of_relay,
+            "the outbox grows, lag grows, nothing is lost",
+            "memory up to 1,769 MB (a whole processor: 15,000/s), "
+            "then more lines (`line` in a schedule's input); shards divide by themselves",
+        ),
+        Ceiling(
+            f"{quotas.lambda_concurrency:,.0f} concurrent executions: checkout, cart and mail together hold "
+            f"{environments} s a checkout",
             quotas.lambda_concurrency / environments,
             "429 from Lambda; consumers fall behind",
-            "quota; reserved concurrency for the checkout",
+            "quota; reserve the checkout's share (`CheckoutConcurrency`)",
         ),
         Ceiling(
-            "PutEvents",
-            quotas.put_events_a_second,
-            "the outbox grows, the relay goes slower",
-            "quota; CDC instead",
-        ),
-        Ceiling(
-            "deliveries of the bus",
+            f"deliveries of the bus: {quotas.bus_deliveries_a_second:,.0f}/s, "
+            f"{template.queues_of_an_order} for each order",
             quotas.bus_deliveries_a_second / template.queues_of_an_order,
             "deliveries come later",
             "quota; one queue with a fan-out behind it",
         ),
         Ceiling(
-            "one relay",
-            assumed.put_events_a_second_of_relay,
+            "PutEvents of an account",
+            quotas.put_events_a_second,
             "the outbox grows",
-            "more memory (to 1,769 MB: a whole processor), then more lines",
+            "quota; above that DSQL's change data capture to Kinesis drains the outbox instead of the relay",
+        ),
+        Ceiling("API Gateway of an account", quotas.api_requests_a_second, "429", "quota"),
+        Ceiling(
+            f"one limited item with {MAX_SLOTS} slots",
+            hot_row * MAX_SLOTS,
+            "conflicts",
+            "several items; admission before the checkout",
         ),
         Ceiling(
-            "connections",
+            f"{quotas.dsql_connections:,.0f} connections of a cluster",
             quotas.dsql_connections / environments,
             "connecting fails",
-            "shorter transactions; another cluster",
+            "shorter transactions (one exchange instead of two), a second cluster by customer",
         ),
     ]
     assert counted.checkout.transactions == 1, (
@@ -251,38 +325,73 @@ def ceilings(
     return sorted(found, key=lambda ceiling: ceiling.checkouts_a_second)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables, write the JSON."""
-    options = read_options("scale", (__doc__ or "").splitlines()[0], arguments)
-    needs = {rate: takes(rate) for rate in RATES}
-    costs = {rate: dollars(rate) for rate in RATES}
+#: What of `takes` the documentation shows, and with how many decimals.
+_SHOWN = {
+    "round_trips": ("exchanges with the database", 1),
+    "transactions": ("transactions", 1),
+    "rows_written": ("rows written", 0),
+    "invocations": ("invocations", 1),
+    "sqs_requests": ("SQS requests", 1),
+    "events": (f"events on the bus ({COUNTED.event_bytes} bytes each)", 0),
+    "traces": ("traces", 2),
+}
+
+
+def tables() -> list[str]:
+    """Give the documentation's tables in its order, as Markdown."""
+    needs, costs = [takes(rate) for rate in RATES], [dollars(rate) for rate in RATES]
     head = ["", *(f"{rate:,}/s" for rate in RATES)]
-    print(table("One checkout takes", head, _rows(needs, "{:,.3f}")))
-    print(table("Dollars for a million checkouts", head, _rows(costs, "{:,.2f}", total=True)))
-    print(table("Dollars a month", head, [["all", *(f"{_monthly(rate):,.0f}" for rate in RATES)]]))
-    limits = ceilings()
-    rows = [[one.name, f"{one.checkouts_a_second:,.0f}"] for one in limits]
-    print(table("Ceilings, checkouts a second", ["limit", "at"], rows))
-    write_json(
-        options.json_path,
-        {
-            "takes": {str(rate): need for rate, need in needs.items()},
-            "dollars_a_million": {str(rate): cost for rate, cost in costs.items()},
-            "ceilings": {one.name: round(one.checkouts_a_second, 1) for one in limits},
-        },
+    standing = standing_dollars()
+    alone = sum(standing.values())
+    months = [
+        sum(cost.values()) * rate * SECONDS_A_MONTH / MILLION for rate, cost in zip(RATES, costs, strict=True)
+    ]
+    return [
+        _table(
+            head,
+            [
+                [label, *(f"{need[name]:.{digits}f}" for need in needs)]
+                for name, (label, digits) in _SHOWN.items()
+            ],
+        ),
+        _table(
+            head,
+            [
+                *([name, *(f"{cost[name]:.2f}" for cost in costs)] for name in costs[0]),
+                ["**all**", *(f"**{sum(cost.values()):.0f}**" for cost in costs)],
+            ],
+        ),
+        _table(["", "a month"], [[name, f"{price:.2f}"] for name, price in standing.items()]),
+        _table(
+            head,
+            [["checkouts and what stands, dollars a month", *(f"{month + alone:,.0f}" for month in months)]],
+        ),
+        _table(
+            ["checkouts/s", "limit", "what happens there", "what to change"],
+            [[f"{one.checkouts_a_second:,.0f}", one.name, one.then, one.change] for one in ceilings()],
+        ),
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "".join(
+        f"| {' | '.join(row)} |\n".replace("|  |", "| |") for row in [head, ["---"] * len(head), *rows]
     )
 
 
-def _monthly(rate: float) -> float:
-    return sum(dollars(rate).values()) * rate * SECONDS_A_MONTH / MILLION
-
-
-def _rows(columns: Mapping[int, Mapping[str, float]], form: str, total: bool = False) -> list[list[str]]:
-    names = next(iter(columns.values()))
-    rows = [[name.replace("_", " "), *(form.format(one[name]) for one in columns.values())] for name in names]
-    if total:
-        rows.append(["all", *(form.format(sum(one.values())) for one in columns.values())])
-    return rows
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables, write the JSON."""
+    options = read_options("scale", (__doc__ or "").splitlines()[0], arguments)
+    print("\n".join(tables()))
+    write_json(
+        options.json_path,
+        {
+            "takes": {str(rate): takes(rate) for rate in RATES},
+            "dollars_a_million": {str(rate): dollars(rate) for rate in RATES},
+            "standing_dollars_a_month": standing_dollars(),
+            "ceilings": {one.name: round(one.checkouts_a_second, 1) for one in ceilings()},
+        },
+    )
 
 
 if __name__ == "__main__":

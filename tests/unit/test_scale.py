@@ -1,6 +1,7 @@
 """The arithmetic of docs/scale.md's model, and that it speaks of this template."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -14,15 +15,17 @@ from bench.scale import (
     TEMPLATE,
     ceilings,
     dollars,
+    standing_dollars,
+    tables,
     takes,
 )
-from local.bundle import ROOT
+from tests.template import ROOT, functions, resources, template
 
 TEXT = (ROOT / "template.yaml").read_text()
 
 
 def _at(name: str) -> float:
-    (ceiling,) = [one for one in ceilings() if one.name == name]
+    (ceiling,) = [one for one in ceilings() if one.name.startswith(name)]
     return ceiling.checkouts_a_second
 
 
@@ -35,11 +38,40 @@ def _in_template(function: str, key: str) -> int:
 
 def test_the_model_has_the_templates_values() -> None:
     assert re.search(rf"MemorySize: {TEMPLATE.memory_mb}\n", TEXT)
-    assert _in_template("RequestRateLimit", "Default") == TEMPLATE.requests_a_second
+    assert _in_template("CheckoutRateLimit", "Default") == TEMPLATE.checkouts_a_second
     assert _in_template("NotifyFunction", "MaximumConcurrency") == TEMPLATE.notify_concurrency
     assert _in_template("CleanCartFunction", "MaximumConcurrency") == TEMPLATE.clean_cart_concurrency
     assert _in_template("NotifyFunction", "BatchSize") == TEMPLATE.batch_size
     assert len(re.findall(r"detail-type: \[[^]]*OrderPlaced\.", TEXT)) == TEMPLATE.queues_of_an_order
+    assert len(_events("Api")) == TEMPLATE.methods
+    assert len(template()["Resources"]["Firewall"]["Properties"]["Rules"]) == TEMPLATE.firewall_rules
+    runs = sum(_a_minute(event["ScheduleExpression"]) for event in _events("ScheduleV2"))
+    assert runs == pytest.approx(TEMPLATE.runs_a_minute)
+    alarms = [each["Properties"] for each in resources("AWS::CloudWatch::Alarm").values()]
+    asked = [metric for alarm in alarms for metric in alarm.get("Metrics", [{"MetricStat": 1}])]
+    assert sum("MetricStat" in metric for metric in asked) == pytest.approx(TEMPLATE.alarm_metrics, rel=0.25)
+
+
+def _events(kind: str) -> list[dict[str, Any]]:
+    return [
+        event["Properties"]
+        for function in functions().values()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == kind
+    ]
+
+
+def _a_minute(expression: str) -> float:
+    found = re.fullmatch(r"rate\((\d+) (minute|hour)s?\)", expression)
+    assert found is not None, expression
+    return 1 / int(found[1]) / (60 if found[2] == "hour" else 1)
+
+
+def test_the_documentation_has_the_models_tables() -> None:
+    text = (ROOT / "docs" / "scale.md").read_text()
+    missing = [table for table in tables() if table not in text]
+    assert missing == [], "put what `python -m bench.scale` prints into docs/scale.md"
+    assert len(re.findall(r"^\|.*\|\n\| ---", text, re.M)) == len(tables())
 
 
 def test_a_rare_checkout_bears_the_relays_looking_alone() -> None:
@@ -54,7 +86,17 @@ def test_a_checkout_gets_cheaper_with_the_rate_and_never_free() -> None:
     costs = [sum(dollars(rate).values()) for rate in RATES]
 
     assert costs == sorted(costs, reverse=True)
-    assert costs[-1] > MILLION * (PRICES.api_request + PRICES.email)
+    assert costs[-1] > MILLION * (PRICES.api_request + PRICES.firewall_request + PRICES.email)
+
+
+def test_a_sampled_trace_is_rarer_the_more_there_are() -> None:
+    assert takes(0.5)["traces"] == pytest.approx(2.0) or takes(1)["traces"] == 1.0
+    assert takes(10_000)["traces"] == pytest.approx(0.05, abs=0.001)
+
+
+def test_what_stands_follows_the_template_and_the_prices() -> None:
+    more = TEMPLATE._replace(alarm_metrics=2 * TEMPLATE.alarm_metrics)
+    assert standing_dollars(more)["Alarms"] == 2 * standing_dollars()["Alarms"] == pytest.approx(7.2)
 
 
 def test_the_price_follows_the_prices() -> None:
@@ -72,7 +114,10 @@ def test_the_ceilings_come_in_the_order_of_their_appearance() -> None:
 
 
 def test_ceilings_are_what_their_formulas_say() -> None:
-    assert _at("SES sending rate") == QUOTAS.ses_a_second
-    assert _at("one balance, or one stock slot") == pytest.approx(1000 / ASSUMED.commit_ms)
-    assert _at("notify consumer") == pytest.approx(TEMPLATE.notify_concurrency / (ASSUMED.notify_ms / 1000))
+    assert _at("SES") == QUOTAS.ses_a_second
+    assert _at("`CheckoutRateLimit`") == TEMPLATE.checkouts_a_second
+    assert _at("one row") == pytest.approx(1000 / ASSUMED.commit_ms)
+    assert _at("the notify consumer") == pytest.approx(
+        TEMPLATE.notify_concurrency / (ASSUMED.notify_ms / 1000)
+    )
     assert _at("deliveries of the bus") * TEMPLATE.queues_of_an_order == QUOTAS.bus_deliveries_a_second

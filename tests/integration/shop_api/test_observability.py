@@ -23,6 +23,7 @@ import pytest
 from aws_lambda_powertools.metrics import Metrics
 from moto import mock_aws
 
+from bench.scale import COUNTED, ORDER_LINES
 from domain.events import OrderPlaced
 from handlers import checkout
 from handlers.edge import observability
@@ -396,3 +397,30 @@ def test_nothing_that_a_person_told_the_shop_is_logged(story: Story) -> None:
 def test_the_alarms_dimensions_are_names_of_functions(story: Story) -> None:
     functions = set(template()["Resources"])
     assert {metric.function for metric in metrics_used() if isinstance(metric, Metric)} - {""} <= functions
+
+
+def test_an_order_is_logged_in_as_many_bytes_as_the_model_of_its_cost_says(
+    api: Api,
+    shop: Shop,
+    database: Callable[..., Database],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teller = Teller(api, shop, database, capsys, monkeypatch)
+    customer_id = shop.customer(100)
+    shop.fill_cart(customer_id, {shop.item(10): 1 for _ in range(ORDER_LINES)})
+    with ExitStack() as stack:
+        stack.callback(teller.forget)
+        stack.enter_context(mock_aws())
+        boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
+        with teller.as_function("CheckoutFunction"):
+            assert _order(api.as_customer(customer_id), 10 * ORDER_LINES, "key-order").status == 201
+        _relay(teller)
+        placed = teller.records("OrderPlaced.v1")
+        for function, module in (("CleanCartFunction", "clean_cart"), ("NotifyFunction", "notify")):
+            with teller.as_function(function):
+                teller.load(module, "consumers", SENDER_ADDRESS=SENDER).handler(placed, Context())
+    written = {name: json.dumps(lines, separators=(",", ":")) for name, lines in teller.story.lines.items()}
+    written.pop("RelayFunction")  # a run's lines, however many letters it moves
+    # Names of functions, ids of messages and moments have other lengths on AWS.
+    assert abs(sum(map(len, written.values())) / COUNTED.logged_bytes - 1) < 0.15, written

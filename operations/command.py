@@ -31,6 +31,9 @@ from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_s
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PROGRESS_EVERY_S = 1.0
 
+#: A request's log may begin so long before the time that its row has: the request's own length, clocks.
+_BEFORE = timedelta(hours=1)
+
 Record = dict[str, Any]
 Command = Callable[[Site, argparse.Namespace], int]
 Finder = Callable[[argparse.Namespace], Site]
@@ -92,12 +95,10 @@ def _outbox_inspect(site: Site, options: argparse.Namespace) -> int:
 
 def _outbox_requeue(site: Site, options: argparse.Namespace) -> int:
     letters = operate.list_dead_letters(site.database, _letters(options))
-    requeued = (
-        operate.requeue_dead_letters(site.database, [one["id"] for one in letters]) if options.yes else 0
-    )
-    _show(
-        options, {"requeued" if options.yes else "would_requeue": letters, "count": requeued or len(letters)}
-    )
+    count = len(letters)
+    if options.yes:
+        count = operate.requeue_dead_letters(site.database, [one["id"] for one in letters])
+    _show(options, {"requeued" if options.yes else "would_requeue": letters, "count": count})
     _hint(options, bool(letters))
     return 0
 
@@ -178,7 +179,7 @@ def _order(site: Site, options: argparse.Namespace) -> int:
     if story is None:
         raise SiteError(f"There is no order {options.id}.")
     if options.logs:
-        story["log"] = _log_lines(site, story["order"]["correlation_id"])
+        story["log"] = _log_lines(site, story["order"]["correlation_id"], story["order"]["placed_at"])
     _show(options, story)
     return 0
 
@@ -191,14 +192,15 @@ def _customer(site: Site, options: argparse.Namespace) -> int:
     return 0
 
 
-def _log_lines(site: Site, correlation_id: str | None) -> list[Record]:
-    """Give the functions' log lines of one request and all that followed it."""
+def _log_lines(site: Site, correlation_id: str | None, since: datetime) -> list[Record]:
+    """Give the functions' log lines of one request, made at about `since`, and all that followed it."""
     if correlation_id is None or "FunctionLogGroupName" not in site.outputs:
         return []
     lines = []
     pages = site.client("logs").get_paginator("filter_log_events")
     group = site.outputs["FunctionLogGroupName"]
-    for page in pages.paginate(logGroupName=group, filterPattern=f'"{correlation_id}"'):
+    begin_ms = int((since - _BEFORE).timestamp() * 1000)
+    for page in pages.paginate(logGroupName=group, filterPattern=f'"{correlation_id}"', startTime=begin_ms):
         for event in page["events"]:
             line = _parsed(event["message"])
             if isinstance(line, dict) and line.get("correlation_id") == correlation_id:

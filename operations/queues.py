@@ -13,8 +13,8 @@ from typing import Any
 
 from operations.site import DeadLetterQueue, Site, SiteError
 
-#: How long a message is out of others' sight while it is looked at. After a command that was killed, the
-#: messages that it had received are back after this.
+#: How long a message is out of others' sight while it is looked at; what is held for longer is hidden again.
+#: After a command that was killed, the messages that it had received are back after this.
 _VISIBILITY_S = 300
 
 #: Answers without a message, one after the other, that mean "the queue is empty": SQS asks a part of its
@@ -22,6 +22,9 @@ _VISIBILITY_S = 300
 _EMPTY_ANSWERS = 2
 
 _BATCH = 10
+
+#: The log is read in steps of this length, back to when the oldest message was sent.
+_LOG_STEP_S = 24 * 3600
 
 
 @dataclass(slots=True)
@@ -108,9 +111,14 @@ def redrive(
     sqs = site.client("sqs")
     done, held = Redrive(), list[DeadMessage]()
     seen, gone = set[str](), set[str]()
+    hidden_at = time.monotonic()
     errors = _Errors(site) if which.error is not None or not act else None
     try:
         for message in _receive(sqs, queue.url):
+            if time.monotonic() - hidden_at > _VISIBILITY_S / 2:
+                # Or what was looked at first came again before the last was reached, without an end.
+                _hide(sqs, queue.url, held, _VISIBILITY_S)
+                hidden_at = time.monotonic()
             if message.id in gone:
                 _delete(sqs, queue, message)  # SQS may show a message again that was deleted
                 continue
@@ -132,7 +140,7 @@ def redrive(
                 done.kept += 1
             progress(done)
     finally:
-        _give_back(sqs, queue.url, held)
+        _hide(sqs, queue.url, held, 0)
     return done
 
 
@@ -199,12 +207,13 @@ def _delete(sqs: Any, queue: DeadLetterQueue, message: DeadMessage) -> None:
     sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=message.receipt)
 
 
-def _give_back(sqs: Any, url: str, messages: Sequence[DeadMessage]) -> None:
+def _hide(sqs: Any, url: str, messages: Sequence[DeadMessage], for_s: int) -> None:
+    """Keep messages out of others' sight from now on for so long; 0 gives them back."""
     for start in range(0, len(messages), _BATCH):
         sqs.change_message_visibility_batch(
             QueueUrl=url,
             Entries=[
-                {"Id": str(number), "ReceiptHandle": message.receipt, "VisibilityTimeout": 0}
+                {"Id": str(number), "ReceiptHandle": message.receipt, "VisibilityTimeout": for_s}
                 for number, message in enumerate(messages[start : start + _BATCH])
             ],
         )
@@ -215,21 +224,27 @@ class _Errors:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._by_message: dict[str, str] | None = None
+        self._by_message: dict[str, str] = {}
+        self._read_from_s = int(time.time()) + _LOG_STEP_S
 
     def of(self, message: DeadMessage) -> str:
-        if self._by_message is None:
-            # One reading for all: back to the first sight of the oldest message that there can be.
-            self._by_message = self._read()
+        # No line about a message is older than the message; one reading serves all of its age and younger.
+        since_s = int(time.time()) - message.age_s
+        if since_s < self._read_from_s:
+            since_s -= since_s % _LOG_STEP_S
+            self._read(since_s, self._read_from_s)
+            self._read_from_s = since_s
         return self._by_message.get(message.id, "")
 
-    def _read(self) -> dict[str, str]:
+    def _read(self, since_s: int, until_s: int) -> None:
         group = self._site.outputs.get("FunctionLogGroupName")
-        found: dict[str, str] = {}
         if group is None:
-            return found
+            return
         pages = self._site.client("logs").get_paginator("filter_log_events")
-        for page in pages.paginate(logGroupName=group, filterPattern="ERROR"):
+        found: dict[str, str] = {}
+        for page in pages.paginate(
+            logGroupName=group, filterPattern="ERROR", startTime=since_s * 1000, endTime=until_s * 1000
+        ):
             for event in page["events"]:
                 with suppress(ValueError, KeyError, IndexError, TypeError):
                     line = json.loads(event["message"])
@@ -237,4 +252,5 @@ class _Errors:
                     place = raised[0]["at"][-1] if raised[0]["at"] else ""
                     types = " < ".join(each["type"].rpartition(".")[2] for each in raised)
                     found[line["message_id"]] = f"{types} at {place}"
-        return found
+        # Of several deliveries the last one's: what was read before is younger.
+        self._by_message = found | self._by_message

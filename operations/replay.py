@@ -1,7 +1,7 @@
 """Replay: events of a time range from the bus's archive, once more to one consumer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,19 +49,28 @@ def plan(site: Site, consumer: str, since: datetime, until: datetime) -> Plan:
     bus_arn = events.describe_event_bus(Name=bus)["Arn"]
     archives = [
         archive
-        for archive in events.list_archives(EventSourceArn=bus_arn)["Archives"]
+        for archive in _all(events.list_archives, "Archives", EventSourceArn=bus_arn)
         if archive["EventSourceArn"] == bus_arn
     ]
     if not archives:
         raise SiteError(f"The bus {bus} has no archive. Deploy with EventArchiveDays above 0.")
     name = archives[0]["ArchiveName"]
     queue = source_url.rpartition("/")[2]
-    for rule in events.list_rules(EventBusName=bus)["Rules"]:
-        targets = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=bus)["Targets"]
+    for rule in _all(events.list_rules, "Rules", EventBusName=bus):
+        targets = _all(events.list_targets_by_rule, "Targets", Rule=rule["Name"], EventBusName=bus)
         if any(target["Arn"].rpartition(":")[2] == queue for target in targets):
             arn = events.describe_archive(ArchiveName=name)["ArchiveArn"]
             return Plan(consumer, name, arn, bus_arn, rule["Arn"], since, until)
     raise SiteError(f"No rule of the bus {bus} feeds {consumer}; nothing could be replayed to it.")
+
+
+def _all(ask: Callable[..., Any], name: str, **parameters: str) -> Iterator[dict[str, Any]]:
+    """Give everything of a list that EventBridge gives page by page; boto3 pages not all of them itself."""
+    page = ask(**parameters)
+    yield from page[name]
+    while token := page.get("NextToken"):
+        page = ask(**parameters, NextToken=token)
+        yield from page[name]
 
 
 def start(site: Site, planned: Plan) -> str:

@@ -17,6 +17,9 @@ Record = dict[str, Any]
 #: Rows of a list in a story.
 MOST = 50
 
+#: Letters set aside that are listed a transaction.
+_PAGE = 1000
+
 #: Letters a transaction: each is two rows changed, of 3,000, and bytes of at most 10 MiB.
 _LETTERS_AT_ONCE = 500
 
@@ -55,17 +58,24 @@ def outbox_status(database: Database) -> Record:
     }
 
 
-def list_dead_letters(database: Database, which: LetterFilter, most: int = 1000) -> list[Record]:
-    """Give letters set aside, oldest first, without their events."""
-    statement = _QUERIES["list_outbox_dead_letters"](
-        event_type=which.event_type,
-        older_than_s=which.older_than_s,
-        newer_than_s=which.newer_than_s,
-        reason=which.reason,
-        ids=None if which.ids is None else list(which.ids),
-        most=most,
-    )
-    return _records(_LETTER, *_read(database, statement))
+def list_dead_letters(database: Database, which: LetterFilter) -> list[Record]:
+    """Give all letters set aside that are meant, oldest first, without their events."""
+    letters: list[Record] = []
+    page: list[Record] | None = None
+    while page is None or len(page) == _PAGE:
+        statement = _QUERIES["list_outbox_dead_letters"](
+            event_type=which.event_type,
+            older_than_s=which.older_than_s,
+            newer_than_s=which.newer_than_s,
+            reason=which.reason,
+            ids=None if which.ids is None else list(which.ids),
+            after_at=page[-1]["failed_at"] if page else None,
+            after_id=page[-1]["id"] if page else None,
+            most=_PAGE,
+        )
+        page = _records(_LETTER, *_read(database, statement))
+        letters += page
+    return letters
 
 
 def read_dead_letter(database: Database, letter_id: UUID) -> Record | None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,6 +18,7 @@ from operations.command import main
 from operations.site import Site
 from sql.connection import Database
 from sql.outbox import Outbox
+from sql.transactions import operate
 from sql.transactions.audit_ledger import PARTS, audit_pass
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.place_order import place_order
@@ -159,6 +161,83 @@ def test_messages_are_found_by_age_and_by_id(site: Place, rewards: Any) -> None:
     assert found["body"]["detail"]["id"] == ids[1]
 
 
+class SlowQueue:
+    """A queue with a clock of its own, on which reading it takes longer than messages stay hidden."""
+
+    def __init__(self, messages: int, second: float) -> None:
+        self.now = 0.0
+        self.visible_at = dict.fromkeys(map(str, range(messages)), 0.0)
+        self._second = second
+
+    def monotonic(self) -> float:
+        """Give the seconds that have passed."""
+        return self.now
+
+    def receive_message(self, **asked: Any) -> dict[str, Any]:
+        """Give up to ten messages that can be seen, those first that have been hidden for longest."""
+        self.now += self._second
+        assert self.now < 10_000, "reading the queue has no end"
+        seen = [each for each, at in self.visible_at.items() if at <= self.now]
+        seen = sorted(seen, key=lambda each: self.visible_at[each], reverse=True)[:10]
+        self.visible_at |= dict.fromkeys(seen, self.now + asked["VisibilityTimeout"])
+        return {"Messages": [{"MessageId": each, "ReceiptHandle": each, "Body": "{}"} for each in seen]}
+
+    def change_message_visibility_batch(self, **asked: Any) -> None:
+        """Hide messages, or show them."""
+        for entry in asked["Entries"]:
+            self.visible_at[entry["ReceiptHandle"]] = self.now + entry["VisibilityTimeout"]
+
+
+def test_a_queue_that_takes_long_to_read_is_read_to_its_end_and_given_back(
+    site: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = SlowQueue(500, second=20)
+    monkeypatch.setattr(site, "client", lambda service: slow if service == "sqs" else None)
+    monkeypatch.setattr(queues, "time", SimpleNamespace(monotonic=slow.monotonic, time=slow.monotonic))
+    done = queues.redrive(site, site.dead_letter_queue("notify"), queues.MessageFilter(), act=False)
+    assert len(done.moved) == 500
+    assert slow.now > 3 * queues._VISIBILITY_S
+    assert all(at <= slow.now for at in slow.visible_at.values())
+
+
+def test_the_log_is_read_back_to_when_a_message_was_sent_and_no_part_of_it_twice(
+    site: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day_s, asked = queues._LOG_STEP_S, list[tuple[int, int]]()
+
+    class Pages:
+        """What is in the log: an error of the old message, and a younger and an older one of another."""
+
+        def paginate(self, *, startTime: int, endTime: int, **_: str) -> Any:  # noqa: N803
+            asked.append((startTime, endTime))
+            lines = [(2.5, "other", "Older"), (2.2, "old", "Old"), (0.1, "other", "Younger")]
+            for age_days, message_id, kind in lines:
+                at_ms = (now_s - age_days * day_s) * 1000
+                if startTime <= at_ms < endTime:
+                    raised = [{"type": kind, "at": ["here"]}]
+                    line = {"message_id": message_id, "exception": raised}
+                    yield {"events": [{"message": json.dumps(line)}]}
+
+    class Logs:
+        def get_paginator(self, _: str) -> Pages:
+            return Pages()
+
+    def dead(name: str, age_days: float) -> queues.DeadMessage:
+        return queues.DeadMessage(name, "", "", {}, int(age_days * day_s), 1)
+
+    now_s = 100.5 * day_s
+    monkeypatch.setattr(queues, "time", SimpleNamespace(time=lambda: now_s))
+    monkeypatch.setattr(site, "outputs", {"FunctionLogGroupName": "log"})
+    monkeypatch.setattr(site, "client", lambda _: Logs())
+    errors = queues._Errors(site)
+    told = [errors.of(dead(*each)) for each in (("young", 0.2), ("old", 3), ("other", 3), ("young", 0.1))]
+    assert told == ["", "Old at here", "Younger at here", ""]
+    assert asked == [
+        (100 * day_s * 1000, int(101.5 * day_s) * 1000),
+        (97 * day_s * 1000, 100 * day_s * 1000),
+    ]
+
+
 def test_depths_of_all_dead_letter_queues_are_listed(site: Place, rewards: Any) -> None:
     put(site, "NotifyDeadLetterQueueUrl")
     rows = {row["queue"]: row["messages"] for row in rewards("queues", "list")["queues"]}
@@ -192,6 +271,45 @@ def test_a_replay_brings_the_events_of_a_time_range_from_the_archive(site: Place
     (started,) = events.list_replays()["Replays"]
     destination = events.describe_replay(ReplayName=started["ReplayName"])["Destination"]
     assert [arn.rpartition("/")[2] for arn in destination.get("FilterArns", ["NotifyRule"])] == ["NotifyRule"]
+
+
+class OneAtATime:
+    """EventBridge, whose lists come in pages of one."""
+
+    def __init__(self, events: Any) -> None:
+        self._events = events
+
+    def __getattr__(self, name: str) -> Any:
+        ask = getattr(self._events, name)
+        if not name.startswith("list_"):
+            return ask
+
+        def page(NextToken: str = "0", **asked: Any) -> dict[str, Any]:  # noqa: N803
+            ((key, rows),) = ((key, rows) for key, rows in ask(**asked).items() if isinstance(rows, list))
+            number = int(NextToken)
+            more = {"NextToken": str(number + 1)} if number + 1 < len(rows) else {}
+            return {key: rows[number : number + 1], **more}
+
+        return page
+
+
+def test_archive_and_rule_are_found_on_whatever_page_they_are(
+    site: Place, rewards: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = site.client("events")
+    other = events.create_event_bus(Name="another")["EventBusArn"]
+    bus = events.describe_event_bus(Name="shop-events")["Arn"]
+    events.create_archive(ArchiveName="shop-archive", EventSourceArn=bus)
+    # Where the service does not filter, the archive that is meant is not on the first page.
+    archives = [
+        {"ArchiveName": "a-first", "EventSourceArn": other},
+        {"ArchiveName": "shop-archive", "EventSourceArn": bus},
+    ]
+    paged = OneAtATime(events)
+    monkeypatch.setattr(events, "list_archives", lambda **_: {"Archives": archives})
+    monkeypatch.setattr(site, "client", lambda _: paged)
+    plan = rewards("replay", "notify", "--since", "1h")["would_replay"]
+    assert (plan["rule"], plan["archive"]) == ("NotifyRule", "shop-archive")
 
 
 def test_a_replay_without_an_archive_says_what_to_do(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,9 +348,23 @@ def test_letters_set_aside_are_listed_inspected_and_requeued(connect: Connect, r
     assert rewards("outbox", "requeue", "--error", "internal")["count"] == 1
     assert connect().execute("select count(*) from xpoints.outbox").fetchone() == (0,)
     assert rewards("outbox", "requeue", "--error", "internal", "--yes")["count"] == 1
+    assert rewards("outbox", "requeue", "--error", "internal", "--yes")["count"] == 0
     rows = connect().execute("select id, shard, attempts, retry_at from xpoints.outbox").fetchall()
     assert rows == [(wanted, 3, 0, None)]
     assert connect().execute("select id from xpoints.outbox_dead_letters").fetchall() == [(other,)]
+
+
+def test_more_letters_than_a_page_are_all_listed_and_requeued(
+    connect: Connect, rewards: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "_PAGE", 3)
+    ids = set_aside(connect, "no", count=7)
+    # Letters that failed in one moment are told apart by their ids.
+    connect().execute("update xpoints.outbox_dead_letters set failed_at = now()")
+    listed = rewards("outbox", "dead")["dead_letters"]
+    assert [letter["id"] for letter in listed] == sorted(map(str, ids))
+    assert rewards("outbox", "requeue", "--yes")["count"] == 7
+    assert connect().execute("select count(*) from xpoints.outbox_dead_letters").fetchone() == (0,)
 
 
 def test_the_status_shows_backlog_relays_and_letters_set_aside(

@@ -86,11 +86,10 @@ build: $(SAM) ## Build the Lambda artifacts for AWS into .aws-sam/build (then: s
 
 # What `sam build` calls for each function and layer. The interpreter is the one that the artifact is for:
 # bytecode made by another version would be carried along for nothing.
-.PHONY: build-%
 build-%:
 	@if [ "$$BUNDLE_FOR" = host ]; then python=.local/emulator/bin/python; \
 	else python=$$(python3.13 -c "import sys; print(sys.executable)" 2>/dev/null || echo .local/tools/bin/python); fi; \
-	$$python local/bundle.py $* $(ARTIFACTS_DIR)
+	"$$python" local/bundle.py $* "$(ARTIFACTS_DIR)"
 
 # --- Environments and their lock files ------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psycopg
 
+from local.guard import StartError
 from local.reference import publish
-from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
+from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 from local.sample_data.pictures import upload_pictures
 
@@ -34,7 +35,7 @@ def main() -> None:
             print(_how_to_use(region, publish(region)), flush=True)
             while True:
                 signal.pause()
-    except RegionStartError as error:
+    except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         say("stopped; nothing is left running")

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,8 @@ from uuid import uuid4
 import httpx
 import psycopg
 
-from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
+from local.guard import StartError
+from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
 from local.shoppers import (
     BusTap,
@@ -247,12 +248,15 @@ def _indented(text: str, by: int) -> str:
     return "\n".join(" " * by + line for line in text.splitlines())
 
 
-def _open_shop(region: LocalRegion, data: SampleData, users: int) -> None:
-    """Load the sample, have the users enrolled."""
+def _open_shop(region: LocalRegion, data: SampleData) -> None:
+    """Load the sample."""
     with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
         load(connection, data)
-    enrolled = set(_buyers(data, users)) | {DEMO_USERNAME}
-    region.enrol([message for message in enrolment_messages(data) if message["username"] in enrolled])
+
+
+def _enrol(region: LocalRegion, data: SampleData, usernames: Container[str]) -> None:
+    """Have users made who can sign in."""
+    region.enrol([message for message in enrolment_messages(data) if message["username"] in usernames])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -266,22 +270,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with LocalRegion(say=say) as region:
             data = generate(customers=max(100, CUSTOMERS_AN_ORDER * options.orders))
-            say(f"loading {len(data.customers)} customers, enrolling {options.orders + 1} users")
-            _open_shop(region, data, options.orders)
-            say("the shop is open")
+            say(f"loading {len(data.customers)} customers, enrolling the first user")
+            _open_shop(region, data)
+            _enrol(region, data, {DEMO_USERNAME})
+            say(f"the shop is open; {options.orders} more users are enrolled meanwhile")
             tap, database = BusTap(region, "demo-tap"), reader(region, "rewards-demo")
             try:
-                with api_client(region) as http:
+                with api_client(region) as http, ThreadPoolExecutor(1) as aside:
+                    enrolment = aside.submit(_enrol, region, data, set(_buyers(data, options.orders)))
                     one_order(region, http, database, tap)
+                    enrolment.result()
                     many_orders(region, http, database, tap, data, options.orders, options.in_flight)
             except NotSoError:
                 console.print(_indented("\n".join(errors(region)), 3), markup=False)
                 raise
-            database.discard()
+            finally:
+                database.discard()
             console.print("\n[bold green]Everything was as it must be.[/] Next: make up, and docs/local.md.")
             say("stopping")
         say("nothing is left running")
-    except (NotSoError, RegionStartError) as error:
+    except (NotSoError, StartError) as error:
         console.print(f"\n[bold red]Not as it must be:[/] {error}")
         return 1
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 import psutil
 from botocore.config import Config
 
-from local.guard import Guarded
+from local.guard import Guarded, StartError
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
@@ -23,10 +24,6 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 ACCOUNT = "000000000000"
 
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-class EmulatorStartError(RuntimeError):
-    """MiniStack did not start; the message holds what it said last."""
 
 
 class Emulator:
@@ -39,6 +36,11 @@ class Emulator:
         self._directory = directory
         self._chosen_port = port
         self._process: Guarded | None = None
+        self._session = boto3.Session(
+            CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=region_name
+        )
+        self._clients: dict[str, Any] = {}
+        self._making_a_client = threading.Lock()
 
     @property
     def endpoint_url(self) -> str:
@@ -61,18 +63,21 @@ class Emulator:
         }
 
     def client(self, service: str) -> Any:
-        """Give a boto3 client of the emulator."""
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # a name known at run time only
-            region_name=self.region_name,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(proxies={}),
-        )
+        """Give the boto3 client of a service of the emulator, the same one to every thread that asks."""
+        # Making one costs more than most calls, and a session makes only one at a time.
+        with self._making_a_client:
+            if service not in self._clients:
+                self._clients[service] = self._session.client(
+                    service,  # type: ignore[call-overload]  # a name known at run time only
+                    endpoint_url=self.endpoint_url,
+                    config=Config(proxies={}, max_pool_connections=32),
+                )
+            return self._clients[service]
 
     def start(self) -> None:
-        """Start without waiting; `wait` tells when it answers."""
+        """Start without waiting; `wait` tells when it answers. Raises StartError."""
+        if self._chosen_port and not _is_free(self._chosen_port):
+            raise StartError(f"port {self._chosen_port} is taken: choose another, or none to get a free one")
         self.port = self._chosen_port or _free_port()
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
@@ -94,22 +99,32 @@ class Emulator:
         }
         python = _ROOT / ".local" / "emulator" / "bin" / "python"
         if not python.exists():
-            raise EmulatorStartError("MiniStack is not installed; run `make tools`")
+            raise StartError("MiniStack is not installed; run `make tools`")
         self._process = Guarded([python, "-m", "ministack.app"], environment, self.log)
 
     def wait(self) -> None:
-        """Wait until it answers. Raises EmulatorStartError."""
-        deadline = time.monotonic() + START_TIMEOUT_S
+        """Wait until it answers. Raises StartError."""
+        # A port that was free when asked for may be taken a moment later: then ask for another.
+        for last_attempt in (False, False, True):
+            if self._answers():
+                return
+            assert self._process is not None
+            ended, said = self._process.ended(), self._process.last_lines()
+            self.stop()
+            if self._chosen_port or last_attempt or not ended:
+                raise StartError(f"MiniStack did not start on port {self.port}. It said last:\n{said}")
+            self.start()
+
+    def _answers(self) -> bool:
         assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not self._process.ended() and time.monotonic() < deadline:
             try:
                 if _get(f"{self.endpoint_url}/_ministack/health").is_success:
-                    return
+                    return True
             except httpx.HTTPError:
                 time.sleep(0.05)
-        said = self._process.last_lines()
-        self.stop()
-        raise EmulatorStartError(f"MiniStack did not start on port {self.port}. It said last:\n{said}")
+        return False
 
     def stop(self) -> None:
         """Kill it with its Lambda workers; nothing of its state is kept."""
@@ -136,7 +151,7 @@ class Emulator:
         return messages
 
     def __enter__(self) -> Self:
-        """Start and wait until it answers. Raises EmulatorStartError."""
+        """Start and wait until it answers. Raises StartError."""
         self.start()
         self.wait()
         return self
@@ -151,6 +166,16 @@ class Emulator:
 def _get(url: str) -> httpx.Response:
     # Not the environment's proxies: the address is this machine's.
     return httpx.get(url, timeout=10, trust_env=False)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As a server would bind it: connections that ended a moment ago do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind((HOST, port))
+            return True
+    return False
 
 
 def _free_port() -> int:

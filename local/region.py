@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from local.emulator import Emulator
 from local.gateway import complete_gateway
-from local.guard import Guarded
+from local.guard import Guarded, StartError
 from local.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,10 +35,6 @@ ENROLMENT_TIMEOUT_S = 60.0
 
 DEMO_PASSWORD = "Shop-Points-2026"  # noqa: S105  # of users that exist on this machine only
 SENDER_ADDRESS = "orders@shop.example.com"
-
-
-class RegionStartError(RuntimeError):
-    """The local Region did not come up; the message holds what the failing step said last."""
 
 
 class LocalRegion:
@@ -71,7 +67,7 @@ class LocalRegion:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start and deploy, some 10 s. Raises RegionStartError, EmulatorStartError or PostgresStartError."""
+        """Start and deploy, some 10 s. Raises StartError."""
         with ExitStack() as stack:
             self._start(stack)
             self._stack = stack.pop_all()
@@ -127,7 +123,7 @@ class LocalRegion:
     def enrol(self, users: Sequence[Mapping[str, object]]) -> None:
         """Have the shop's own enrolment make users who can sign in, and wait for it.
 
-        A user is `username`, `email`, `customer_id` and, for one, `staff`. Raises RegionStartError after a
+        A user is `username`, `email`, `customer_id` and, for one, `staff`. Raises StartError after a
         minute without progress.
         """
         queue = self.outputs["UserEnrolmentQueueUrl"]
@@ -146,7 +142,7 @@ class LocalRegion:
             if now_done > done:
                 done, last_progress = now_done, time.monotonic()
             elif time.monotonic() - last_progress > ENROLMENT_TIMEOUT_S:
-                raise RegionStartError(f"only {done} of {len(wanted)} users were enrolled; see {self.log}")
+                raise StartError(f"only {done} of {len(wanted)} users were enrolled; see {self.log}")
 
     def _enrolled(self) -> set[str]:
         pages = self.client("cognito-idp").get_paginator("list_users")
@@ -219,8 +215,8 @@ class LocalRegion:
         )
         try:
             _finish(deploy, "sam deploy")
-        except RegionStartError as error:
-            raise RegionStartError("\n".join([str(error), "", *self._failures()])) from None
+        except StartError as error:
+            raise StartError("\n".join([str(error), "", *self._failures()])) from None
         finally:
             deploy.stop()
         stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
@@ -267,7 +263,7 @@ class LocalRegion:
         name, *rest = arguments
         sam = ROOT / ".local" / "sam" / "bin" / "sam"
         if not sam.exists():
-            raise RegionStartError("the SAM CLI is not installed; run `make tools`")
+            raise StartError("the SAM CLI is not installed; run `make tools`")
         options: list[str | Path] = ["--config-env", "local", "--config-file", ROOT / "samconfig.toml"]
         command: list[str | Path] = [sam, name, *options, *rest]
         if name == "build":
@@ -285,7 +281,7 @@ def _leave_out_what_only_aws_has(built: Path) -> None:
         r"(\n  InCloud:\n(?: {4}.*\n)*? {4}Default: )['\"]true['\"]", r"\1'false'", built.read_text()
     )
     if made != 1:
-        raise RegionStartError(f"{built} has no parameter InCloud with the default 'true'")
+        raise StartError(f"{built} has no parameter InCloud with the default 'true'")
     built.write_text(text)
 
 
@@ -293,11 +289,11 @@ def _finish(step: Guarded, name: str) -> None:
     try:
         code = step.wait(DEPLOY_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise RegionStartError(
+        raise StartError(
             f"{name} did not end within {DEPLOY_TIMEOUT_S:.0f} s. It said last:\n{step.last_lines()}"
         ) from None
     if code != 0:
-        raise RegionStartError(f"{name} failed (exit code {code}). It said last:\n{step.last_lines()}")
+        raise StartError(f"{name} failed (exit code {code}). It said last:\n{step.last_lines()}")
 
 
 def _run_directory(region_name: str, stack: ExitStack) -> Path:

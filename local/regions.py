@@ -26,9 +26,10 @@ import psutil
 import psycopg
 from rich.table import Table
 
+from local.guard import StartError
 from local.letters import Happened, Letters
 from local.postgres import EmbeddedPostgres
-from local.region import LocalRegion, RegionStartError, stop_on_signals, stopwatch
+from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.shoppers import (
     NotSoError,
     Shopper,
@@ -530,7 +531,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print("\n[bold green]Everything was as it must be.[/] See docs/regions.md.")
             say("stopping")
         say("nothing is left running")
-    except (NotSoError, RegionStartError) as error:
+    except (NotSoError, StartError) as error:
         console.print(f"\n[bold red]Not as it must be:[/] {error}")
         return 1
     except KeyboardInterrupt:

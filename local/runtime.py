@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from local import bundle
-from local.guard import Guarded
+from local.guard import Guarded, StartError
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0
@@ -39,10 +39,6 @@ _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
 _STARTED = "INIT RTDONE(status: success)"
 _INVOKE_DURATION = re.compile(r"INVOKE RTDONE\(.*duration: ([0-9.]+)ms\)")
 _REQUIRED = re.compile(r"^[A-Za-z0-9._-]+")
-
-
-class RuntimeStartError(RuntimeError):
-    """Lambda's runtime did not start; the message holds what it said last or what to install."""
 
 
 class Artifacts:
@@ -102,7 +98,7 @@ class Runtime:
         return cls(handler, task, [task, artifacts.layer, artifacts.carried], variables, output)
 
     def __enter__(self) -> Self:
-        """Start the emulator; the function starts with its first event. Raises RuntimeStartError."""
+        """Start the emulator; the function starts with its first event. Raises StartError."""
         emulator = _emulator()
         # Two ports at once, so that they differ.
         with socket.socket() as one, socket.socket() as two:
@@ -135,7 +131,7 @@ class Runtime:
             if self._process.ended() or time.monotonic() > deadline:
                 said = self._process.last_lines()
                 self.__exit__(None, None, None)
-                raise RuntimeStartError(f"Lambda's interface emulator did not start. It said last:\n{said}")
+                raise StartError(f"Lambda's interface emulator did not start. It said last:\n{said}")
             time.sleep(0.005)
         return self
 
@@ -160,7 +156,7 @@ class Runtime:
     def start(self) -> None:
         """Have the function start without waiting for what it makes of its first event, which is empty.
 
-        Raises RuntimeStartError for a function that does not start.
+        Raises StartError for a function that does not start.
         """
         connection = HTTPConnection(self._address)
         connection.request("POST", _INVOKE, b"{}")
@@ -169,17 +165,17 @@ class Runtime:
             time.sleep(0.002)
         connection.close()
         if _STARTED not in self.log():
-            raise RuntimeStartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
+            raise StartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
 
     @property
     def init_ms(self) -> float:
         """How long the start took: from the process to the client's first request for an event.
 
-        Raises RuntimeStartError before the first invocation and for a function that does not start.
+        Raises StartError before the first invocation and for a function that does not start.
         """
         found = _INIT_REPORT.search(self.log())
         if found is None:
-            raise RuntimeStartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
+            raise StartError(f"The function did not start. It said last:\n{self.log()[-3000:]}")
         return float(found[1])
 
     def cpu_ms(self) -> float:
@@ -192,7 +188,7 @@ class Runtime:
                     return int(schedstat.read_text().split()[0]) / 1e6
                 spent = process.cpu_times()
                 return 1000 * (spent.user + spent.system)
-        raise RuntimeStartError("The function is not running. Invoke it first.")
+        raise StartError("The function is not running. Invoke it first.")
 
     @property
     def invocations_ms(self) -> list[float]:
@@ -209,9 +205,7 @@ def _emulator() -> Path:
     name = f"*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
     emulator = next((bundle.ROOT / ".local" / "sam" / "lib").glob(name), None)
     if emulator is None or not PYTHON.exists():
-        raise RuntimeStartError(
-            "the SAM CLI, which brings the interface emulator, is missing; run `make tools`"
-        )
+        raise StartError("the SAM CLI, which brings the interface emulator, is missing; run `make tools`")
     return emulator
 
 

@@ -12,7 +12,8 @@ import psutil
 import psycopg
 import pytest
 
-from local.postgres import EmbeddedPostgres, PostgresStartError
+from local.guard import StartError
+from local.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,12 +98,12 @@ def test_a_port_or_a_directory_in_use_is_refused_with_the_servers_own_words(
     postgres: EmbeddedPostgres, directory: Path
 ) -> None:
     with (
-        pytest.raises(PostgresStartError, match=rf"port {postgres.port}: (?s:.*)already in use"),
+        pytest.raises(StartError, match=rf"port {postgres.port}: (?s:.*)already in use"),
         EmbeddedPostgres(directory, port=postgres.port),
     ):
         pass
     with (
-        pytest.raises(PostgresStartError, match="Is another postmaster"),
+        pytest.raises(StartError, match="Is another postmaster"),
         EmbeddedPostgres(postgres.data_directory),
     ):
         pass

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from local.guard import Guarded
-from local.region import MEMORY, ROOT, LocalRegion, RegionStartError
+from local.guard import Guarded, StartError
+from local.region import MEMORY, ROOT, LocalRegion
 
 
 def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
@@ -54,7 +55,7 @@ def test_a_migration_that_fails_fails_the_deployment(region: LocalRegion) -> Non
     # Port 1 answers nobody, so the migration cannot connect.
     broken = LocalRegion(postgres=region.postgres, parameters={"DatabasePort": "1"})
 
-    with pytest.raises(RegionStartError, match=r"Migration: .*(OperationalError|connection)"):
+    with pytest.raises(StartError, match=r"Migration: .*(OperationalError|connection)"):
         broken.__enter__()
 
 
@@ -77,10 +78,42 @@ def test_a_region_stopped_by_sigterm_leaves_no_process_and_no_file(tmp_path: Pat
     assert not list(MEMORY.glob(f"rewards-{process.pid}-*"))
 
 
+def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path: Path) -> None:
+    with (tmp_path / "output").open("wb") as output:
+        make = subprocess.Popen(
+            ["make", "demo"], cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+        )
+    while "deploying" not in (tmp_path / "output").read_text():
+        assert make.poll() is None, (tmp_path / "output").read_text()
+        time.sleep(0.1)
+    family = psutil.Process(make.pid).children(recursive=True)
+    assert any("ministack" in " ".join(member.cmdline()) for member in family)
+    (demo,) = [member.pid for member in family if member.cmdline()[1:3] == ["-m", "local.demo"]]
+
+    # A terminal sends it to everything in the foreground.
+    os.killpg(make.pid, signal.SIGINT)
+
+    assert make.wait() != 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert "nothing is left running" in (tmp_path / "output").read_text()
+    assert not list((ROOT / ".local" / "run").glob(f"{demo}-*"))
+    assert not list(MEMORY.glob(f"rewards-{demo}-*"))
+
+
+def test_a_port_that_is_taken_is_named_and_what_to_do_about_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"port {port} is taken: choose another, or none"):
+            LocalRegion(port=port).__enter__()
+
+
 _PARENT = """
 import os, sys, time
 from pathlib import Path
-from local.guard import Guarded
+from local.guard import Guarded, StartError
 Guarded([sys.executable, "-c", sys.argv[1]], os.environ, Path(sys.argv[2]))
 time.sleep(600)
 """

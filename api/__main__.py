@@ -6,6 +6,7 @@ With `--promise`, what is written is a release: later versions must not break it
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from api.compare import breaking_changes
@@ -26,22 +27,25 @@ def text() -> str:
     return json.dumps(make(), indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
-    """Write both, and say what it would break."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write both, and say what it would break. What breaks the last release does not become one."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     parser.add_argument(
         "--promise", action="store_true", help="this is a release: later versions must not break it"
     )
-    options = parser.parse_args()
-    DOCUMENT.write_text(text(), encoding="utf-8")
+    options = parser.parse_args(arguments)
+    document = text()
+    DOCUMENT.write_text(document, encoding="utf-8")
     PROBLEMS.write_text(page(), encoding="utf-8")
-    if options.promise:
-        PROMISE.write_text(text(), encoding="utf-8")
-    broken = breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), make())
+    # Without a promise there was no release, and nothing can be broken.
+    promised = json.loads(PROMISE.read_text(encoding="utf-8")) if PROMISE.exists() else {"paths": {}}
+    broken = breaking_changes(promised, json.loads(document))
     for change in broken:
         print(change, file=sys.stderr)  # noqa: T201
     if broken:
         sys.exit("The released API would break. Keep it as it is and add beside it, or release a /v2.")
+    if options.promise:
+        PROMISE.write_text(document, encoding="utf-8")
 
 
 if __name__ == "__main__":

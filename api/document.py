@@ -32,8 +32,9 @@ _INTRODUCTION = f"""The rewards shop: members browse a catalogue and redeem poin
 
 **Who calls** is said by the Cognito ID token alone; no path or body names the customer.
 
-**Writes can be repeated.** A POST carries an `Idempotency-Key`; sent again with the same body it gives the
-first answer, with `Idempotency-Replayed: true`. PUT and DELETE can be repeated as they are.
+**Writes can be repeated.** A POST carries an `Idempotency-Key`, as does the PUT that sets stock; sent again
+with the same body within two days it gives the first answer, with `Idempotency-Replayed: true`. Every other
+PUT and DELETE can be repeated as it is.
 
 **Lists are read in pages**: `next_cursor` of one page is the `cursor` of the next, null on the last.
 

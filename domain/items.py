@@ -1,6 +1,7 @@
 """The staff's side of the catalogue: adding, changing and retiring items."""
 
-from dataclasses import dataclass
+import struct
+from dataclasses import astuple, dataclass
 from decimal import Decimal
 from uuid import UUID
 
@@ -34,16 +35,28 @@ class StoredItem:
 
     version: int
     retired: bool
+    data: ItemData
+
+
+def _as_stored(data: ItemData) -> list[object]:
+    """Give the values with numbers of the precision in which they are stored, which is single."""
+    return [struct.pack("f", value) if isinstance(value, float) else value for value in astuple(data)]
 
 
 def decide_item_change(
-    item_id: UUID, item: StoredItem | None, expected_version: int, image_known: bool
+    item_id: UUID, item: StoredItem | None, expected_version: int, wish: ItemData, image_known: bool
 ) -> int | Refusal:
-    """Decide the version that a change makes. `image_known` is false where it names a picture that is not."""
+    """Decide the version under which the wish is stored, or that it is stored already under the present one.
+
+    A change that is sent again after its answer was lost finds itself stored, which is no conflict.
+    `image_known` is false where the wish names a picture that is not.
+    """
     if item is None:
         return UnknownItem(item_id)
     if item.retired:
         return ItemRetired(item_id)
+    if _as_stored(wish) == _as_stored(item.data) and expected_version in (item.version, item.version - 1):
+        return item.version
     if item.version != expected_version:
         return VersionConflict(actual=item.version)
     return item.version + 1 if image_known else UnknownImage()

@@ -15,6 +15,7 @@ from domain.refusals import (
     InsufficientPoints,
     NotAHousehold,
     Refusal,
+    SelfCredit,
     SelfTransfer,
     UnknownCustomer,
     UnknownPayee,
@@ -61,11 +62,13 @@ class AcceptedTransfer:
         return self.payee, self.payer
 
 
-def decide_credit(account: Account | None, points: int) -> BalanceChange | Refusal:
-    """Decide whether an account (None: there is none) gets points, 1 to MAX_POINTS_AT_ONCE."""
+def decide_credit(account: Account | None, points: int, by: UUID) -> BalanceChange | Refusal:
+    """Decide whether an account (None: there is none) gets points, 1 to MAX_POINTS_AT_ONCE, from `by`."""
     _check(points)
     if account is None:
         return UnknownCustomer()
+    if account.customer_id == by:
+        return SelfCredit()
     if account.balance + points > MAX_BALANCE:
         return BalanceLimit(most=MAX_BALANCE)
     return BalanceChange(account.customer_id, points, account.balance + points)
@@ -88,28 +91,31 @@ def decide_transfer(
         return SelfTransfer()
     if payer.balance < points:
         return InsufficientPoints(required_points=points, available_points=payer.balance)
-    credit = decide_credit(payee, points)
+    credit = decide_credit(payee, points, payer.customer_id)
     if isinstance(credit, Refusal):
         return credit
     return AcceptedTransfer(BalanceChange(payer.customer_id, -points, payer.balance - points), credit)
 
 
 def decide_boost(
-    balances: Mapping[UUID, int], beneficiary: UUID, partner: UUID, points: int, below: int
+    balances: Mapping[UUID, int], beneficiary: UUID, partner: UUID, points: int, below: int, by: UUID
 ) -> BalanceChange | Refusal:
     """Decide whether one of a household's two members gets points: only while their sum is below a limit.
 
-    The decision rests on both balances, of which it changes one: whoever reads them has to lock both.
+    `by` is who boosts, and nobody of the household. The decision rests on both balances, of which it changes
+    one: whoever reads them has to lock both.
     """
     _check(points)
     if beneficiary == partner:
         return NotAHousehold()
+    if by in (beneficiary, partner):
+        return SelfCredit()
     if beneficiary not in balances or partner not in balances:
         return UnknownCustomer()
     together = balances[beneficiary] + balances[partner]
     if together >= below:
         return HouseholdAboveLimit(together_points=together, below_points=below)
-    return decide_credit(Account(beneficiary, balances[beneficiary]), points)
+    return decide_credit(Account(beneficiary, balances[beneficiary]), points, by)
 
 
 def _check(points: int) -> None:

@@ -111,7 +111,7 @@ class TooManyLines(Refusal):
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
-        return f"The cart holds at least {self.lines} lines; an order may have {self.most}. Remove some."
+        return f"The cart holds {self.lines} lines; an order may have {self.most}. Remove some."
 
 
 class ItemUnavailable(Refusal):
@@ -218,6 +218,16 @@ class SelfTransfer(Refusal):
         return "The payee is the payer. Name another member."
 
 
+class SelfCredit(Refusal):
+    """One of the staff would credit themselves, or their own household."""
+
+    code: ClassVar[str] = "self-credit"
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return "Nobody credits themselves or their own household. Ask a colleague to do it."
+
+
 class NotAHousehold(Refusal):
     """The two members of the household are one and the same."""
 
@@ -293,6 +303,18 @@ class RefundTooLarge(Refusal):
             f"Of item {self.item_id} {self.requested} were to be given back and {self.left} are left. "
             "Lower the quantity."
         )
+
+
+class StockLimit(Refusal):
+    """The item would have more units in stock than an item may."""
+
+    code: ClassVar[str] = "stock-limit"
+    available: int
+    most: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return f"There are {self.available} units, and an item has at most {self.most} in stock. Add fewer."
 
 
 class StockUnlimited(Refusal):

@@ -7,9 +7,11 @@ its units into many slots; each buyer starts at a slot chosen at random. How man
 from collections.abc import Sequence
 
 from domain.checkout import StockSlot
-from domain.refusals import OutOfStockToAdjust, Refusal, StockUnlimited
+from domain.refusals import OutOfStockToAdjust, Refusal, StockLimit, StockUnlimited
 
 MAX_SLOTS = 500
+
+#: The most units of an item that the staff may lay in.
 MAX_STOCK = 1_000_000
 
 
@@ -33,6 +35,9 @@ def decide_adjustment(slots: Sequence[StockSlot], delta: int) -> tuple[StockSlot
     together = sum(slot.available for slot in slots)
     if together + delta < 0:
         return OutOfStockToAdjust(available=together, delta=delta)
+    # Units that buyers gave back may have led beyond it: taking some out is never refused for that.
+    if delta > 0 and together + delta > MAX_STOCK:
+        return StockLimit(available=together, most=MAX_STOCK)
     goal = {slot.slot: slot.available for slot in slots}
     each, more = divmod(together + delta, len(slots))
     # The largest parts to the slots that are fullest already: fewer rows change.

@@ -199,16 +199,17 @@ class StockLeft(TypedDict):
     available: int
 
 
+def _render_stock_set(available: int | None, slots: int) -> tuple[int, str]:
+    answer: Stock = {"available": available, "slots": slots}
+    return 200, json.dumps(answer)
+
+
 def _set_stock(call: Call[StockWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     item_id, wish = call.path_id("item_id"), call.body
-    completed = set_stock(_DATABASE, item_id, wish.available, wish.slots)
-    outcome = completed.value
-    record(call, "StockSetting", outcome.code if isinstance(outcome, Refusal) else "set", completed, start_s)
-    if isinstance(outcome, Refusal):
-        return Problem.of(outcome)
-    answer: Stock = {"available": wish.available, "slots": len(outcome)}
-    return Reply(200, json.dumps(answer))
+    request = call.idempotent(f"PUT /staff/items/{item_id}/stock", result_id=uuid4())
+    completed = set_stock(_DATABASE, request, item_id, wish.available, wish.slots, _render_stock_set)
+    return settle(call, "StockSetting", "set", completed, start_s)
 
 
 def _render_stock(item_id: UUID, available: int) -> tuple[int, str]:
@@ -396,7 +397,12 @@ handler = Api(
             body=StockWish,
             groups=_STAFF,
             answer=Stock,
-            problems=("unknown-item",),
+            problems=("unknown-item", "idempotency-key-reused"),
+            headers=("Idempotency-Key",),
+            description=(
+                "Under a key, unlike other PUTs: done a second time, it would bring back what was sold "
+                "in between."
+            ),
         ),
         Route(
             "POST",
@@ -407,7 +413,13 @@ handler = Api(
             groups=_STAFF,
             answer=StockLeft,
             status=201,
-            problems=("unknown-item", "stock-unlimited", "stock-too-low", "idempotency-key-reused"),
+            problems=(
+                "unknown-item",
+                "stock-unlimited",
+                "stock-too-low",
+                "stock-limit",
+                "idempotency-key-reused",
+            ),
             headers=("Idempotency-Key",),
         ),
         Route(
@@ -419,7 +431,7 @@ handler = Api(
             groups=_STAFF,
             answer=CreditDone,
             status=201,
-            problems=("unknown-customer", "balance-limit", "idempotency-key-reused"),
+            problems=("unknown-customer", "self-credit", "balance-limit", "idempotency-key-reused"),
             headers=("Idempotency-Key",),
         ),
         Route(
@@ -434,6 +446,7 @@ handler = Api(
             problems=(
                 "unknown-customer",
                 "not-a-household",
+                "self-credit",
                 "household-above-limit",
                 "balance-limit",
                 "idempotency-key-reused",

@@ -45,9 +45,10 @@ The rules that hold everywhere:
 
 - **Who calls** is said by the Cognito ID token in `Authorization`, with or without `Bearer`. No path and no
   body names the customer.
-- **POST** carries an `Idempotency-Key` of 8 to 64 characters. Sent again with the same body it gets the
-  first answer, marked `Idempotency-Replayed: true`; with another body it is refused. PUT and DELETE can be
-  repeated.
+- **POST** carries an `Idempotency-Key` of 8 to 64 characters, as does the PUT that sets stock. Sent again
+  with the same body within two days it gets the first answer, marked `Idempotency-Replayed: true`; with
+  another body it is refused. Later the key is forgotten and stands for a new request. Every other PUT and
+  DELETE can be repeated as it is.
 - **Lists** come in pages of `limit` entries (20, at most 100); `next_cursor` is the next page's `cursor`.
 - **Limits**: bodies of 64 KiB, carts of 100 lines, 999 units a line, 1,000,000,000 points at once. Text
   holds no control characters and nothing that turns the reading order; letters of every script are welcome.
@@ -153,15 +154,20 @@ def _shelf(tour: Tour) -> tuple[str, str]:
     ).json()["item_id"]
     tour.say(
         "An item's stock is unlimited until it is set. One slot does for ordinary stock; for a drop that "
-        "thousands wait for, lay the units into many slots, so that buyers do not queue up on one row."
+        "thousands wait for, lay the units into many slots, so that buyers do not queue up on one row. Set "
+        "under the same key a second time, stock does not bring back what was sold in between."
     )
     path = f"/staff/items/{seat_id}"
-    tour.send("staff", "PUT", f"{path}/stock", {"available": 4, "slots": 2})
-    tour.say("A change names the version that it is based on.")
+    stock = {"available": 4, "slots": 2}
+    for _ in range(2):
+        tour.send("staff", "PUT", f"{path}/stock", stock, Idempotency_Key="seats-0001")
+    tour.say("A change names the version that it is based on. Sent again, it finds itself done:")
     tag = tour.send("staff", "GET", path).headers["ETag"]
     changed = {**seat, "points_price": 280}
-    tour.send("staff", "PUT", path, changed, If_Match=tag)
-    tour.send("staff", "PUT", path, changed, 412, If_Match=tag)
+    for _ in range(2):
+        tour.send("staff", "PUT", path, changed, If_Match=tag)
+    tour.say("Whoever bases another change on that version has to read the item again:")
+    tour.send("staff", "PUT", path, {**seat, "points_price": 290}, 412, If_Match=tag)
     return mug_id, seat_id
 
 

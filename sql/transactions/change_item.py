@@ -70,16 +70,15 @@ def change_item(
     data: ItemData,
     policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[int | Refusal]:
-    """Store an item's data where it is at the expected version; give its new version.
-
-    A change that is sent again finds the version moved on and is refused, which changes nothing twice.
-    """
+    """Store an item's data where it is at the expected version; give the version that it is at then."""
 
     def attempt(transaction: Transaction) -> int | Refusal:
         rows, images = transaction.read(_READ_ITEM(item_id=item_id), _image(data))
-        decision = decide_item_change(item_id, _stored(rows), expected_version, _image_known(data, images))
-        if not isinstance(decision, Refusal):
-            transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **asdict(data)))
+        item = _stored(rows)
+        decision = decide_item_change(item_id, item, expected_version, data, _image_known(data, images))
+        if isinstance(decision, Refusal) or (item is not None and decision == item.version):
+            return decision
+        transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **asdict(data)))
         return decision
 
     return run(database, attempt, policy)
@@ -108,7 +107,10 @@ def retire_item(
 
 
 def _stored(rows: list[Row]) -> StoredItem | None:
-    return StoredItem(version=rows[0][0], retired=rows[0][1] is not None) if rows else None
+    if not rows:
+        return None
+    version, retired_at, *data = rows[0]
+    return StoredItem(version, retired_at is not None, ItemData(*data))
 
 
 def _image(data: ItemData) -> Statement:

@@ -9,7 +9,7 @@ from domain.refusals import Refusal, UnknownItem
 from domain.stock import decide_adjustment, spread
 from sql.connection import Database
 from sql.queries import load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
 from sql.transactions.keyed import Outcome, run_keyed
 
 _STOCK = load("stock")
@@ -22,32 +22,34 @@ _READ_ITEM = load("items")["read_item"]
 
 def set_stock(
     database: Database,
+    request: Request,
     item_id: UUID,
     available: int | None,
     slots: int,
+    render: Callable[[int | None, int], tuple[int, str]],
     policy: RetryPolicy = DEFAULT_POLICY,
-) -> Completed[tuple[StockSlot, ...] | Refusal]:
+) -> Completed[Answer | Refusal]:
     """Have `available` units in up to `slots` slots, whatever there was; None lifts the limit.
 
-    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    Keyed, although it says what shall be: done a second time, it would bring back what was sold in between.
+    `render` gets the units and the slots that they lie in. Raises as `run_keyed` does.
     """
     laid = () if available is None else spread(available, slots)
 
-    def attempt(transaction: Transaction) -> tuple[StockSlot, ...] | Refusal:
-        (items,) = transaction.read(_READ_ITEM(item_id=item_id))
-        if not items:
+    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+        if not facts[0]:
             return UnknownItem(item_id)
-        transaction.commit(
+        writes = [
             _DROP_FROM(item_id=item_id, slot=len(laid)),
             _SET_STOCK(
                 item_id=item_id,
                 slots=[slot.slot for slot in laid],
                 quantities=[slot.available for slot in laid],
             ),
-        )
-        return laid
+        ]
+        return Outcome(*render(available, len(laid)), writes)
 
-    return run(database, attempt, policy)
+    return run_keyed(database, request, (_READ_ITEM(item_id=item_id),), decide, policy)
 
 
 def adjust_stock(

@@ -29,6 +29,11 @@ _READ_ACCOUNT = _LEDGER["read_account"]
 _FIND_PAYEE = _LEDGER["find_payee"]
 _LOCK_BALANCES = _LEDGER["lock_balances"]
 _FIND_MEMBERS = _LEDGER["find_members_by_id"]
+_LOG_OPERATION = load("operations")["insert_operation"]
+
+
+#: What the operations log calls points that the staff gave.
+STAFF_CREDIT = "staff-credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +121,10 @@ def credit_points(
     """Give a member points. Raises as `run_keyed` does."""
 
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        decision = decide_credit(_account(facts[0]), command.points)
+        decision = decide_credit(_account(facts[0]), command.points, command.request.customer_id)
         if isinstance(decision, Refusal):
             return decision
-        writes = _credit(command.request, command.origin, decision, command.kind, command.description)
+        writes = _credit(command, decision, command.kind, command.description)
         return Outcome(*render(command, decision), writes)
 
     reads = (_READ_ACCOUNT(customer_id=command.customer_id),)
@@ -144,10 +149,11 @@ def boost_household(
             command.partner,
             command.points,
             command.below_points,
+            command.request.customer_id,
         )
         if isinstance(decision, Refusal):
             return decision
-        writes = _credit(command.request, command.origin, decision, "BOOST", "Household boost")
+        writes = _credit(command, decision, "BOOST", "Household boost")
         return Outcome(*render(command, decision), writes)
 
     members = sorted((command.beneficiary, command.partner))
@@ -159,15 +165,27 @@ def _account(rows: list[Row]) -> Account | None:
     return Account(*rows[0]) if rows else None
 
 
-def _credit(
-    request: Request, origin: Origin, change: BalanceChange, kind: Any, description: str
-) -> list[Statement]:
-    entry_id = request.result_id
+def _credit(command: Credit | Boost, change: BalanceChange, kind: Any, description: str) -> list[Statement]:
+    origin = command.origin
+    entry_id = command.request.result_id
     event = PointsCredited(
         credit_id=entry_id, customer_id=change.customer_id, points=change.points, kind=kind
     )
     return [
         move_points(change),
         ledger_entry(change, entry_id, kind, description, entry_id),
+        # Who did it, under the entry's id: the stored answer, which also says so, goes after two days.
+        _LOG_OPERATION(
+            id=entry_id,
+            operation=STAFF_CREDIT,
+            subject_id=change.customer_id,
+            actor_id=command.request.customer_id,
+            region=origin.region,
+            outcome=kind.lower(),
+            attempts=1,
+            conflicts=0,
+            started_at=origin.now,
+            ended_at=origin.now,
+        ),
         letter(origin.announce(event, entry_id)),
     ]

@@ -23,6 +23,7 @@ from sql.transaction import Transaction
 from sql.transactions import audit_ledger
 from sql.transactions.audit_ledger import PARTS, audit_everything, audit_pass, audit_sample, audit_stock
 from sql.transactions.expire import EXPIRIES, expire
+from sql.transactions.move_points import STAFF_CREDIT
 from sql.transactions.place_order import place_order
 from sql.transactions.sweep_orphans import orphans, sweep
 from sql.walk import MAX_BYTES, MAX_ROWS, Table, Window, fill, walk
@@ -192,6 +193,16 @@ def test_a_message_that_was_never_sent_does_not_expire(shop: Shop, database: Way
     )
     notifications = next(expiry for expiry in EXPIRIES if expiry.name == "notifications")
     assert expire(database("jobs"), notifications, never).rows == 0
+
+
+def test_who_of_the_staff_credited_whom_stays_as_long_as_the_ledger(shop: Shop, database: Ways) -> None:
+    shop.connection.execute(
+        "insert into xpoints.operations_log values (gen_random_uuid(), %s, gen_random_uuid(), "
+        "gen_random_uuid(), 'r', 'gift', 1, 0, now() - interval '9 years', now() - interval '9 years')",
+        [STAFF_CREDIT],
+    )
+    operations = next(expiry for expiry in EXPIRIES if expiry.name == "operations_log")
+    assert expire(database("jobs"), operations, never).rows == 0
 
 
 # --- The declared references ----------------------------------------------------------------------------

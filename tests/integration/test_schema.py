@@ -244,8 +244,8 @@ GRANTS = {
     "checkout": "catalog_items:s customers:s idempotency_records:si operations_log:i order_events:si "
     "order_items:siu orders:siu outbox:i points_balances:su shopping_cart_items:s stock:su transactions:si",
     "accounts": "customers:su outbox:i points_balances:su transactions:si",
-    "staff": "catalog_items:siu customers:s idempotency_records:si images:s order_events:s order_items:s "
-    "orders:s outbox:i points_balances:su stock:siud transactions:si",
+    "staff": "catalog_items:siu customers:s idempotency_records:si images:s operations_log:i "
+    "order_events:s order_items:s orders:s outbox:i points_balances:su stock:siud transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
     "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu order_items:s "
     "orders:su shopping_cart_items:sud",

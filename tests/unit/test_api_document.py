@@ -5,11 +5,13 @@ import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import api.__main__ as command
 from api import problems
 from api.__main__ import DOCUMENT, PROBLEMS, PROMISE, text
 from api.compare import breaking_changes
@@ -131,16 +133,73 @@ BREAKING: dict[str, Change] = {
     "another pattern": lambda d: _schema(d, "TransferWish")["properties"]["payee_username"].update(
         pattern="^a*$"
     ),
+    # Behind "or nothing", in lists, and behind references.
+    "lines[]/quantity: maximum is 9 now": lambda d: _schema(d, "RefundWishLine")["properties"][
+        "quantity"
+    ].update(maximum=9),
+    "lines[]/quantity is refused now": lambda d: _schema(d, "RefundWishLine")["properties"].pop("quantity"),
+    "lines: maxItems is 1 now": lambda d: _nullable(d, "RefundWish", "lines").update(maxItems=1),
+    "lines may no longer be null": lambda d: _schema(d, "RefundWish")["properties"]["lines"]["anyOf"].pop(),
+    "available may no longer be integer": lambda d: _schema(d, "StockWish")["properties"]["available"][
+        "anyOf"
+    ].pop(0),
+    "available: maximum is 5 now": lambda d: _schema(d, "StockWish")["properties"].update(
+        available={"oneOf": [{"type": "integer", "minimum": 0, "maximum": 5}, {"type": "null"}]}
+    ),
+    "stock[]/slot is gone": lambda d: _schema(d, "Slot")["properties"].pop("slot"),
+    "stock[]/slot may be null now": lambda d: _schema(d, "Slot")["properties"].update(
+        slot={"oneOf": [{"type": "integer"}, {"type": "null"}]}
+    ),
+    "name may be null now": lambda d: _schema(d, "CatalogItem")["properties"].update(
+        name={"anyOf": [{"type": "string"}, {"type": "null"}]}
+    ),
+    "thumbnail_id: another format": lambda d: _nullable(d, "ItemWish", "thumbnail_id").update(format="uri"),
+    "item_id: another format": lambda d: _schema(d, "CartLine")["properties"]["item_id"].pop("format"),
+    "delta: another not": lambda d: _schema(d, "StockChange")["properties"]["delta"].update(
+        {"not": {"const": 1}}
+    ),
+    "kind may no longer be EARN": lambda d: _schema(d, "CreditWish")["properties"]["kind"].update(
+        const="GIFT"
+    ),
+    "further members are refused now": lambda d: _schema(d, "Quantity").pop("additionalProperties"),
+    # Statuses, bodies and headers.
+    "DELETE /cart: 404 is no longer answered": lambda d: d["paths"]["/cart"]["delete"]["responses"].pop(
+        "404"
+    ),
+    "GET /cart: 202 may be answered now": lambda d: d["paths"]["/cart"]["get"]["responses"].update(
+        {"202": {"description": "Later."}}
+    ),
+    "a body is required now": lambda d: d["paths"]["/cart"]["delete"].update(
+        requestBody=d["paths"]["/orders"]["post"]["requestBody"]
+    ),
+    "the body is no longer read": lambda d: d["paths"]["/orders"]["post"].pop("requestBody"),
+    "a body may no longer be application/json": lambda d: d["paths"]["/orders"]["post"]["requestBody"].update(
+        content={"text/csv": {"schema": {}}}
+    ),
+    "503: header Retry-After is gone": lambda d: d["components"]["responses"]["TemporarilyUnavailable"].pop(
+        "headers"
+    ),
+    "header Retry-After may be string now": lambda d: d["components"]["responses"]["TooManyRequests"][
+        "headers"
+    ]["Retry-After"].update(schema={"type": "string"}),
+    "header parameter Idempotency-Key is gone": lambda d: d["paths"]["/orders"]["post"].pop("parameters"),
 }
+
+#: Changes that are made to the older document, since they take something away from the newer.
+TO_THE_OLDER = {"further members are refused now"}
+
+
+def _nullable(document: dict[str, Any], name: str, member: str) -> dict[str, Any]:
+    schema: dict[str, Any] = _schema(document, name)["properties"][member]["anyOf"][0]
+    return schema
 
 
 @pytest.mark.parametrize("said", BREAKING)
 def test_a_change_that_breaks_clients_is_found(document: dict[str, Any], said: str) -> None:
     changed = copy.deepcopy(document)
     BREAKING[said](changed)
-    assert any(said in change for change in breaking_changes(document, changed)), breaking_changes(
-        document, changed
-    )
+    found = breaking_changes(*((changed, document) if said in TO_THE_OLDER else (document, changed)))
+    assert any(said in change for change in found), found
 
 
 COMPATIBLE: dict[str, Change] = {
@@ -153,6 +212,18 @@ COMPATIBLE: dict[str, Change] = {
         note={"type": "string"}
     ),
     "a wider limit": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(maximum=9999),
+    "nothing in an answer that could be nothing": lambda d: _schema(d, "StaffItem")["properties"].update(
+        stock=_nullable(d, "StaffItem", "stock")
+    ),
+    "nothing in a request that could not be": lambda d: _schema(d, "Quantity")["properties"].update(
+        quantity={"anyOf": [_schema(d, "Quantity")["properties"]["quantity"], {"type": "null"}]}
+    ),
+    "a whole number where any could be": lambda d: _schema(d, "CatalogItemDetail")["properties"].update(
+        weight={"type": "integer"}
+    ),
+    "any number where it had to be whole": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(
+        type="number"
+    ),
     "a new problem": lambda d: d["paths"]["/orders"]["post"]["responses"]["409"]["content"][
         "application/problem+json"
     ]["schema"]["properties"]["type"]["enum"].append("urn:rewards:problem:new"),
@@ -164,3 +235,19 @@ def test_a_change_that_breaks_nobody_is_let_through(document: dict[str, Any], na
     changed = copy.deepcopy(document)
     COMPATIBLE[name](changed)
     assert breaking_changes(document, changed) == []
+
+
+def test_what_breaks_the_last_release_does_not_become_one(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DOCUMENT", "PROBLEMS", "PROMISE"):
+        monkeypatch.setattr(command, name, tmp_path / name)
+    command.main(["--promise"])  # the first release: nothing was promised before
+    assert json.loads(command.PROMISE.read_text()) == document
+
+    released = copy.deepcopy(document)
+    released["paths"]["/gone"] = released["paths"]["/cart"]
+    command.PROMISE.write_text(json.dumps(released))
+    with pytest.raises(SystemExit, match="would break"):
+        command.main(["--promise"])
+    assert json.loads(command.PROMISE.read_text()) == released, "the promise stands"

@@ -1,5 +1,8 @@
 """The rules around the checkout for whatever can be made up: carts, refunds, points, stock, accounts."""
 
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from domain.accounts import Member, Profile, decide_change, decide_erasure
 from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
 from domain.checkout import MAX_ORDER_LINES, StockSlot, allocate
+from domain.items import ItemData, StoredItem, decide_item_change
 from domain.points import (
     MAX_BALANCE,
     MAX_POINTS_AT_ONCE,
@@ -30,9 +34,13 @@ from domain.refunds import (
 from domain.refusals import (
     AlreadyRefunded,
     CartFull,
+    ItemRetired,
     NotAHousehold,
     Refusal,
+    SelfCredit,
+    StockLimit,
     UnknownCustomer,
+    UnknownImage,
     UnknownItem,
     UnknownPayee,
     VersionConflict,
@@ -186,21 +194,28 @@ def test_nobody_is_paid_where_a_name_stands_for_none_or_several(count: int) -> N
 def test_a_boost_is_for_households_below_the_limit_alone(
     one: int, other: int, boost: int, below: int
 ) -> None:
-    first, second = UUID(int=1), UUID(int=2)
-    decision = decide_boost({first: one, second: other}, first, second, boost, below)
+    first, second, staff = UUID(int=1), UUID(int=2), UUID(int=3)
+    decision = decide_boost({first: one, second: other}, first, second, boost, below, staff)
     if isinstance(decision, BalanceChange):
         assert one + other < below
         assert (decision.customer_id, decision.balance_after) == (first, one + boost)
     else:
         assert one + other >= below
-    assert decide_boost({first: one}, first, second, boost, below) == UnknownCustomer()
-    assert decide_boost({first: one}, first, first, boost, below) == NotAHousehold()
+    assert decide_boost({first: one}, first, second, boost, below, staff) == UnknownCustomer()
+    assert decide_boost({first: one}, first, first, boost, below, staff) == NotAHousehold()
+    for member in (first, second):
+        assert decide_boost({first: one, second: other}, first, second, boost, below, member) == SelfCredit()
+
+
+def test_nobody_credits_themselves() -> None:
+    assert decide_credit(Account(UUID(int=1), 0), 5, UUID(int=1)) == SelfCredit()
+    assert decide_credit(Account(UUID(int=1), 0), 5, UUID(int=2)) == BalanceChange(UUID(int=1), 5, 5)
 
 
 @pytest.mark.parametrize("wish", [0, -5, MAX_POINTS_AT_ONCE + 1, 2**63])
 def test_points_that_nobody_may_move_are_a_fault_of_the_caller(wish: int) -> None:
     with pytest.raises(ValueError, match="points must be"):
-        decide_credit(Account(UUID(int=1), 0), wish)
+        decide_credit(Account(UUID(int=1), 0), wish, UUID(int=2))
 
 
 # --- Stock ---
@@ -244,6 +259,37 @@ def test_what_was_taken_and_given_back_leaves_as_much_as_before(
         assert returned is not None
         assert returned.available == wanted
         assert returned.slot in {slot.slot for slot in slots}
+
+
+@given(there=st.integers(0, MAX_STOCK + 50), delta=st.integers(-60, 60).filter(bool))
+def test_what_is_added_to_stock_stays_within_what_an_item_may_have(there: int, delta: int) -> None:
+    there = max(there, MAX_STOCK - 50)  # near the limit, or beyond it by what buyers gave back
+    decision = decide_adjustment([StockSlot(0, there)], delta)
+    if delta > 0 and there + delta > MAX_STOCK:
+        assert decision == StockLimit(available=there, most=MAX_STOCK)
+    else:
+        assert decision == (StockSlot(0, delta),)
+
+
+# --- Items ---
+
+
+def test_an_item_change_meets_the_version_that_was_read_or_is_stored_already() -> None:
+    # What single precision makes of 4.3 is not 4.3, and of 0.1234567891 less than was sent.
+    sent = ItemData("Mug", None, None, Decimal("9.50"), 5, 4.3, None, 0.1234567891, None, None, None, None)
+    stored = replace(sent, usd_price=Decimal("9.5"), weight=0.12345679)
+    other = replace(sent, points_price=6)
+
+    def decide(version: int, data: ItemData, expected: int, wish: ItemData, image_known: bool = True) -> Any:
+        return decide_item_change(UUID(int=1), StoredItem(version, False, data), expected, wish, image_known)
+
+    assert decide(3, other, 3, sent) == 4
+    assert decide(4, other, 3, sent) == VersionConflict(actual=4)
+    assert decide(4, stored, 3, sent) == 4, "sent again after its answer was lost"
+    assert decide(4, stored, 2, sent) == VersionConflict(actual=4)
+    assert decide(3, other, 3, sent, image_known=False) == UnknownImage()
+    retired = StoredItem(4, True, stored)
+    assert decide_item_change(UUID(int=1), retired, 3, sent, True) == ItemRetired(UUID(int=1))
 
 
 # --- Account ---

@@ -63,9 +63,10 @@ class Client:
         """Send GET."""
         return self.send("GET", path, query=query, headers=headers)
 
-    def put(self, path: str, body: Any, **headers: str) -> Response:
-        """Send PUT with a JSON body."""
-        return self.send("PUT", path, body=body, headers=headers)
+    def put(self, path: str, body: Any, key: str | None = None, **headers: str) -> Response:
+        """Send PUT with a JSON body, under the key where there is one."""
+        keyed = {"Idempotency-Key": key} if key is not None else {}
+        return self.send("PUT", path, body=body, headers={**keyed, **headers})
 
     def ask(self, method: str, path: str, body: Any = None) -> Response:
         """Send any request that needs no more than its body, with all headers that a write may want."""

@@ -17,7 +17,7 @@ from sql.connection import Database
 from sql.queries import Query, load
 from sql.transaction import Completed, RetryPolicy, Transaction
 from tests.integration.shop import REGION, Shop
-from tests.integration.shop_api.client import Api
+from tests.integration.shop_api.client import Api, Client
 
 
 def transfer(payee: str, points: int) -> dict[str, object]:
@@ -127,6 +127,33 @@ def test_staff_credit_points_and_customers_cannot(api: Api, shop: Shop) -> None:
     shop.assert_sound()
 
 
+def test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves(
+    api: Api, shop: Shop
+) -> None:
+    one, other, clerk = shop.customer(283, "ana"), shop.customer(288, "bo"), shop.customer(5, "clerk")
+    staff = Client({"custom:customer_id": str(clerk), "cognito:groups": "staff"})
+    gift = {"points": 50, "kind": "GIFT"}
+
+    credit = staff.post(f"/staff/customers/{one}/credits", gift, key="credit-key").json["credit_id"]
+    staff.post(f"/staff/customers/{one}/credits", gift, key="credit-key")
+    boost = staff.post("/staff/boosts", {"beneficiary": str(other), "partner": str(one)}).json["credit_id"]
+
+    log = (
+        "select id::text, operation, outcome, subject_id, actor_id from xpoints.operations_log "
+        "order by outcome"
+    )
+    written = [(boost, "staff-credit", "boost", other, clerk), (credit, "staff-credit", "gift", one, clerk)]
+    assert shop.rows(log) == written
+    assert staff.post(f"/staff/customers/{clerk}/credits", gift).problem == "self-credit"
+    for wish in (
+        {"beneficiary": str(clerk), "partner": str(one), "below_points": 9999},
+        {"beneficiary": str(one), "partner": str(clerk), "below_points": 9999},
+    ):
+        assert staff.post("/staff/boosts", wish).problem == "self-credit"
+    assert shop.balance(clerk) == 5
+    assert shop.rows(log) == written, "what is refused is not written down"
+
+
 # --- The household boost (write skew) ---
 
 
@@ -158,7 +185,7 @@ def _boost_both_at_once(
 
     def boost(beneficiary: UUID) -> Completed[Answer | Refusal]:
         command = module.Boost(
-            request=Request(beneficiary, "boost-key", "h", uuid4()),
+            request=Request(uuid4(), "boost-key", "h", uuid4()),
             origin=_origin(),
             beneficiary=beneficiary,
             partner=household[beneficiary == household[0]],

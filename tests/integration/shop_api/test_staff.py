@@ -1,11 +1,15 @@
 """The staff's side: items, stock, and a look at customers."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
+from domain.stock import MAX_STOCK
+from sql.transaction import Transaction
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
 
@@ -77,23 +81,86 @@ def test_numbers_that_json_does_not_have_are_refused(staff: Client, text: str) -
     assert answer.problem in ("invalid-request", "malformed-request")
 
 
+@pytest.fixture
+def answers_lost(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What happens once a COMMIT is done of which nobody hears: one entry for each that is lost."""
+    then: list[Callable[[], object]] = []
+    commit = Transaction.commit
+
+    def commit_and_lose(self: Transaction, *statements: Any) -> Any:
+        written = commit(self, *statements)
+        if then:
+            then.pop(0)()
+            raise psycopg.OperationalError("the connection was lost")
+        return written
+
+    monkeypatch.setattr(Transaction, "commit", commit_and_lose)
+    return then
+
+
+def test_an_item_change_whose_answer_is_lost_is_found_and_not_refused(
+    shop: Shop, staff: Client, answers_lost: list[Callable[[], object]]
+) -> None:
+    path = f"/staff/items/{shop.item()}"
+    wish = {**ITEM, "rating": 4.3, "weight": 0.1234567891}
+    answers_lost.append(lambda: None)
+
+    for _ in range(2):  # the function's own second attempt, then the client's
+        changed = staff.put(path, wish, If_Match='"1"')
+        assert (changed.status, changed.headers["ETag"], changed.json["version"]) == (200, '"2"', 2)
+    assert staff.put(path, {**wish, "rating": 4.4}, If_Match='"1"').problem == "precondition-failed"
+
+
+def test_stock_whose_setting_is_sent_again_does_not_bring_back_what_was_sold(
+    api: Api, shop: Shop, staff: Client, answers_lost: list[Callable[[], object]]
+) -> None:
+    item_id = shop.item(10)
+    path, wish = f"/staff/items/{item_id}/stock", {"available": 5}
+    buyer = api.as_customer(shop.customer())
+
+    def buy() -> None:
+        buyer.put(f"/cart/items/{item_id}", {"quantity": 2})
+        assert buyer.post("/orders", {"expected_total_points": 20}).status == 201
+
+    answers_lost.append(buy)
+    for replayed in ("false", "true"):
+        answer = staff.put(path, wish, key="delivery-7")
+        assert (answer.status, answer.json) == (200, {"available": 5, "slots": 1})
+        assert answer.headers["Idempotency-Replayed"] == replayed
+        assert shop.scalar("select available from xpoints.stock") == 3
+    assert staff.put(path, {"available": 6}, key="delivery-7").problem == "idempotency-key-reused"
+    assert staff.put(path, wish).problem == "idempotency-key-missing"
+
+
 def test_stock_is_laid_into_slots_set_again_and_lifted(api: Api, shop: Shop, staff: Client) -> None:
     customer = api.as_customer(shop.customer())
     item_id = shop.item()
     path = f"/staff/items/{item_id}/stock"
 
+    def put(wish: dict[str, object]) -> Any:
+        return staff.put(path, wish, key=str(uuid4())).json
+
     for _ in range(2):
-        assert staff.put(path, {"available": 10, "slots": 4}).json == {"available": 10, "slots": 4}
+        assert put({"available": 10, "slots": 4}) == {"available": 10, "slots": 4}
         assert shop.rows("select slot, available from xpoints.stock order by slot") == [
             (0, 3), (1, 3), (2, 2), (3, 2),
         ]  # fmt: skip
-    assert staff.put(path, {"available": 2, "slots": 4}).json == {"available": 2, "slots": 2}
+    assert put({"available": 2, "slots": 4}) == {"available": 2, "slots": 2}
     assert shop.count("stock") == 2
-    assert staff.put(path, {"available": 0}).json == {"available": 0, "slots": 1}
+    assert put({"available": 0}) == {"available": 0, "slots": 1}
     assert customer.get(f"/catalog/{item_id}").json["available"] == 0
-    assert staff.put(path, {"available": None}).json == {"available": None, "slots": 0}
+    assert put({"available": None}) == {"available": None, "slots": 0}
     assert customer.get(f"/catalog/{item_id}").json["available"] is None
-    assert staff.put(f"/staff/items/{uuid4()}/stock", {"available": 1}).problem == "unknown-item"
+    unknown = staff.put(f"/staff/items/{uuid4()}/stock", {"available": 1}, key=str(uuid4()))
+    assert unknown.problem == "unknown-item"
+
+
+def test_stock_is_not_adjusted_beyond_what_an_item_may_have(shop: Shop, staff: Client) -> None:
+    item_id = shop.item(stock=[MAX_STOCK - 1, 0])
+    path = f"/staff/items/{item_id}/stock/adjustments"
+
+    assert staff.post(path, {"delta": 2}).problem == "stock-limit"
+    assert staff.post(path, {"delta": 1}).json["available"] == MAX_STOCK
 
 
 def test_stock_is_adjusted_once_a_key_and_never_below_nothing(shop: Shop, staff: Client) -> None:

@@ -42,6 +42,8 @@ class DatabaseSettings(NamedTuple):
 
     `tls` is libpq's sslmode: `verify-full` for DSQL, `disable` for an embedded server on this machine.
     `pipelined` sends the statements of one exchange together; off, each statement is a round trip of its own.
+    `attempt_s` is how many seconds one attempt at a transaction waits for its answers; by default as long as
+    DSQL lets a transaction last.
     """
 
     host: str
@@ -51,6 +53,7 @@ class DatabaseSettings(NamedTuple):
     name: str = "postgres"
     tls: str = "verify-full"
     pipelined: bool = True
+    attempt_s: float = 300.0
     application_name: str = "rewards"
 
 

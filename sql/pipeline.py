@@ -7,6 +7,7 @@ wrapper of it, gathers all messages of an exchange and sends them at once.
 
 import re
 import select
+import time
 from collections.abc import Sequence
 from functools import cache
 from itertools import count
@@ -81,7 +82,11 @@ class _Call(NamedTuple):
 
 
 class Connection(psycopg.Connection[Row]):
-    """A psycopg connection with one verb more: `exchange`."""
+    """A psycopg connection with two verbs more: `exchange`, and `alone` for a statement without a pipeline.
+
+    Both wait for answers until a moment of time.monotonic() and no longer: DSQL knows no statement_timeout,
+    and TCP notices nothing of a server that takes every byte and stays silent.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -89,12 +94,13 @@ class Connection(psycopg.Connection[Row]):
         # By plan and binary types, as the server knows them; it keeps them as long as the connection lives.
         self._prepared_as: dict[_Key, bytes] = {}
 
-    def exchange(self, statements: Sequence[Statement]) -> list[Written]:
+    def exchange(self, statements: Sequence[Statement], until: float) -> list[Written]:
         """Send all statements, then read all answers, in one round trip; give what each statement did.
 
         Each is prepared where this connection first uses it. Raises the first failed statement's error once
         every answer has been read; what came after it was not executed. Raises psycopg.OperationalError when
-        the connection is lost: then nobody knows what was executed.
+        the connection is lost, or closed because an answer is missing at `until`: then nobody knows what was
+        executed.
         """
         # Everything that Python can refuse is refused before the first byte is sent.
         calls = [self._call(statement) for statement in statements]
@@ -113,7 +119,7 @@ class Connection(psycopg.Connection[Row]):
             libpq.send_query_prepared(name, values, formats)
             asked.append(None)
         libpq.pipeline_sync()
-        results = self._results()
+        results = self._results(until)
         libpq.exit_pipeline_mode()
         written: list[Written] = []
         for prepared, result in zip(asked, results, strict=True):
@@ -125,6 +131,15 @@ class Connection(psycopg.Connection[Row]):
                 # It stays prepared, even where a later statement fails.
                 self._prepared_as[prepared] = _name(prepared)
         return written
+
+    def alone(self, statement: Statement, until: float) -> Written:
+        """Send one statement by itself and give what it did. Raises as `exchange` does."""
+        plan, values, types, formats = self._call(statement)
+        self.pgconn.send_query_params(plan.text, values, types or None, formats)
+        (result,) = self._results(until, pipelined=False)
+        if result.status not in _GOOD:
+            raise errors.error_from_result(result)
+        return self._written(result)
 
     def _call(self, statement: Statement) -> _Call:
         plan = _plan(statement.query)
@@ -139,8 +154,8 @@ class Connection(psycopg.Connection[Row]):
         )
         return _Call(plan, values, types, formats)
 
-    def _results(self) -> list[pq.abc.PGresult]:
-        """Send what is gathered and read up to the end of the pipeline."""
+    def _results(self, until: float, pipelined: bool = True) -> list[pq.abc.PGresult]:
+        """Send what is gathered and read all answers: up to the end of the pipeline, or of the statement."""
         libpq = self.pgconn
         ready = select.poll()
         ready.register(libpq.socket, select.POLLIN)
@@ -149,13 +164,17 @@ class Connection(psycopg.Connection[Row]):
         while True:
             while unsent or libpq.is_busy():
                 ready.modify(libpq.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-                ready.poll()
+                if not ready.poll(max(0.0, (until - time.monotonic()) * 1000)):
+                    self.close()
+                    raise psycopg.OperationalError("the connection was closed: no answer in time")
                 libpq.consume_input()
                 unsent = unsent and libpq.flush()
             result = libpq.get_result()
             if result is None:  # what divides one statement's answers from the next one's
                 if libpq.status == pq.ConnStatus.BAD:
                     raise psycopg.OperationalError("the connection was lost while answers were under way")
+                if not pipelined:
+                    return results
                 continue
             if result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return results

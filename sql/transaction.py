@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -25,15 +26,19 @@ T = TypeVar("T")
 
 _BEGIN = Query("begin", b"BEGIN", "")()
 _COMMIT = Query("commit", b"COMMIT", "")()
-_ROLLBACK = b"ROLLBACK"
+_ROLLBACK = Query("rollback", b"ROLLBACK", "")()
 
 
 class Transaction:
-    """One attempt at a transaction: `read` any number of times, then `commit` once or not at all."""
+    """One attempt at a transaction: `read` any number of times, then `commit` once or not at all.
 
-    def __init__(self, connection: Connection, pipelined: bool) -> None:
+    `attempt_s` bounds the seconds that it waits for all answers together; then the connection is closed.
+    """
+
+    def __init__(self, connection: Connection, pipelined: bool, attempt_s: float) -> None:
         self._connection = connection
         self._pipelined = pipelined
+        self._until = time.monotonic() + attempt_s
         self._begun = False
         self.round_trips = 0
         self.commit_sent = False
@@ -56,7 +61,7 @@ class Transaction:
         """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
         self.round_trips += 1
         self.commit_sent = True
-        return self._one(statement)
+        return self._connection.alone(statement, self._until)
 
     def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         if self._begun:
@@ -68,17 +73,13 @@ class Transaction:
         self.round_trips += 1 if self._pipelined else len(statements)
         if self._pipelined:
             self.commit_sent = committing
-            return self._connection.exchange(statements)
+            return self._connection.exchange(statements, self._until)
         written = []
         for statement in statements:
             # Only a COMMIT that was sent can have an unknown outcome.
             self.commit_sent = statement is _COMMIT
-            written.append(self._one(statement))
+            written.append(self._connection.alone(statement, self._until))
         return written
-
-    def _one(self, statement: Statement) -> Written:
-        cursor = self._connection.execute(statement.query.text, statement.parameters or None)
-        return Written(cursor.rowcount, cursor.fetchall() if cursor.description else [])
 
     def close(self) -> None:
         """End the attempt: roll back what was not committed; a broken connection is closed."""
@@ -88,8 +89,8 @@ class Transaction:
             return
         if status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
             self.round_trips += 1
-            # Past psycopg, which would send DEALLOCATE ALL after a ROLLBACK that it saw: DSQL refuses that.
-            if connection.pgconn.exec_(_ROLLBACK).status == pq.ExecStatus.COMMAND_OK:
+            with suppress(psycopg.Error):
+                connection.alone(_ROLLBACK, self._until)
                 return
             # It cannot be used again, which is what closing it says.
         connection.close()
@@ -98,14 +99,15 @@ class Transaction:
 class RetryPolicy(NamedTuple):
     """How often a transaction is tried and how long to wait in between, in seconds.
 
-    The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). `deadline_s`
-    bounds the whole, so that the caller is answered before its gateway gives up.
+    The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). No attempt
+    starts after `deadline_s`; the last takes sql.connection.CONNECT_S and the settings' `attempt_s` at most.
+    All three together end before the caller's function does, and that before its gateway gives up.
     """
 
     attempts: int = 6
     base_s: float = 0.02
     cap_s: float = 1.0
-    deadline_s: float = 15.0
+    deadline_s: float = 12.0
 
 
 DEFAULT_POLICY = RetryPolicy()
@@ -145,7 +147,8 @@ def run(
     for attempt in range(1, policy.attempts + 1):
         transaction: Transaction | None = None
         try:
-            transaction = Transaction(database.connection(), database.settings.pipelined)
+            settings = database.settings
+            transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s)
             value = work(transaction)
             transaction.close()
             return Completed(value, attempt, round_trips + transaction.round_trips, faults)

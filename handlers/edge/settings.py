@@ -31,6 +31,7 @@ class DatabaseEnvironment(Environment):
     database_role: str = Field(alias="DATABASE_ROLE", pattern=r"^[a-z_]+$")
     database_tls: Literal["verify-full", "disable"] = Field("verify-full", alias="DATABASE_TLS")
     database_pipeline: Literal["on", "off"] = Field("on", alias="DATABASE_PIPELINE")
+    database_attempt_s: float = Field(5.0, alias="DATABASE_ATTEMPT_S", gt=0, le=300)
     function_name: str = Field("local", alias="AWS_LAMBDA_FUNCTION_NAME")
 
     def database(self) -> "Database":
@@ -46,6 +47,7 @@ class DatabaseEnvironment(Environment):
                 region=self.region,
                 tls=self.database_tls,
                 pipelined=self.database_pipeline == "on",
+                attempt_s=self.database_attempt_s,
                 # PostgreSQL cuts names at 63 bytes; the prefix is what tells our sessions from a person's.
                 application_name=f"rewards-{self.function_name}"[:63],
             )

@@ -112,6 +112,13 @@ MUTATIONS = (
         _RETRY,
     ),
     Mutation(
+        "an answer is not waited for without end",
+        "sql/pipeline.py",
+        "if not ready.poll(max(0.0, (until - time.monotonic()) * 1000)):",
+        "if not ready.poll():",
+        f"{_CHECKOUT}test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome",
+    ),
+    Mutation(
         "a refused login is final",
         "sql/errors.py",
         "if isinstance(error, LoginRefusedError):",

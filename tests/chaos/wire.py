@@ -8,7 +8,6 @@ PostgreSQL has: a wait (lock_timeout 1 ms) counts as the conflict that DSQL woul
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import psycopg
@@ -16,10 +15,8 @@ from psycopg import errors, pq
 
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.pipeline import Written
-from sql.queries import DIRECTORY, Query, Statement, load
+from sql.queries import Query, Statement
 from tests.chaos.scheduler import Crash, Endless, Scheduler
-
-Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 SCHEMA = """
 create schema chaos;
@@ -63,16 +60,6 @@ class Plan(NamedTuple):
 
     kind: str
     at: int
-
-
-def _statement_names() -> dict[bytes, str]:
-    names = {b"BEGIN": "begin", b"COMMIT": "commit"}
-    for path in sorted(Path(DIRECTORY).glob("*.sql")):
-        names |= {query.text: query.name for query in load(path.stem).values()}
-    return names
-
-
-_NAMES = _statement_names()
 
 
 class Links:
@@ -168,7 +155,7 @@ class Wire:
 
     @property
     def pgconn(self) -> Any:
-        """libpq's connection: its status, and ROLLBACK past psycopg."""
+        """libpq's connection: its status."""
         return _Gone() if self._link is None or self._link.closed else self
 
     @property
@@ -176,7 +163,7 @@ class Wire:
         """libpq's view of the transaction."""
         return pq.TransactionStatus(self._live().pgconn.transaction_status)
 
-    def exec_(self, command: bytes) -> pq.abc.PGresult:
+    def _roll_back(self, statement: Statement, until: float) -> Written:
         """Send ROLLBACK; now and then into a connection that is about to end."""
         link = self._live()
         self._transaction = []
@@ -184,7 +171,7 @@ class Wire:
             pid = link.info.backend_pid
             self._exchanges.links.admin.execute(b"select pg_terminate_backend(%s)", [pid])
             self._exchanges.links.await_end(pid)
-        return link.pgconn.exec_(command)
+        return link.alone(statement, until)
 
     def close(self) -> None:
         """End it; the server rolls back what was under way."""
@@ -192,25 +179,25 @@ class Wire:
         if link is not None:
             self._exchanges.links.put_back(self.role, link)
 
-    def execute(self, query: bytes, params: Any = None) -> Cursor:
+    def alone(self, statement: Statement, until: float) -> Written:
         """Send a statement, which is an exchange of its own."""
-        with self._exchange(_NAMES.get(query, "?")) as plan:
+        name = statement.query.name
+        if name == "rollback":
+            return self._roll_back(statement, until)
+        with self._exchange(name) as plan:
             link = self._live()
-            name = _NAMES.get(query, "?")
             self._names = [name]
             idle = link.pgconn.transaction_status == pq.TransactionStatus.IDLE
             ends = name == "commit" or (idle and name != "begin")
             before, instead, after = _disturb(plan, 0, name == "commit", ends, last=True)
-            for statement in before:
-                link.execute(statement.query.text, prepare=False)
-            if instead is not None:
-                return link.execute(instead.query.text, prepare=False)
-            cursor = link.execute(query, params)
-            for statement in after:
-                link.execute(statement.query.text, prepare=False)
-            return cursor
+            for put_in in before:
+                link.alone(put_in, until)
+            written = link.alone(instead or statement, until)
+            for put_in in after:
+                link.alone(put_in, until)
+            return written
 
-    def exchange(self, statements: Sequence[Statement]) -> list[Written]:
+    def exchange(self, statements: Sequence[Statement], until: float) -> list[Written]:
         """Send statements together."""
         with self._exchange(f"exchange of {len(statements)}") as plan:
             sent: list[Statement] = []
@@ -221,7 +208,7 @@ class Wire:
                 before, instead, after = _disturb(plan, position, name == "commit", name == "commit", last)
                 sent += (*before, instead or statement, *after)
             # Whatever was put in raises, so that no further answer is given than was asked for.
-            return self._live().exchange(sent)
+            return self._live().exchange(sent, until)
 
     @contextmanager
     def _exchange(self, name: str) -> Iterator[Plan | None]:

@@ -413,6 +413,60 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
     shop.assert_sound()
 
 
+@pytest.fixture
+def silence(database: DatabaseFactory, checkout_port: int, wire: _Wire) -> Iterator[_Wire]:
+    """A way that waits a second for answers; without any bound the test ends, and fails, after thirty."""
+    late: list[bool] = []
+
+    def end_it() -> None:
+        late.append(True)
+        wire.proxy.cut_all()
+
+    impatient = database(
+        "checkout", port=wire.proxy.port, pipelined=wire.database.settings.pipelined, attempt_s=1
+    )
+    watchdog = threading.Timer(30, end_it)
+    watchdog.start()
+    wire.database = impatient
+    yield wire
+    watchdog.cancel()
+    assert not late, "it waited for an answer without end"
+
+
+def test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome(
+    shop: Shop, silence: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    silence.proxy.on_server_bytes = _once(_has_commit, Verdict.DROP)
+    completed = place_order(silence.database, wish(customer_id, total), render, QUICK)
+    assert not stored(completed.value).replayed
+    assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
+    assert shop.count("orders") == 1
+    shop.assert_sound()
+
+
+def test_an_answer_to_a_read_that_never_comes_is_a_lost_connection(
+    shop: Shop, silence: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    silence.database.connection()
+    silence.proxy.on_server_bytes = _once(lambda _: True, Verdict.DROP)
+    completed = place_order(silence.database, wish(customer_id, total), render, QUICK)
+    stored(completed.value)
+    assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
+    shop.assert_sound()
+
+
+def test_a_rollback_that_nobody_answers_costs_the_connection_and_not_the_refusal(
+    shop: Shop, silence: _Wire
+) -> None:
+    silence.proxy.on_server_bytes = _once(lambda data: b"ROLLBACK" in data, Verdict.DROP)
+    completed = place_order(silence.database, wish(shop.customer(), 0), render, QUICK)
+    assert completed.value == EmptyCart()
+    assert silence.database.connection()
+    assert silence.database.connections_opened == 2
+
+
 def test_a_socket_that_died_while_the_environment_was_frozen_is_replaced(
     shop: Shop, wire: _Wire, filled: tuple[UUID, int]
 ) -> None:

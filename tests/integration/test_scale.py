@@ -40,10 +40,10 @@ class Counter:
 
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    counted, exchange, execute = Counter(), Connection.exchange, Connection.execute
+    counted, exchange, alone = Counter(), Connection.exchange, Connection.alone
 
-    def counting(connection: Connection, statements: Sequence[Statement]) -> list[Written]:
-        written = exchange(connection, statements)
+    def counting(connection: Connection, statements: Sequence[Statement], until: float) -> list[Written]:
+        written = exchange(connection, statements, until)
         counted.round_trips += 1
         counted.statements += len(statements)
         for statement, done in zip(statements, written, strict=True):
@@ -51,16 +51,18 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
             counted.rows_written += done.touched if writes(statement.query.text) else 0
         return written
 
-    def counting_one(connection: Connection, query: bytes, *arguments: Any, **options: Any) -> Any:
-        cursor = execute(connection, query, *arguments, **options)
+    def counting_one(connection: Connection, statement: Statement, until: float) -> Written:
+        written = alone(connection, statement, until)
+        if statement.query.name == "rollback":
+            return written  # the end of a transaction that is counted
         counted.round_trips += 1
         counted.statements += 1
         counted.transactions += 1  # outside an exchange a statement is a transaction of its own
-        counted.rows_written += cursor.rowcount if writes(query) else 0
-        return cursor
+        counted.rows_written += written.touched if writes(statement.query.text) else 0
+        return written
 
     monkeypatch.setattr(Connection, "exchange", counting)
-    monkeypatch.setattr(Connection, "execute", counting_one)
+    monkeypatch.setattr(Connection, "alone", counting_one)
     return counted
 
 

@@ -18,6 +18,11 @@ def test_pipelining_is_switched_by_the_environment(given: str | None, pipelined:
     assert DatabaseEnvironment.model_validate(variables).database().settings.pipelined is pipelined
 
 
+def test_how_long_an_attempt_waits_is_the_functions_own() -> None:
+    asked = DatabaseEnvironment.model_validate(VARIABLES | {"DATABASE_ATTEMPT_S": "60"})
+    assert asked.database().settings.attempt_s == 60
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -26,6 +31,7 @@ def test_pipelining_is_switched_by_the_environment(given: str | None, pipelined:
         ("DATABASE_PORT", "0"),
         ("DATABASE_ROLE", "Robert'; drop table orders"),
         ("DATABASE_HOST", ""),
+        ("DATABASE_ATTEMPT_S", "0"),
     ],
 )
 def test_a_wrong_variable_fails_the_start_and_is_named(name: str, value: str) -> None:

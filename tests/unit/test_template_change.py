@@ -9,6 +9,10 @@ import pytest
 
 from handlers.edge.http import MAX_BODY_BYTES
 from handlers.edge.problems import KINDS
+from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.turns import TURN_S
+from sql.connection import CONNECT_S
+from sql.transaction import DEFAULT_POLICY
 from tests.template import ROOT, functions, resources, serves_requests, template, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
@@ -51,6 +55,23 @@ def test_a_stray_time_out_takes_no_deployment_back() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["RequestFunctionsFailingAlarm"]["Properties"]
     assert alarm["Threshold"] >= 2
     assert alarm["DatapointsToAlarm"] >= 2
+
+
+def test_a_function_has_answered_before_its_time_is_up_although_the_database_has_not() -> None:
+    to_say_so_s, cold_start_s, gateway_s = 2, 3, 29
+    usual = template()["Globals"]["Function"]["Timeout"]
+    of_all = DatabaseEnvironment.model_fields["database_attempt_s"].default
+    for name, each in functions().items():
+        if "DATABASE_ROLE" not in variables(name):
+            continue
+        attempt_s = float(variables(name).get("DATABASE_ATTEMPT_S", of_all))
+        longest_s = DEFAULT_POLICY.deadline_s + CONNECT_S + attempt_s
+        timeout_s = each.get("Timeout", usual)
+        assert longest_s + to_say_so_s <= timeout_s, name
+        if serves_requests(name):
+            assert timeout_s + cold_start_s < gateway_s, name
+        if each["Handler"] in ("handlers.erase_customer.handler", "handlers.retire_item.handler"):
+            assert TURN_S + longest_s + to_say_so_s <= timeout_s, name
 
 
 def test_no_function_of_the_database_changes_before_the_schema() -> None:

@@ -165,9 +165,10 @@ def many_orders(
             raise
     elapsed_s = time.monotonic() - start
     latencies_ms.sort()
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in answers.most_common())
     console.print(
-        f"   {dict(answers)} in {elapsed_s:.1f} s (the emulated gateway and cold starts set the pace); "
-        f"in the functions p50 {latencies_ms[len(latencies_ms) // 2]:.1f} ms, {retries} retries; "
+        f"   {counted} in {elapsed_s:.1f} s (the emulated gateway and cold starts set the pace)\n"
+        f"   in the functions p50 {latencies_ms[len(latencies_ms) // 2]:.1f} ms, {retries} retries; "
         f"{resent} requests were sent again by their client"
     )
     twins = len(range(0, orders, 10))

@@ -19,11 +19,14 @@ _LAG_STEP_MS = 10
 class Outbox(Protocol):
     """What the relay needs of the database. Every method may raise OutboxUnavailableError."""
 
-    def hold(self, lease_s: float) -> Sequence[int] | None:
-        """Renew leases, take a fair share; give the shards held, None when a newer run has taken over."""
+    def hold(self, lease_s: float, land: Callable[[], None]) -> Sequence[int] | None:
+        """Renew leases, take a fair share; give the shards held, None when a newer run has begun.
+
+        `land` waits for what is on its way: it is called before a shard is given up.
+        """
         ...
 
-    def rescue(self, age_s: float, lease_s: float) -> Sequence[tuple[str, int]]:
+    def rescue(self, age_s: float, lease_s: float, land: Callable[[], None]) -> Sequence[tuple[str, int]]:
         """Take over stranded shards of other Regions, give back the others; give those held."""
         ...
 
@@ -155,7 +158,10 @@ class Relay:
         """Do one round; give the seconds to wait before the next."""
         self._pay()
         self._keep_leases()
+        if self.report.superseded:
+            return 0.0
         if not self._held:
+            self._land_all()
             return self._settings.ask_s
         more = self._send_next(pool)
         sent = bool(self._flights)
@@ -171,7 +177,7 @@ class Relay:
     def _keep_leases(self) -> None:
         settings, now = self._settings, self._monotonic()
         if now >= self._hold_at:
-            held = self._outbox.hold(settings.lease_s)
+            held = self._outbox.hold(settings.lease_s, self._land_all)
             self.report.superseded = held is None
             self._held = bool(held)
             self._hold_at = now + settings.lease_s / 3
@@ -179,7 +185,7 @@ class Relay:
                 self._hold_at = now + settings.ask_s
         if now >= self._rescue_at and not self.report.superseded:
             self._rescue_at = now + settings.rescue_every_s
-            rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s)
+            rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s, self._land_all)
             self._held = self._held or bool(rescued)
 
     def _send_next(self, pool: ThreadPoolExecutor) -> bool:
@@ -223,6 +229,10 @@ class Relay:
             self._debts.append(_Debt(accepted, verdict))
         self._pay()
 
+    def _land_all(self) -> None:
+        while self._flights:
+            self._land()
+
     def _pay(self) -> None:
         """Record answers, the oldest first; what cannot be recorded is kept, and nothing is read before."""
         while self._debts:
@@ -249,8 +259,7 @@ class Relay:
     def _finish(self) -> None:
         """Wait for what is on its way, record it, and give everything back; the database may be away."""
         with suppress(OutboxUnavailableError):
-            while self._flights:
-                self._land()
+            self._land_all()
             self._pay()
         with suppress(OutboxUnavailableError):
             self._outbox.leave()

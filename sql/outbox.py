@@ -1,6 +1,6 @@
 """The outbox: leaving a letter in the transaction of what it tells about, and the relay's side of it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -37,6 +37,10 @@ _DELETE_BURIED = _QUERIES["delete_buried_outbox_rows"]
 #: A relay tries again by itself all the time: no need to wait long for one statement.
 _POLICY = RetryPolicy(attempts=4, deadline_s=3.0)
 
+#: Bytes of events that a transaction moves: each is written in one table and deleted in another, and DSQL
+#: takes 10 MiB of changes.
+_LOT_BYTES = 4 * 1024 * 1024
+
 #: Characters of a reason that are kept.
 _REASON_LENGTH = 200
 
@@ -71,19 +75,19 @@ class Outbox:
         self._line = line
         self._announced = False
 
-    def hold(self, lease_s: float) -> list[int] | None:
+    def hold(self, lease_s: float, land: Callable[[], None] = lambda: None) -> list[int] | None:
         """Renew this run's presence and its leases, take its fair share and give up what is beyond it.
 
-        Gives the shards held, fewer than the share where others still hold some; None, with every lease given
-        back, when a newer run of the same line has begun.
+        Gives the shards held, fewer than the share where others still hold some; None when a newer run of the
+        same line has begun: then `leave`. `land` waits for the letters that are on their way and records what
+        became of them. A shard is given up after that: whoever gets it would publish them once more.
         """
 
-        def attempt(transaction: Transaction) -> list[int] | None:
+        def attempt(transaction: Transaction) -> tuple[list[int], list[int]] | None:
             relays, leases = transaction.read(
                 _READ_RELAYS(region=self.region), _READ_LEASES(region=self.region)
             )
             if self._announced and not any(token == self._token for _, token, _ in relays):
-                transaction.commit(_RELEASE_ALL(token=self._token))
                 return None
             share = share_out(
                 SHARDS,
@@ -93,22 +97,25 @@ class Outbox:
             )
             *_, taken = transaction.commit(
                 _ANNOUNCE(region=self.region, line=self._line, token=self._token, lease_s=lease_s),
-                _RELEASE(**_places((self.region, shard) for shard in share.give_up), token=self._token),
-                self._lease(((self.region, shard) for shard in share.take), lease_s),
+                self._lease(((self.region, shard) for shard in (*share.take, *share.give_up)), lease_s),
             )
-            return sorted(shard for _, shard in taken.rows)
+            return sorted(shard for _, shard in taken.rows), share.give_up
 
-        held = self._run(attempt)
-        self._announced = held is not None
-        return held
+        outcome = self._run(attempt)
+        self._announced = outcome is not None
+        if outcome is None:
+            return None
+        held, give_up = outcome
+        self._give_up([(self.region, shard) for shard in give_up], land)
+        return [shard for shard in held if shard not in give_up]
 
-    def rescue(self, age_s: float, lease_s: float) -> list[Place]:
+    def rescue(self, age_s: float, lease_s: float, land: Callable[[], None] = lambda: None) -> list[Place]:
         """Take over shards of other Regions that nobody holds and whose letters have waited for `age_s`.
 
-        Gives what is held elsewhere; what needs no rescue any more is given back.
+        Gives what is held elsewhere; what needs no rescue any more is given back, after `land` as in `hold`.
         """
 
-        def attempt(transaction: Transaction) -> list[Place]:
+        def attempt(transaction: Transaction) -> tuple[list[Place], list[Place]]:
             regions, leases = transaction.read(
                 _READ_FOREIGN_OUTBOXES(region=self.region), _READ_FOREIGN_LEASES(region=self.region)
             )
@@ -120,13 +127,14 @@ class Outbox:
             )
             wanted = [(region, shard) for region, shard in stranded]
             if not wanted and not mine:
-                return []
-            *_, taken = transaction.commit(
-                _RELEASE(**_places(mine.difference(wanted)), token=self._token), self._lease(wanted, lease_s)
-            )
-            return sorted((region, shard) for region, shard in taken.rows)
+                return [], []
+            give_up = sorted(mine.difference(wanted))
+            (taken,) = transaction.commit(self._lease((*wanted, *give_up), lease_s))
+            return sorted((region, shard) for region, shard in taken.rows), give_up
 
-        return self._run(attempt)
+        held, give_up = self._run(attempt)
+        self._give_up(give_up, land)
+        return [place for place in held if place not in give_up]
 
     def release(self) -> None:
         """Give all leases back; the run goes on without."""
@@ -151,25 +159,22 @@ class Outbox:
 
         Safe to repeat. Deleting needs no lease, as the bus has the letter; the other two do.
         """
-        if accepted:
-            self._alone(_DELETE(**_addresses(accepted)))
-        statements: list[Statement] = []
-        if verdict.counted:
-            attempts = [failure.letter.attempts + 1 for failure in verdict.counted]
-            statements.append(
-                _COUNT_ATTEMPTS(
-                    token=self._token,
-                    **_failures(verdict.counted),
-                    pauses_s=[pause_after_s(count) for count in attempts],
-                )
+        for letters in _lots(accepted, lambda letter: letter):
+            self._alone(_DELETE(**_addresses(letters)))
+        for failures in _lots(verdict.counted, lambda failure: failure.letter):
+            pauses_s = [pause_after_s(failure.letter.attempts + 1) for failure in failures]
+            self._alone(_COUNT_ATTEMPTS(token=self._token, **_failures(failures), pauses_s=pauses_s))
+        for failures in _lots(verdict.dead, lambda failure: failure.letter):
+            bury = (
+                _BURY(token=self._token, **_failures(failures)),
+                _DELETE_BURIED(ids=[failure.letter.id for failure in failures]),
             )
-        if verdict.dead:
-            statements += (
-                _BURY(token=self._token, **_failures(verdict.dead)),
-                _DELETE_BURIED(ids=[failure.letter.id for failure in verdict.dead]),
-            )
-        if statements:
-            self._run(lambda transaction: transaction.commit(*statements))
+            self._run(lambda transaction, bury=bury: transaction.commit(*bury))  # type: ignore[misc]
+
+    def _give_up(self, places: Sequence[Place], land: Callable[[], None]) -> None:
+        if places:
+            land()
+            self._alone(_RELEASE(**_places(places), token=self._token))
 
     def _lease(self, places: Iterable[Place], lease_s: float) -> Statement:
         return _TAKE_LEASES(**_places(places), token=self._token, holder=self._holder, lease_s=lease_s)
@@ -187,6 +192,21 @@ class Outbox:
 def _places(places: Iterable[Place]) -> dict[str, list[Any]]:
     listed = list(places)
     return {"regions": [region for region, _ in listed], "shards": [shard for _, shard in listed]}
+
+
+def _lots(of: Sequence[T], letter_of: Callable[[T], Letter]) -> Iterator[list[T]]:
+    """Cut letters, or what holds one, into as many as a transaction may write or delete."""
+    lot: list[T] = []
+    size = 0
+    for each in of:
+        size_bytes = len(letter_of(each).detail.encode())
+        if lot and size + size_bytes > _LOT_BYTES:
+            yield lot
+            lot, size = [], 0
+        lot.append(each)
+        size += size_bytes
+    if lot:
+        yield lot
 
 
 def _addresses(letters: Sequence[Letter]) -> dict[str, list[Any]]:

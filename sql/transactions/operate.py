@@ -20,8 +20,9 @@ MOST = 50
 #: Letters set aside that are listed a transaction.
 _PAGE = 1000
 
-#: Letters a transaction: each is two rows changed, of 3,000, and bytes of at most 10 MiB.
-_LETTERS_AT_ONCE = 500
+#: Letters a transaction: an event is at most 1 MiB, written in one table and deleted in another, and DSQL
+#: takes 10 MiB of changes.
+_LETTERS_AT_ONCE = 4
 
 _LETTER = ("id", "region", "event_type", "attempts", "reason", "created_at", "failed_at")
 _ENTRY = ("id", "type", "points", "at", "description", "balance_after")

@@ -429,7 +429,7 @@ MUTATIONS = (
     Mutation(
         "what was accepted is deleted",
         "sql/outbox.py",
-        "            self._alone(_DELETE(**_addresses(accepted)))\n",
+        "            self._alone(_DELETE(**_addresses(letters)))\n",
         "            pass\n",
     ),
     Mutation(
@@ -492,6 +492,27 @@ MUTATIONS = (
         "if self._announced and not any(token == self._token for _, token, _ in relays):",
         "if False:",
         f"{_RELAY}test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice",
+    ),
+    Mutation(
+        "a shard is given up when its letters have landed",
+        "sql/outbox.py",
+        "            land()\n",
+        "",
+        f"{_RELAY}test_a_shard_is_given_up_after_its_letters_have_landed",
+    ),
+    Mutation(
+        "a run that was overtaken keeps its shards until its letters have landed",
+        "sql/outbox.py",
+        "                return None\n",
+        "                transaction.commit(_RELEASE_ALL(token=self._token))\n                return None\n",
+        f"{_RELAY}test_a_shard_is_given_up_after_its_letters_have_landed",
+    ),
+    Mutation(
+        "bytes of what the relay records at once",
+        "sql/outbox.py",
+        "if lot and size + size_bytes > _LOT_BYTES:",
+        "if False:",
+        f"{_RELAY}test_what_the_bus_said_of_large_letters_is_recorded_in_transactions_that_dsql_takes",
     ),
     Mutation(
         "what was answered is recorded before more is read",

@@ -1,5 +1,6 @@
 """The relay over a real outbox: what it publishes, keeps, sets aside, gives up and takes over."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,12 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.outbox import MAX_ATTEMPTS, OutboxUnavailableError, Share, Verdict
+import sql.outbox
+from domain.outbox import MAX_ATTEMPTS, Letter, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
 from local.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.outbox import SHARDS, Outbox
+from sql.walk import MAX_BYTES as MAX_BYTES_CHANGED
 from tests.bus import Entry, StubBus, bad_request
 from tests.integration.conftest import Connect
 
@@ -358,6 +361,86 @@ def test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice(sett
     assert new.hold(15) == list(SHARDS)
     setting.run(1, new)
     assert len(setting.published()) == len(set(setting.published())) == 20
+
+
+class Watched:
+    """An outbox whose relay has letters on their way when another run asks for its shards."""
+
+    def __init__(self, setting: Setting, outbox: Outbox, newcomer: Outbox) -> None:
+        self._setting, self._outbox, self._newcomer = setting, outbox, newcomer
+        self._renewed = threading.Event()
+        self.shards_in_flight: list[list[int] | None] = []
+        setting.bus.fail = self._answer_late
+
+    def _answer_late(self, _: Sequence[Entry]) -> None:
+        assert self._renewed.wait(30)
+        self.shards_in_flight.append(self._newcomer.hold(15))
+
+    def hold(self, lease_s: float, land: Callable[[], None]) -> list[int] | None:
+        def watched_land() -> None:
+            self._renewed.set()
+            land()
+
+        held = self._outbox.hold(lease_s, watched_land)
+        if self._setting.bus.requests:
+            self._renewed.set()
+        return held
+
+    def take(self, *arguments: Any) -> list[Letter]:
+        letters = self._outbox.take(*arguments)
+        if not self.shards_in_flight and not self._renewed.is_set():
+            self._newcomer.hold(15)
+            self._setting.clock.now += SETTINGS.lease_s / 3 + 0.1  # the next renewal is due
+        return letters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outbox, name)
+
+
+@pytest.mark.parametrize("line", [0, 1], ids=["the next run", "another relay"])
+def test_a_shard_is_given_up_after_its_letters_have_landed(setting: Setting, line: int) -> None:
+    setting.write(SETTINGS.batch + 10)
+    newcomer = setting.outbox(line=line)
+    watched = Watched(setting, setting.outbox(), newcomer)
+    setting.run(8, watched)
+    setting.bus.fail = lambda _: None
+    setting.run(2, newcomer)
+    assert watched.shards_in_flight[:5] == [[]] * 5, "while the five requests were under way"
+    assert len(setting.published()) == len(set(setting.published())) == SETTINGS.batch + 10
+
+
+def test_a_rescued_shard_is_given_back_after_its_letters_have_landed(setting: Setting) -> None:
+    setting.write(1, region=AWAY, age_s=SETTINGS.takeover_s + 30)
+    rescuer, owner = setting.outbox(), setting.outbox(AWAY)
+    rescuer.rescue(SETTINGS.takeover_s, 20)
+    setting.admin.execute("update xpoints.outbox set created_at = now()")  # nothing old is left
+    held_meanwhile = []
+    rescuer.rescue(SETTINGS.takeover_s, 20, lambda: held_meanwhile.append(len(owner.hold(15) or ())))
+    assert held_meanwhile == [len(SHARDS) - 1]
+    assert owner.hold(15) == list(SHARDS)
+
+
+@pytest.mark.parametrize(
+    ("statement", "refuse"),
+    [("_BURY", "MalformedDetail"), ("_COUNT_ATTEMPTS", "SomethingNew"), ("_DELETE", None)],
+)
+def test_what_the_bus_said_of_large_letters_is_recorded_in_transactions_that_dsql_takes(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, statement: str, refuse: str | None
+) -> None:
+    size_bytes = 250_000
+    setting.write(45, detail='"%s"' % ("y" * (size_bytes - 2)))
+    setting.bus.refuse = lambda _: None if refuse is None else (refuse, "no")
+    lots: list[int] = []
+    query = getattr(sql.outbox, statement)
+
+    def note(**parameters: Any) -> Any:
+        lots.append(len(parameters["ids"]))
+        return query(**parameters)
+
+    monkeypatch.setattr(sql.outbox, statement, note)
+    setting.run(0.05)
+    assert sum(lots) == 45
+    assert 2 * max(lots) * size_bytes <= MAX_BYTES_CHANGED, "written in one table, deleted in another"
 
 
 def test_a_run_that_ends_leaves_neither_lease_nor_presence(setting: Setting) -> None:

@@ -40,6 +40,8 @@ class Verdict(enum.Enum):
     CUT = enum.auto()
     #: They still arrive; then both sides lose the connection.
     CUT_AFTER_FORWARDING = enum.auto()
+    #: Their sender loses the connection; they arrive when `release` is called, and then the connection ends.
+    HOLD = enum.auto()
 
 
 #: Shown each chunk as it arrives, before it is delayed. A chunk is what one read of the socket gave: several
@@ -141,6 +143,7 @@ class _ClientSide(asyncio.Protocol):
         self.round_trips = 0
         self._loop = loop
         self._cut = False
+        self._held: tuple[_Lane, bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -163,7 +166,8 @@ class _ClientSide(asyncio.Protocol):
         self.pass_on(self.up, data, self.proxy.on_client_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.up.send(None)
+        if self._held is None:
+            self.up.send(None)
 
     def pass_on(self, lane: _Lane, data: bytes, hook: Hook) -> None:
         """Let the hook decide about a chunk."""
@@ -172,6 +176,10 @@ class _ClientSide(asyncio.Protocol):
         verdict = hook(data)
         if verdict is Verdict.CUT:
             self.cut()
+        elif verdict is Verdict.HOLD:
+            self._cut = True
+            self._held = lane, data
+            (self.down if lane is self.up else self.up).abort()
         elif verdict is not Verdict.DROP:
             lane.send(data)
             if verdict is Verdict.CUT_AFTER_FORWARDING:
@@ -179,6 +187,14 @@ class _ClientSide(asyncio.Protocol):
                 self._cut = True
                 lane.send(None)
                 (self.down if lane is self.up else self.up).abort()
+
+    def release(self) -> None:
+        """Let what was held arrive, as the last bytes."""
+        if self._held is not None:
+            lane, data = self._held
+            self._held = None
+            lane.send(data)
+            lane.send(None)
 
     def cut(self) -> None:
         """End both sides at once; what is under way is lost."""
@@ -225,6 +241,14 @@ class Proxy:
     def cut_all(self) -> None:
         """Cut every connection now; new ones are served."""
         asyncio.run_coroutine_threadsafe(self._cut_all(), self._loop).result()
+
+    def release(self) -> None:
+        """Let everything that was held arrive."""
+        asyncio.run_coroutine_threadsafe(self._release(), self._loop).result()
+
+    async def _release(self) -> None:
+        for pair in self._pairs:
+            pair.release()
 
     async def _cut_all(self) -> None:
         for pair in self._pairs:

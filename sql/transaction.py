@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 import psycopg
 from psycopg import pq
 
+from domain.refusals import Refusal
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError, classify
 from sql.pipeline import Connection
@@ -138,8 +139,9 @@ def run(
     would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an
     unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly.
 
-    Raises RetriesExhaustedError when the policy is used up, and at once any psycopg.Error that is no passing
-    fault (a violated constraint, a missing privilege).
+    Raises RetriesExhaustedError when the policy is used up, or when an attempt refuses what an earlier one
+    with an unknown outcome may do after all; and at once any psycopg.Error that is no passing fault (a
+    violated constraint, a missing privilege).
     """
     faults: Counter[Fault] = Counter()
     round_trips = 0
@@ -151,6 +153,9 @@ def run(
             transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s)
             value = work(transaction)
             transaction.close()
+            if isinstance(value, Refusal) and faults[Fault.UNKNOWN_COMMIT]:
+                # "Nothing was written" would be premature: an earlier COMMIT may still be under way.
+                raise RetriesExhaustedError(attempt, Fault.UNKNOWN_COMMIT)
             return Completed(value, attempt, round_trips + transaction.round_trips, faults)
         except psycopg.Error as error:
             fault = classify(error, transaction is not None and transaction.commit_sent)

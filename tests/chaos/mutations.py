@@ -119,6 +119,13 @@ MUTATIONS = (
         f"{_CHECKOUT}test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome",
     ),
     Mutation(
+        "a refusal after an unknown commit is no answer",
+        "sql/transaction.py",
+        "if isinstance(value, Refusal) and faults[Fault.UNKNOWN_COMMIT]:",
+        "if False:",
+        f"{_CHECKOUT}test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_arrive",
+    ),
+    Mutation(
         "a refused login is final",
         "sql/errors.py",
         "if isinstance(error, LoginRefusedError):",

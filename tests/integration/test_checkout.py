@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -465,6 +466,33 @@ def test_a_rollback_that_nobody_answers_costs_the_connection_and_not_the_refusal
     assert completed.value == EmptyCart()
     assert silence.database.connection()
     assert silence.database.connections_opened == 2
+
+
+def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_arrive(
+    shop: Shop, wire: _Wire, filled: tuple[UUID, int]
+) -> None:
+    customer_id, total = filled
+    is_first = _once(_has_commit, Verdict.HOLD)
+
+    def hold_the_first_commit_and_raise_prices(data: bytes) -> Verdict:
+        verdict = is_first(data)
+        if verdict is Verdict.HOLD:
+            shop.connection.execute("update xpoints.catalog_items set points_price = points_price + 1")
+        return verdict
+
+    wire.proxy.on_client_bytes = hold_the_first_commit_and_raise_prices
+    with pytest.raises(RetriesExhaustedError) as raised:
+        place_order(wire.database, wish(customer_id, total), render, QUICK)
+    assert (raised.value.attempts, raised.value.fault) == (2, Fault.UNKNOWN_COMMIT)
+    assert shop.count("orders") == 0
+
+    wire.proxy.release()
+    ends_at = time.monotonic() + 30
+    while shop.count("orders") == 0 and time.monotonic() < ends_at:
+        pass
+    answer = stored(place_order(wire.database, wish(customer_id, total), render, QUICK).value)
+    assert answer.replayed, "the same request again gives the order that was placed after all"
+    shop.assert_sound()
 
 
 def test_a_socket_that_died_while_the_environment_was_frozen_is_replaced(

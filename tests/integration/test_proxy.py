@@ -182,6 +182,21 @@ def test_a_cut_at_the_answer_lets_the_server_act_and_the_client_know_nothing(ech
     assert echo.received == b"acted on"
 
 
+def test_what_is_held_arrives_when_released_long_after_its_sender_lost_the_connection(
+    echo: _EchoServer,
+) -> None:
+    with Proxy(echo.port) as proxy, _connect(proxy.port) as client:
+        _exchange(client, b"before,")
+        proxy.on_client_bytes = lambda _: Verdict.HOLD
+        client.sendall(b"late")
+        assert _is_cut(client)
+        assert not echo.ended.is_set()
+        assert echo.received == b"before,"
+        proxy.release()
+        assert echo.ended.wait(10)
+    assert echo.received == b"before,late"
+
+
 def test_cutting_all_ends_open_connections_and_new_ones_are_served(echo: _EchoServer) -> None:
     with Proxy(echo.port) as proxy:
         with _connect(proxy.port) as client:

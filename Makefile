@@ -56,8 +56,9 @@ check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker
 	@$(PY) -m local.dsql_check
 	@echo "template.yaml: sam validate --lint"
 	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
-	@echo "template.yaml, cluster.yaml: cfn-lint"
-	@.local/sam/bin/cfn-lint --non-zero-exit-code warning template.yaml cluster.yaml
+	@echo "template.yaml, cluster.yaml: cfn-lint with cfn-lint-serverless"
+	@.local/sam/bin/cfn-lint --append-rules cfn_lint_serverless.rules --non-zero-exit-code warning \
+		template.yaml cluster.yaml
 	@echo "template.yaml, cluster.yaml: checkov"
 	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml >.local/checkov/found.txt || \
 		{ cat .local/checkov/found.txt; exit 1; }

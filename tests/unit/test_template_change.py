@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from typing import Any
 
@@ -80,10 +81,18 @@ def test_no_function_of_the_database_changes_before_the_schema() -> None:
         assert (each.get("DependsOn") == "Migration") == (role not in (None, "admin")), name
 
 
-def test_the_migration_runs_again_whenever_its_code_changes() -> None:
+def test_the_migration_runs_again_whenever_its_code_or_the_cluster_changes() -> None:
     migration = template()["Resources"]["Migration"]["Properties"]
     assert migration["CodeVersion"] == {"Ref": "MigrationFunction.Version"}
+    # And on another cluster, which was restored from a backup of this one.
+    environment = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert migration["ClusterEndpoint"] == environment["DATABASE_HOST"]
     assert functions()["MigrationFunction"]["AutoPublishAlias"]
+
+
+def test_an_address_that_is_verified_already_stays_out_of_the_stack() -> None:
+    assert resources("AWS::SES::EmailIdentity")["SenderIdentity"]["Condition"] == "VerifiesSender"
+    assert template()["Conditions"]["VerifiesSender"] == {"Fn::Equals": [{"Ref": "VerifySender"}, "true"]}
 
 
 def test_what_only_aws_has_stands_behind_a_condition() -> None:
@@ -168,8 +177,23 @@ def configured() -> dict[str, Any]:
 
 def parameters(environment: str) -> dict[str, str]:
     """Give the template's parameters that an environment sets."""
-    overrides = configured()[environment]["deploy"]["parameters"].get("parameter_overrides", [])
-    return dict(each.split("=", 1) for each in overrides)
+    return assigned(configured()[environment]["deploy"]["parameters"].get("parameter_overrides", []))
+
+
+def assigned(overrides: str | list[str]) -> dict[str, str]:
+    """Read parameters as a list, or as the text that `sam deploy --guided` writes in its place."""
+    each = shlex.split(overrides) if isinstance(overrides, str) else overrides
+    return dict(one.split("=", 1) for one in each)
+
+
+def test_parameters_are_read_as_a_person_writes_them_and_as_sam_does() -> None:
+    assert assigned('ClusterStack="one" AllowedOrigin="https://shop.example.com"') == assigned(
+        ["ClusterStack=one", "AllowedOrigin=https://shop.example.com"]
+    )
+
+
+def test_sam_keeps_the_demo_password_out_of_the_file_that_it_writes() -> None:
+    assert template()["Parameters"]["DemoPassword"]["NoEcho"] is True
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod-a", "prod-b"])

@@ -133,6 +133,22 @@ def test_events_are_put_by_the_relay_alone_on_our_bus_with_our_source() -> None:
     }
 
 
+def test_schedules_of_this_account_alone_invoke_what_has_one_and_nothing_else() -> None:
+    role = resources("AWS::IAM::Role")["ScheduleRole"]["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    scheduled = {
+        name: event["Properties"]["RoleArn"]
+        for name, properties in functions().items()
+        for event in properties.get("Events", {}).values()
+        if event["Type"] == "ScheduleV2"
+    }
+    assert all(arn == {"Fn::GetAtt": "ScheduleRole.Arn"} for arn in scheduled.values())
+    (invokes,) = policies("ScheduleRole")
+    assert actions(invokes) == {"lambda:InvokeFunction"}
+    assert set(referred(invokes["Resource"])) == set(scheduled)
+
+
 def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
     for name, properties in functions().items():
         read = {
@@ -174,6 +190,20 @@ def test_each_queue_is_encrypted_and_refuses_what_does_not_come_over_tls() -> No
     queues = resources("AWS::SQS::Queue")
     assert denied == set(queues)
     assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+
+
+def test_each_queue_that_a_function_reads_has_its_dead_letter_queue() -> None:
+    queues = resources("AWS::SQS::Queue")
+    read = {
+        queue
+        for properties in functions().values()
+        for event in properties.get("Events", {}).values()
+        if event["Type"] == "SQS"
+        for queue in referred(event["Properties"]["Queue"])
+    }
+    taking = [queues[queue]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] for queue in read]
+    assert read.isdisjoint(referred(taking))
+    assert len(set(referred(taking))) == len(read)
 
 
 def test_the_log_groups_forget() -> None:

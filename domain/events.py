@@ -6,7 +6,7 @@ is a new version beside the old one, published together for a while.
 
 from datetime import datetime
 from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -183,8 +183,19 @@ class Envelope(BaseModel, Generic[P]):
     data: P
 
 
+def event_of(fact_id: UUID) -> UUID:
+    """Give the id of the event that announces a fact: a ledger entry, or that a customer or an item went.
+
+    So an event, and whatever became of it, is found by the fact's id long after its letter left the outbox.
+    """
+    return uuid5(fact_id, "event")
+
+
 class Origin(NamedTuple):
-    """Where a write's event comes from: its id, the moment, the Region, and the request behind it."""
+    """Where a write's event comes from: its id, the moment, the Region, and the request behind it.
+
+    The id is that of `event_of`, or follows from another event's.
+    """
 
     event_id: UUID
     now: datetime

@@ -112,9 +112,9 @@ def _change_account(call: Call[AccountWish]) -> Reply | Problem:
 
 def _erase_account(call: Call) -> Reply | Problem:
     start_s = time.perf_counter()
-    completed = erase_account(
-        _DATABASE, call.caller.customer_id, uuid4(), origin_of(call, _ENVIRONMENT.region)
-    )
+    customer_id = call.caller.customer_id
+    origin = origin_of(call, _ENVIRONMENT.region, customer_id)
+    completed = erase_account(_DATABASE, customer_id, uuid4(), origin)
     outcome = completed.value
     record(call, "Erasure", outcome.code if isinstance(outcome, Refusal) else "done", completed, start_s)
     if isinstance(outcome, Refusal):

@@ -73,7 +73,6 @@ def _place_order(call: Call[OrderWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     command = PlaceOrder(
         request=call.idempotent("POST /orders", result_id=uuid4()),
-        event_id=uuid4(),
         expected_points=call.body.expected_total_points,
         now=datetime.now(UTC),
         region=_ENVIRONMENT.region,

@@ -77,9 +77,10 @@ def _refund_order(call: Call[RefundWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     order_id = call.path_id("order_id")
     lines = call.body.lines
+    request = call.idempotent(f"POST /orders/{order_id}/refunds", result_id=uuid4())
     command = RefundOrder(
-        request=call.idempotent(f"POST /orders/{order_id}/refunds", result_id=uuid4()),
-        origin=origin_of(call, _ENVIRONMENT.region),
+        request=request,
+        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         order_id=order_id,
         units=None if lines is None else wished_units([(line.item_id, line.quantity) for line in lines]),
     )
@@ -90,9 +91,10 @@ def _refund_order(call: Call[RefundWish]) -> Reply | Problem:
 def _cancel_order(call: Call) -> Reply | Problem:
     start_s = time.perf_counter()
     order_id = call.path_id("order_id")
+    request = call.idempotent(f"POST /orders/{order_id}/cancel", result_id=uuid4())
     command = RefundOrder(
-        request=call.idempotent(f"POST /orders/{order_id}/cancel", result_id=uuid4()),
-        origin=origin_of(call, _ENVIRONMENT.region),
+        request=request,
+        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         order_id=order_id,
         cancel=True,
     )
@@ -128,9 +130,10 @@ def _render_transfer(command: Transfer, done: AcceptedTransfer) -> tuple[int, st
 
 def _transfer_points(call: Call[TransferWish]) -> Reply | Problem:
     start_s = time.perf_counter()
+    request = call.idempotent("POST /points/transfers", result_id=uuid4())
     command = Transfer(
-        request=call.idempotent("POST /points/transfers", result_id=uuid4()),
-        origin=origin_of(call, _ENVIRONMENT.region),
+        request=request,
+        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         payee_username=call.body.payee_username,
         points=call.body.points,
         payee_entry_id=uuid4(),

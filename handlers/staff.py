@@ -154,7 +154,8 @@ def _change_item(call: Call[ItemWish]) -> Reply | Problem:
 
 def _retire_item(call: Call) -> Reply | Problem:
     start_s = time.perf_counter()
-    completed = retire_item(_DATABASE, call.path_id("item_id"), origin_of(call, _ENVIRONMENT.region))
+    item_id = call.path_id("item_id")
+    completed = retire_item(_DATABASE, item_id, origin_of(call, _ENVIRONMENT.region, item_id))
     outcome = completed.value
     done = outcome.code if isinstance(outcome, Refusal) else "retired" if outcome else "unchanged"
     record(call, "ItemRetirement", done, completed, start_s)
@@ -271,9 +272,10 @@ def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int,
 def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     customer_id = call.path_id("customer_id")
+    request = call.idempotent(f"POST /staff/customers/{customer_id}/credits", result_id=uuid4())
     command = Credit(
-        request=call.idempotent(f"POST /staff/customers/{customer_id}/credits", result_id=uuid4()),
-        origin=origin_of(call, _ENVIRONMENT.region),
+        request=request,
+        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         customer_id=customer_id,
         points=call.body.points,
         kind=call.body.kind,
@@ -285,9 +287,10 @@ def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
 
 def _boost_household(call: Call[BoostWish]) -> Reply | Problem:
     start_s = time.perf_counter()
+    request = call.idempotent("POST /staff/boosts", result_id=uuid4())
     command = Boost(
-        request=call.idempotent("POST /staff/boosts", result_id=uuid4()),
-        origin=origin_of(call, _ENVIRONMENT.region),
+        request=request,
+        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         beneficiary=call.body.beneficiary,
         partner=call.body.partner,
         points=call.body.points,

@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from domain.events import Origin
+from domain.events import Origin, event_of
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
 from local.postgres import EmbeddedPostgres
@@ -225,9 +225,10 @@ def transfers(
         if not hasattr(local, "database"):
             local.database = shop.connect("checkout", "us-east-1")
         start = time.perf_counter()
+        request = Request(payer, str(uuid4()), "exercise", uuid4())
         command = Transfer(
-            request=Request(payer, str(uuid4()), "exercise", uuid4()),
-            origin=Origin(uuid4(), datetime.now(UTC), "us-east-1", "exercise"),
+            request=request,
+            origin=Origin(event_of(request.result_id), datetime.now(UTC), "us-east-1", "exercise"),
             payee_username=names[payee],
             points=1,
             payee_entry_id=uuid4(),

@@ -70,7 +70,6 @@ def hold_sale(
             start.wait(60)
         command = PlaceOrder(
             request=Request(buyer, f"sale-{item_id}", "sale", uuid4()),
-            event_id=uuid4(),
             expected_points=PRICE_POINTS,
             now=datetime.now(UTC),
             region=database.settings.region,

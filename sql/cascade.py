@@ -7,10 +7,11 @@ turns of others. A turn that is delivered again finds itself recorded; one that 
 it began, and what it removed stays removed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -104,11 +105,19 @@ def take_turn(
     return turn
 
 
+def turns(event_id: UUID, consumer: str) -> Iterator[UUID]:
+    """Give the ids of the events that a cascade goes by: this one's and, without an end, its next turns'."""
+    while True:
+        yield event_id
+        event_id = uuid5(event_id, consumer)
+
+
 def next_turn(
     event: Envelope[Any], consumer: str, following: Payload, region: str, now: datetime
 ) -> Statement:
     """Give the statement that leaves the event of the next turn; its id follows from this turn's."""
-    origin = Origin(uuid5(event.id, consumer), now, region, event.correlation_id, event.trace_id)
+    _, next_id = islice(turns(event.id, consumer), 2)
+    origin = Origin(next_id, now, region, event.correlation_id, event.trace_id)
     envelope = origin.announce(following, event.aggregate_id, event.aggregate_version)
     return letter(envelope.model_copy(update={"causation_id": str(event.id)}))
 

@@ -3,11 +3,11 @@
 import time
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from domain.events import Origin
+from domain.events import Origin, event_of
 from domain.idempotency import Answer
 from domain.refusals import Refusal
 from handlers.edge.http import Call, Reply
@@ -66,6 +66,6 @@ def record(
     return duration_ms
 
 
-def origin_of(call: Call[Any, Any], region: str) -> Origin:
-    """Say where the event of a request's write comes from."""
-    return Origin(uuid4(), datetime.now(UTC), region, call.correlation_id, call.trace_id)
+def origin_of(call: Call[Any, Any], region: str, fact_id: UUID) -> Origin:
+    """Say where the event of a request's write comes from; `fact_id` as for `event_of`."""
+    return Origin(event_of(fact_id), datetime.now(UTC), region, call.correlation_id, call.trace_id)

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from domain.events import event_of
+from sql.cascade import turns
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Transaction, run
+from sql.transactions.erase_customer_data import CONSUMER as ERASE_CUSTOMER
 
 _QUERIES = load("operator")
 _COUNT_DEAD = load("jobs")["count_outbox_dead_letters"]
@@ -132,7 +136,12 @@ def order_story(database: Database, order_id: UUID) -> Record | None:
         **parts,
         "order": parts["order"][0],
         "attempts": _records(attempts, answers[-1]),
-        **_letters_and_effects(database, order_id, [*parts["events"], *parts["notifications"]]),
+        **_letters_and_effects(
+            database,
+            order_id,
+            event_of(order_id),
+            *(event["event_id"] for event in [*parts["events"], *parts["notifications"]]),
+        ),
     }
 
 
@@ -159,7 +168,13 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
         "ledger": _records(_ENTRY, ledger),
         "cart": _records(("item_id", "quantity"), cart),
         "notifications": messages,
-        **_letters_and_effects(database, customer_id, messages),
+        **_letters_and_effects(
+            database,
+            customer_id,
+            *(event_of(entry_id) for entry_id, *_ in ledger),
+            *(message["event_id"] for message in messages),
+            *islice(turns(event_of(customer_id), ERASE_CUSTOMER), MOST),
+        ),
     }
     if personal:
         columns = ("username", "first_name", "last_name", "email", "phone", "address", "postal_code", "city")
@@ -167,13 +182,13 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
     return story
 
 
-def _letters_and_effects(database: Database, subject_id: UUID, events: Sequence[Record]) -> Record:
-    """Give letters that name the id and have not left, and the effects of all events that are known of."""
+def _letters_and_effects(database: Database, subject_id: UUID, *events: UUID) -> Record:
+    """Give letters that name the id and have not left, and the effects of their events and those given."""
     (waiting,) = _read(database, _QUERIES["read_waiting_letters"](id=str(subject_id)))
     letters = _records(
         ("id", "region", "event_type", "attempts", "reason", "created_at", "where"), sorted(waiting, key=str)
     )
-    ids = {event["event_id"] for event in events} | {letter["id"] for letter in letters}
+    ids = {*events, *(letter["id"] for letter in letters)}
     (effects,) = _read(database, _QUERIES["read_effects"](ids=sorted(ids)))
     return {
         "waiting_letters": letters,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedOrder, CartLine, StockSlot, decide_checkout
-from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted
+from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted, event_of
 from domain.idempotency import Answer, Request, StoredAnswer, answer_again
 from domain.refusals import Refusal
 from sql.connection import Database
@@ -34,12 +34,16 @@ class PlaceOrder(NamedTuple):
     """The wish to order the cart. `request.result_id` becomes the order's id."""
 
     request: Request
-    event_id: UUID
     expected_points: int
     now: datetime
     region: str
     correlation_id: str
     trace_id: str | None = None
+
+    @property
+    def event_id(self) -> UUID:
+        """The id of the order's OrderPlaced."""
+        return event_of(self.request.result_id)
 
 
 #: Renders the accepted order as the HTTP status and body that are stored and answered.

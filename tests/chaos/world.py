@@ -27,6 +27,7 @@ from domain.events import (
     OrderPlaced,
     Origin,
     Payload,
+    event_of,
 )
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
@@ -122,11 +123,15 @@ class Call:
     key: str
     body: str
     result_id: UUID
-    event_id: UUID
     subject: Any = None
     points: int = 0
     outcome: Answer | Refusal | bool | None = None
     commits: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def event_id(self) -> UUID:
+        """The id of the event that announces it."""
+        return event_of(self.subject if self.operation in ("erase", "retire") else self.result_id)
 
 
 @dataclass(eq=False, slots=True)
@@ -469,13 +474,12 @@ class World:
             call.key,
             call.body,
             self.uuid(),
-            self.uuid(),
             call.subject,
             call.points,
         )
 
     def _call(self, operation: str, owner: UUID, key: str, body: str, **more: Any) -> Call:
-        return Call(operation, owner, key, body, self.uuid(), self.uuid(), **more)
+        return Call(operation, owner, key, body, self.uuid(), **more)
 
     def _place(self, customer_id: UUID, key: str, expected: int) -> bool:
         # Now and then a client's mistake: the key of one request with the body of another.
@@ -483,9 +487,7 @@ class World:
         call = self._call("order", customer_id, key, f"{expected + wrong}")
 
         def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
-            command = PlaceOrder(
-                request, origin.event_id, expected + wrong, origin.now, origin.region, origin.correlation_id
-            )
+            command = PlaceOrder(request, expected + wrong, origin.now, origin.region, origin.correlation_id)
             return place_order(
                 database, command, lambda c, _: _render(c), _POLICY, pick=self.random.randrange
             )

@@ -132,7 +132,6 @@ def wish(customer_id: UUID, expected_points: int, key: str = "key-12345", body: 
     """Give the command that the checkout's handler would make."""
     return PlaceOrder(
         request=Request(customer_id=customer_id, key=key, hash=body, result_id=uuid4()),
-        event_id=uuid4(),
         expected_points=expected_points,
         now=datetime.now(UTC),
         region=REGION,

@@ -1,6 +1,7 @@
 """The operator's command against real SQS and EventBridge semantics (moto) and a real database."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from domain.events import Envelope, OrderPlaced
+from domain.events import CONTRACTS, Envelope, OrderPlaced, Origin, event_of
 from events.contracts import sample
 from operations import command, queues
 from operations.command import main
@@ -20,7 +21,9 @@ from sql.connection import Database
 from sql.outbox import Outbox
 from sql.transactions import operate
 from sql.transactions.audit_ledger import PARTS, audit_pass
+from sql.transactions.change_account import erase_account
 from sql.transactions.clean_cart import clean_cart
+from sql.transactions.erase_customer_data import erase_customer_data
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, render, wish
@@ -410,6 +413,42 @@ def test_an_orders_story_names_every_table_and_effect(ordered: tuple[Shop, UUID,
         ("OrderPlaced.v1", "outbox")
     ]
     assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
+
+
+def test_the_effects_of_an_order_are_told_when_its_letter_has_left_and_its_message_is_forgotten(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any
+) -> None:
+    shop, customer_id, order_id = ordered
+    shop.connection.execute("delete from xpoints.outbox")
+    assert shop.count("notifications") == 0
+    for story in (rewards("order", str(order_id)), rewards("customer", str(customer_id))):
+        assert story["waiting_letters"] == []
+        assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
+
+
+def test_the_turns_of_an_erasure_are_told_when_their_letters_have_left(
+    ordered: tuple[Shop, UUID, UUID], rewards: Any, database: Callable[..., Database]
+) -> None:
+    shop, customer_id, _ = ordered
+    now = datetime.now(UTC)
+    origin = Origin(event_of(customer_id), now, "us-east-1", "request-1")
+    erase_account(database("accounts"), customer_id, uuid4(), origin)
+    events = shop.rows(
+        "delete from xpoints.outbox where event_type = 'CustomerErased.v1' returning event_type, detail"
+    )
+    turns = 0
+    while events:
+        ((kind, detail),) = events
+        event = Envelope[CONTRACTS[kind]].model_validate_json(detail)  # type: ignore[valid-type]
+        erase_customer_data(database("cascades"), event, lambda *_: None, lambda: True, "us-east-1", now)
+        turns += 1
+        events = shop.rows(
+            "delete from xpoints.outbox where event_type <> 'OrderPlaced.v1' returning event_type, detail"
+        )
+    shop.connection.execute("delete from xpoints.outbox")
+    effects = rewards("customer", str(customer_id))["effects"]
+    assert turns > 2
+    assert Counter(effect["consumer"] for effect in effects) == {"erase-customer": turns, "clean-cart": 1}
 
 
 def test_a_customers_story_has_personal_data_only_when_asked_for(

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import sql.transactions.move_points as module
-from domain.events import Origin
+from domain.events import Origin, event_of
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange
 from domain.refusals import HouseholdAboveLimit, Refusal
@@ -238,3 +238,29 @@ def test_a_boost_by_the_api(api: Api, shop: Shop) -> None:
     assert staff.post("/staff/boosts", {**wish, "partner": str(one)}).problem == "not-a-household"
     for name in wish:
         assert staff.post("/staff/boosts", {**wish, name: str(uuid4())}).problem == "unknown-customer"
+
+
+def test_whatever_a_request_does_is_announced_under_the_id_that_follows_from_it(api: Api, shop: Shop) -> None:
+    ana, bo, mug = shop.customer(500, "ana"), shop.customer(0, "bo"), shop.item(5)
+    client, staff = api.as_customer(ana), api.as_staff()
+    one_unit = {"lines": [{"item_id": str(mug), "quantity": 1}]}
+    for what, body in (("refunds", one_unit), ("cancel", None)):
+        shop.fill_cart(ana, {mug: 2})
+        order_id = client.post("/orders", {"expected_total_points": 10}).json["order_id"]
+        client.post(f"/orders/{order_id}/{what}", body)
+        shop.connection.execute("delete from xpoints.shopping_cart_items")
+        shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
+    client.post("/points/transfers", transfer("bo", 60))
+    staff.post(f"/staff/customers/{bo}/credits", {"points": 5, "kind": "GIFT"})
+    staff.post("/staff/boosts", {"beneficiary": str(ana), "partner": str(bo)})
+    staff.delete(f"/staff/items/{mug}")
+    client.delete("/account")
+
+    # The payee's entry of a transfer is announced with the payer's, and the end of an account by the account.
+    entries = shop.rows(
+        "select id from xpoints.transactions where tx_type not in ('OPENING', 'FORFEIT') "
+        "and (tx_type <> 'TRANSFER' or points < 0)"
+    )
+    announced = sorted(shop.rows("select id from xpoints.outbox"))
+    assert announced == sorted((event_of(fact_id),) for (fact_id,) in [*entries, (ana,), (mug,)])
+    assert len(announced) == 9

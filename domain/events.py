@@ -4,11 +4,14 @@ A customer is named by id alone; whoever needs an address looks it up at the mom
 is a new version beside the old one, published together for a while.
 """
 
-from datetime import datetime
-from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+#: A moment in UTC, whatever zone it was written in; without one it is refused.
+Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
 class Payload(BaseModel):
@@ -172,7 +175,7 @@ class Envelope(BaseModel, Generic[P]):
 
     id: UUID
     type: str
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     aggregate_type: str
     aggregate_id: UUID
     aggregate_version: int = Field(ge=1)

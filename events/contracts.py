@@ -3,13 +3,14 @@
 - events/schemas/<type>.json: the JSON Schema (2020-12) of each event as a consumer gets it in `detail`
 - events/schemas/asyncapi.json: an AsyncAPI 3 document of all of them
 - events/samples/<type>.json: an SQS record with such an event, for `sam local invoke -e`
-- tests/golden/<type>.json: the schema as it was first published; made once, then never touched
+- tests/golden/<type>.json: the schema as it is promised; it gains optional fields and never changes
 
-The golden files are what a change is held against: see `breaking_changes`.
+The golden files are what a change is held against: see `breaking_changes` and `accept`.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,14 @@ def breaking_changes(published: Schema, now: Schema) -> Iterator[str]:
     yield from _compare(published, now, published, now, "")
 
 
+def accept(golden: Path, now: Schema) -> list[str]:
+    """Make a schema the one that is promised unless it breaks what was promised; give the breaches."""
+    if golden.exists() and (broken := list(breaking_changes(json.loads(golden.read_text()), now))):
+        return broken
+    golden.write_text(to_text(now), encoding="utf-8")
+    return []
+
+
 def _compare(old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str) -> Iterator[str]:
     old, new = _resolve(old, old_root), _resolve(new, new_root)
     here = path or "/"
@@ -202,7 +211,7 @@ def to_text(document: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the documents, and a golden file for each version that has none yet."""
+    """Write the documents and the golden files; exit with what breaks a published version, if anything."""
     argparse.ArgumentParser(prog="python -m events.contracts", description=__doc__).parse_args()
     wanted = documents()
     for directory in (SCHEMAS, SAMPLES, GOLDEN):
@@ -213,10 +222,13 @@ def main() -> None:
                 path.unlink()
     for path, text in wanted.items():
         path.write_text(text, encoding="utf-8")
-    for name, contract in CONTRACTS.items():
-        golden = GOLDEN / f"{name}.json"
-        if not golden.exists():
-            golden.write_text(to_text(schema_of(contract)), encoding="utf-8")
+    broken = [
+        f"{name}: {breach}"
+        for name, contract in CONTRACTS.items()
+        for breach in accept(GOLDEN / f"{name}.json", schema_of(contract))
+    ]
+    if broken:
+        sys.exit("\n".join(("This needs a new version beside the old one:", *broken)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from domain.events import CONTRACTS, Envelope, Origin, Payload
 from events.contracts import (
     GOLDEN,
     SCHEMAS,
+    accept,
     breaking_changes,
     documents,
     example,
@@ -102,8 +103,27 @@ def test_what_is_generated_is_current() -> None:
 def test_a_published_version_only_ever_gains_optional_fields(name: str) -> None:
     golden = GOLDEN / f"{name}.json"
     assert golden.exists(), "run `python -m events.contracts` and commit the golden file of the new version"
-    broken = list(breaking_changes(json.loads(golden.read_text()), schema_of(CONTRACTS[name])))
+    published, now = json.loads(golden.read_text()), schema_of(CONTRACTS[name])
+    broken = list(breaking_changes(published, now))
     assert not broken, f"make it {name.partition('.')[0]} with a new version: {broken}"
+    assert published == now, "run `python -m events.contracts`: what was added is promised from now on"
+
+
+GIFT = "$defs/OrderPlaced/properties/gift"
+
+
+@pytest.mark.parametrize(
+    ("later", "complaint"),
+    [(None, "/data/gift was removed"), ({"type": "string"}, "/data/gift: type was boolean and is string")],
+)
+def test_a_field_that_was_added_later_may_not_change_either(
+    tmp_path: Path, later: dict[str, str] | None, complaint: str
+) -> None:
+    golden, first = tmp_path / "golden.json", schema_of(CONTRACTS["OrderPlaced.v1"])
+    second = _change(first, GIFT, {"type": "boolean"})
+    assert accept(golden, first) == accept(golden, second) == []
+    assert accept(golden, _change(second, GIFT, later)) == [complaint]
+    assert json.loads(golden.read_text()) == second, "what was promised stays"
 
 
 def test_a_published_version_is_never_taken_away() -> None:
@@ -172,6 +192,13 @@ def test_an_event_without_a_time_zone_is_refused() -> None:
     detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T12:00:00"}
     with pytest.raises(ValidationError):
         Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+
+
+def test_a_moment_of_another_time_zone_is_read_and_written_as_utc() -> None:
+    contract = CONTRACTS["OrderPlaced.v1"]
+    detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T14:00:00+02:00"}
+    envelope = Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+    assert json.loads(envelope.model_dump_json())["occurred_at"] == "2026-01-01T12:00:00Z"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,7 +40,7 @@ _FILLS = {
     "item": b"""insert into xpoints.shopping_cart_items (customer_id, item_id, quantity)
         select gen_random_uuid(), %(item)s, 1 from generate_series(1, %(rows)s) order by 1""",
     "inbox": b"""insert into xpoints.inbox (event_id, consumer, processed_at)
-        select gen_random_uuid(), 'notify', now() - interval '60 days' from generate_series(1, %(rows)s)
+        select gen_random_uuid(), 'notify', now() - interval '100 days' from generate_series(1, %(rows)s)
         order by 1""",
 }
 

@@ -28,9 +28,9 @@ def _expiry(table: str, query: str, days: int) -> Expiry:
     return Expiry(table, TABLES[table], _QUERIES[query], days * _DAY_S)
 
 
-#: An event can come again for 32 days: the archive replays 14 days, what a replay brings lies up to 4 days in
-#: a queue and 14 in its dead-letter queue. What keeps an effect from happening twice is kept for longer.
-EVENT_MEMORY_DAYS = 35
+#: What keeps an effect from happening twice is kept for longer than an event can come again: 87 days, by the
+#: template's longest retentions and two redrives (docs/jobs.md; tests/unit/test_wiring.py does the sum).
+EVENT_MEMORY_DAYS = 90
 
 EXPIRIES = (
     _expiry("idempotency_records", "delete_expired_idempotency_records", 2),

@@ -48,7 +48,7 @@ def after_looks(times: int) -> Callable[[], bool]:
     return lambda: next(looks, None) is None
 
 
-def insert_inbox(shop: Shop, rows: int, age: str = "60 days") -> None:
+def insert_inbox(shop: Shop, rows: int, age: str = "100 days") -> None:
     shop.connection.execute(
         "insert into xpoints.inbox (event_id, consumer, processed_at) "
         "select gen_random_uuid(), 'notify', now() - %s::interval from generate_series(1, %s)",

@@ -12,7 +12,13 @@ import yaml
 from domain.events import CONTRACTS
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
+from sql.transactions.expire import EVENT_MEMORY_DAYS, EXPIRIES
 from sql.transactions.notify import CLAIM_S
+
+_DAY_S = 24 * 3600
+
+#: How often an operator may send one message back from a dead-letter queue (docs/operations.md).
+REDRIVES = 2
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +144,21 @@ def test_a_claim_on_a_message_outlives_its_function_and_ends_before_the_event_co
     assert set(senders) == {"NotifyQueue", "RetireItemQueue"}
     for queue, function in senders.items():
         assert function["Timeout"] <= CLAIM_S < queues[queue]["VisibilityTimeout"], queue
+
+
+def test_consumers_know_an_event_for_longer_than_it_can_come_again() -> None:
+    parameters = yaml.load((ROOT / "template.yaml").read_text(), _Loader)["Parameters"]
+    queues = resources("AWS::SQS::Queue")
+    assert "RetryPolicy" not in str(resources("AWS::Events::Rule")), "EventBridge's own is a day"
+    replayed_s = (parameters["EventArchiveDays"]["MaxValue"] + 1) * _DAY_S
+    undelivered_s = queues["UndeliveredEventsQueue"]["MessageRetentionPeriod"]
+    for queue in consumers():
+        dead = queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].removesuffix(".Arn")
+        # A standard queue's message keeps the time of its sending when it moves to the dead-letter queue.
+        life_s = max(queues[queue]["MessageRetentionPeriod"], queues[dead]["MessageRetentionPeriod"])
+        assert replayed_s + undelivered_s + (1 + REDRIVES) * life_s < EVENT_MEMORY_DAYS * _DAY_S, queue
+    kept = {expiry.name: expiry.age_s for expiry in EXPIRIES}
+    assert kept["inbox"] == kept["consumed_versions"] == EVENT_MEMORY_DAYS * _DAY_S
 
 
 def test_each_rule_has_a_place_for_what_cannot_be_delivered() -> None:

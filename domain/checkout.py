@@ -8,6 +8,7 @@ from domain.refusals import (
     EmptyCart,
     InsufficientPoints,
     ItemUnavailable,
+    OrderTooLarge,
     OutOfStock,
     PriceChanged,
     Refusal,
@@ -15,9 +16,12 @@ from domain.refusals import (
     UnknownCustomer,
 )
 
-#: An order's lines, their stock slots and their copies in the ledger have to stay far below the 3,000 rows
-#: that DSQL lets one transaction change.
+#: With its stock takes an order has to stay below the 3,000 rows that DSQL lets one transaction change. A
+#: line is one of them, and so is a letter for an item whose last unit goes; every order has five more.
 MAX_ORDER_LINES = 100
+
+#: Slots that one order takes stock from. Usually it is one a limited line; many only where units lie thinly.
+MAX_STOCK_TAKES = 2_000
 
 #: Units of one item in one cart line.
 MAX_LINE_QUANTITY = 999
@@ -138,6 +142,8 @@ def decide_checkout(
         if available == line.quantity:
             exhausted.append(line.item_id)
         stock.extend(StockTake(line.item_id, slot.slot, slot.available) for slot in taken)
+    if len(stock) > MAX_STOCK_TAKES:
+        return OrderTooLarge(slots=len(stock), most=MAX_STOCK_TAKES)
     if required > balance:
         return InsufficientPoints(required_points=required, available_points=balance)
     lines = tuple(

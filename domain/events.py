@@ -150,6 +150,8 @@ class StockExhausted(Payload):
     """An order took the last unit of a limited item, as far as it could see.
 
     Where two orders take the last units from two slots at once, neither sees the other: then none says so.
+    The aggregate is the sale that ended with it, named by the event's own id: an item that is filled up and
+    sells out once more is another sale, so no version tells the two apart.
     """
 
     type_name: ClassVar[str] = "StockExhausted.v1"

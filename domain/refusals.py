@@ -114,6 +114,21 @@ class TooManyLines(Refusal):
         return f"The cart holds {self.lines} lines; an order may have {self.most}. Remove some."
 
 
+class OrderTooLarge(Refusal):
+    """The cart's limited items lie in more slots of stock than one order may take from."""
+
+    code: ClassVar[str] = "order-too-large"
+    slots: int
+    most: int
+
+    def explain(self) -> str:
+        """Say what was refused, why, and what to do."""
+        return (
+            f"The limited items of the cart lie in {self.slots} places in stock and one order takes from at "
+            f"most {self.most}. Order fewer units of them, and the others after that."
+        )
+
+
 class ItemUnavailable(Refusal):
     """Items of the cart were retired or are not in the catalogue."""
 

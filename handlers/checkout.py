@@ -99,6 +99,7 @@ handler = Api(
                 "item-unavailable",
                 "price-changed",
                 "out-of-stock",
+                "order-too-large",
                 "insufficient-points",
                 "idempotency-key-reused",
             ),

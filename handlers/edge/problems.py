@@ -44,6 +44,7 @@ _ALL = (
     Kind("cart-full", 409, "The cart is full"),
     Kind("empty-cart", 409, "The cart is empty"),
     Kind("too-many-lines", 409, "Too many lines"),
+    Kind("order-too-large", 409, "The order is too large"),
     Kind("item-unavailable", 409, "An item is not for sale"),
     Kind("price-changed", 409, "The total has changed"),
     Kind("insufficient-points", 409, "Not enough points"),

@@ -21,7 +21,7 @@ _IDEMPOTENCY = load("idempotency")
 
 _FIND_RECORD = _IDEMPOTENCY["find_idempotency_record"]
 _INSERT_RECORD = _IDEMPOTENCY["insert_idempotency_record"]
-_READ_BALANCE = _LEDGER["read_balance"]
+_READ_ACCOUNT = _LEDGER["read_account"]
 _DEBIT_BALANCE = _LEDGER["debit_balance"]
 _INSERT_LEDGER_ENTRY = _LEDGER["insert_ledger_entry"]
 _READ_CART = _CHECKOUT["read_cart_for_order"]
@@ -64,15 +64,15 @@ def place_order(
 
     def attempt(transaction: Transaction) -> Answer | Refusal:
         request = command.request
-        record, balance, cart = transaction.read(
+        record, account, cart = transaction.read(
             _FIND_RECORD(customer_id=request.customer_id, idempotency_key=request.key),
-            _READ_BALANCE(customer_id=request.customer_id),
+            _READ_ACCOUNT(customer_id=request.customer_id),
             _READ_CART(customer_id=request.customer_id),
         )
         if record:
             return answer_again(StoredAnswer(*record[0]), request)
         decision = decide_checkout(
-            cart_lines(cart), balance[0][0] if balance else None, command.expected_points, pick
+            cart_lines(cart), account[0][1] if account else None, command.expected_points, pick
         )
         if isinstance(decision, Refusal):
             return decision
@@ -145,15 +145,16 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
 
 
 def _last_unit(command: PlaceOrder, item_id: UUID) -> Envelope[StockExhausted]:
+    # Too rare for the caller to have an id ready: one that follows from the order's own.
+    sale_id = uuid5(command.event_id, item_id.hex)
     origin = Origin(
-        # Too rare for the caller to have an id ready: one that follows from the order's own.
-        uuid5(command.event_id, item_id.hex),
+        sale_id,
         command.now,
         command.region,
         command.correlation_id,
         command.trace_id,
     )
-    return origin.announce(StockExhausted(item_id=item_id, order_id=command.request.result_id), item_id)
+    return origin.announce(StockExhausted(item_id=item_id, order_id=command.request.result_id), sale_id)
 
 
 def _announcement(command: PlaceOrder, order: AcceptedOrder) -> Envelope[OrderPlaced]:

@@ -167,6 +167,21 @@ MUTATIONS = (
         "                    asked.append(key)\n",
         "                    asked.append(key)\n                    self._prepared_as[key] = name\n",
     ),
+    # --- What an order may be ----------------------------------------------------------------------------
+    Mutation(
+        "an order takes from so many slots and no more",
+        "domain/checkout.py",
+        "if len(stock) > MAX_STOCK_TAKES:",
+        "if False:",
+        "tests/unit/test_checkout_rules.py::test_an_order_never_changes_more_rows_than_one_transaction_may",
+    ),
+    Mutation(
+        "whoever is being erased has no account",
+        "sql/queries/ledger.sql",
+        "and c.erased_at is null\n\n-- name: find_payee",
+        "\n\n-- name: find_payee",
+        f"{_CHECKOUT}test_whoever_is_being_erased_orders_nothing_more_not_even_for_nothing",
+    ),
     # --- Idempotency -------------------------------------------------------------------------------------
     Mutation(
         "idempotency read of the checkout",

@@ -10,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from domain.checkout import MAX_ORDER_LINES, AcceptedOrder
+from domain.checkout import MAX_ORDER_LINES, MAX_STOCK_TAKES, AcceptedOrder
 from domain.idempotency import Answer
 from domain.refusals import (
     EmptyCart,
@@ -169,6 +169,36 @@ def test_a_refusal_says_which_and_writes_nothing(shop: Shop, checkout: Database)
         assert completed.value == refusal, name
         assert completed.attempts == 1, f"{name}: a refusal is not retried"
     assert shop.contents() == before
+
+
+def test_whoever_is_being_erased_orders_nothing_more_not_even_for_nothing(
+    shop: Shop, checkout: Database
+) -> None:
+    customer_id = shop.customer()
+    shop.fill_cart(customer_id, {shop.item(0): 1})
+    shop.connection.execute("update xpoints.customers set erased_at = now() where id = %s", [customer_id])
+    before = shop.contents()
+    assert place_order(checkout, wish(customer_id, 0), render).value == UnknownCustomer()
+    assert shop.contents() == before
+
+
+def test_the_largest_order_changes_no_more_rows_than_a_transaction_may(
+    shop: Shop, checkout: Database
+) -> None:
+    each = MAX_STOCK_TAKES // MAX_ORDER_LINES
+    customer_id = shop.customer(0)
+    items = [shop.item(0, stock=[1] * each) for _ in range(MAX_ORDER_LINES)]
+    shop.fill_cart(customer_id, dict.fromkeys(items, each))
+    stored(place_order(checkout, wish(customer_id, 0), render).value)
+    assert shop.scalar("select sum(available) from xpoints.stock") == 0, "every item's last unit was sold"
+    # PostgreSQL says of each row which transaction wrote it.
+    changed = sum(
+        shop.scalar(f"select count(*) from xpoints.{table} where xmin = (select xmin from xpoints.orders)")
+        for table in shop.contents()
+    )
+    assert changed == MAX_STOCK_TAKES + 2 * MAX_ORDER_LINES + 5
+    assert changed < 3_000, "DSQL's limit"
+    shop.assert_sound()
 
 
 def test_the_schema_refuses_a_negative_balance_whatever_the_code_decided(

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.checkout import (
+    MAX_LINE_QUANTITY,
     MAX_ORDER_LINES,
+    MAX_STOCK_TAKES,
     AcceptedOrder,
     CartLine,
     StockSlot,
@@ -18,12 +20,17 @@ from domain.refusals import (
     EmptyCart,
     InsufficientPoints,
     ItemUnavailable,
+    OrderTooLarge,
     OutOfStock,
     PriceChanged,
     Refusal,
     TooManyLines,
     UnknownCustomer,
 )
+from domain.stock import MAX_SLOTS
+
+#: DSQL's limit on a transaction.
+MAX_CHANGED_ROWS = 3_000
 
 slots = st.lists(
     st.builds(StockSlot, st.integers(0, 63), st.integers(0, 50)), max_size=8, unique_by=lambda s: s.slot
@@ -76,6 +83,47 @@ def test_stock_is_taken_for_exactly_the_limited_lines_and_never_more_than_a_slot
     assert taken == {line.item_id: line.quantity for line in cart if line.stock is not None}
     keys = [(take.item_id, take.slot) for take in decision.stock]
     assert keys == sorted(set(keys)), "rows are touched in key order, each once"
+
+
+@given(cart=carts, spare=st.integers(-50, 50), pick=st.integers(0, 1000))
+def test_an_order_is_accepted_exactly_when_nothing_speaks_against_it(
+    cart: list[CartLine], spare: int, pick: int
+) -> None:
+    balance = max(0, total(cart) + spare)
+    decision = decide_checkout(cart, balance, total(cart), lambda n: pick % n)
+    in_order = (
+        cart != []
+        and all(line.unit_points is not None for line in cart)
+        and all(
+            line.stock is None or sum(slot.available for slot in line.stock) >= line.quantity for line in cart
+        )
+        and balance >= total(cart)
+    )
+    assert isinstance(decision, AcceptedOrder) == in_order, decision
+
+
+@given(
+    lines=st.integers(1, MAX_ORDER_LINES),
+    slots=st.integers(1, MAX_SLOTS),
+    units=st.integers(1, 3),
+    quantity=st.integers(1, MAX_LINE_QUANTITY),
+)
+def test_an_order_never_changes_more_rows_than_one_transaction_may(
+    lines: int, slots: int, units: int, quantity: int
+) -> None:
+    held = tuple(StockSlot(number, units) for number in range(slots))
+    cart = [line(number, quantity, 0, held) for number in range(lines)]
+    decision = decide_checkout(cart, 0, 0)
+    takes = lines * -(-quantity // units)
+    if quantity > slots * units:
+        assert isinstance(decision, OutOfStock)
+    elif takes > MAX_STOCK_TAKES:
+        assert decision == OrderTooLarge(slots=takes, most=MAX_STOCK_TAKES)
+    else:
+        assert isinstance(decision, AcceptedOrder)
+        assert len(decision.stock) == takes
+        rows_of_every_order = 5
+        assert len(decision.stock) + lines + len(decision.exhausted) + rows_of_every_order <= MAX_CHANGED_ROWS
 
 
 @given(cart=carts, balance=st.integers(0, 100_000), expected=st.integers(0, 100_000))
@@ -131,6 +179,7 @@ def test_every_refusal_explains_itself_with_a_remedy() -> None:
         UnknownCustomer(),
         EmptyCart(),
         TooManyLines(101, 100),
+        OrderTooLarge(2001, 2000),
         ItemUnavailable((UUID(int=1),)),
         PriceChanged(1, 2),
         InsufficientPoints(2, 1),

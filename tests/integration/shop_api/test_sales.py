@@ -76,3 +76,18 @@ def test_whoever_takes_the_last_unit_says_so_once(api: Api, shop: Shop) -> None:
         assert buyer.post("/orders", {"expected_total_points": 10 * units}).status == 201
         letters = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
         assert [json.loads(detail)["data"]["item_id"] for (detail,) in letters] == [str(item_id)] * said
+
+
+def test_an_item_that_sells_out_again_ends_another_sale(api: Api, shop: Shop) -> None:
+    """A consumer that goes by versions must not take the second event for the first one come late."""
+    item_id = shop.item(10, stock=[1])
+    for _ in range(2):
+        shop.connection.execute("update xpoints.stock set available = 1")
+        buyer = api.as_customer(shop.customer())
+        buyer.put(f"/cart/items/{item_id}", {"quantity": 1})
+        assert buyer.post("/orders", {"expected_total_points": 10}).status == 201
+    letters = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
+    events = [json.loads(detail) for (detail,) in letters]
+    assert [event["aggregate_version"] for event in events] == [1, 1]
+    assert len({event["aggregate_id"] for event in events}) == 2
+    assert all(event["aggregate_id"] == event["id"] for event in events)

@@ -47,6 +47,30 @@ def test_a_bundle_carries_bytecode_that_is_used_whatever_the_time_of_its_sources
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\x00\x00\x00"}
 
 
+def test_a_layer_without_bytecode_is_not_taken_for_one_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / ".local" / "tools" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    # It finds the directory to fill, and fills it with one module.
+    uv.write_text(
+        '#!/bin/sh\nwhile [ "$1" != --target ]; do shift; done\nmkdir -p "$2"; touch "$2/module.py"\n'
+    )
+    uv.chmod(0o755)
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "runtime.txt").touch()
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+
+    monkeypatch.setattr(bundle, "_is_cloud_version", lambda: False)
+    without = bundle.layer(for_host=False)
+    monkeypatch.setattr(bundle, "_is_cloud_version", lambda: True)
+    compiled = bundle.layer(for_host=False)
+
+    assert not list(without.rglob("*.pyc"))
+    assert len(list(compiled.rglob("*.pyc"))) == 1
+    assert bundle.layer(for_host=False) == compiled, "built once"
+
+
 def test_a_handler_that_is_missing_is_named_with_its_function() -> None:
     with pytest.raises(bundle.BundleError, match="NoSuchFunction"):
         bundle.modules_of("NoSuchFunction")
@@ -62,4 +86,9 @@ def test_an_import_of_a_module_that_is_not_there_fails_the_build_and_not_the_fir
     monkeypatch.setattr(bundle, "ROOT", tmp_path)
 
     with pytest.raises(bundle.BundleError, match=r"handlers\.checkout wants handlers\.forgotten"):
+        bundle.modules_of("CheckoutFunction")
+    (tmp_path / "handlers" / "checkout.py").write_text(
+        "from aws_lambda_powertools.utilities.batch import BatchProcessor\n"
+    )
+    with pytest.raises(bundle.BundleError, match=r"utilities\.batch, which the layer leaves out"):
         bundle.modules_of("CheckoutFunction")

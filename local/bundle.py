@@ -136,7 +136,7 @@ def layer(for_host: bool) -> Path:
     target = f"{sys.version}-{sysconfig.get_platform()}" if for_host else f"{CLOUD_VERSION}-{CLOUD_PLATFORM}"
     compiled = for_host or _is_cloud_version()
     if not compiled:
-        target += ""  # not to be taken for the artifact, once there is an interpreter to compile it
+        target += "-uncompiled"  # not to be taken for the artifact once something here can compile it
     digest = hashlib.sha256(lock.read_bytes() + Path(__file__).read_bytes() + target.encode())
     built = ROOT / ".local" / "layers" / digest.hexdigest()[:16]
     if built.exists():

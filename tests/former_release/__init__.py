@@ -1,7 +1,7 @@
-"""The former release's statements, and the schema that they were written for.
+"""The former release's statements, who sent them, and the schema that they were written for.
 
 While a deployment is under way, and after it was taken back, the former release's functions run on the new
-schema. So what they send is kept here, word for word, and tried on it: see
+schema. So what they send is kept here, word for word, and tried on it in the roles that send it: see
 tests/integration/test_former_release.py.
 `python -m tests.former_release` takes a new snapshot: do it when a release is out everywhere.
 """
@@ -14,16 +14,22 @@ from typing import NamedTuple
 import pglast
 from pglast import ast, enums
 
+from local.bundle import modules_of
 from sql import queries
 from sql.migrate import DIRECTORY, read_migrations
+from tests.template import functions, variables
 
 HERE = Path(__file__).parent
 STATEMENTS = HERE / "queries"
-APPLIED = HERE / "migrations.txt"
+MIGRATIONS = HERE / "migrations"
+SENDERS = HERE / "senders.txt"
 
 CONTRACT = "-- contract: "
 
 _ASYNC = re.compile(r"\basync\b", re.IGNORECASE)
+
+#: How a module names the statements that it sends: a file's, or one of it.
+_LOADED = re.compile(r'load\("(\w+)"\)(?:\["(\w+)"\])?')
 
 #: What adds to a schema and takes nothing from it; whoever does not know of it is not disturbed.
 _EXPANDING = (
@@ -45,25 +51,43 @@ class Step(NamedTuple):
 
 
 def take_snapshot() -> int:
-    """Keep the statements and the schema of what is checked out; give how many files of statements."""
-    shutil.rmtree(STATEMENTS, ignore_errors=True)
-    STATEMENTS.mkdir()
-    files = sorted(queries.DIRECTORY.glob("*.sql"))
-    for file in files:
-        shutil.copyfile(file, STATEMENTS / file.name)
-    applied = [f"{each.file} {each.number} {each.checksum}\n" for each in read_migrations()]
-    APPLIED.write_text("".join(applied))
-    return len(files)
+    """Keep the statements and the schema of what is checked out; give how many files there are of both."""
+    for kept, source in ((STATEMENTS, queries.DIRECTORY), (MIGRATIONS, DIRECTORY)):
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for file in sorted(source.glob("*.sql")):
+            shutil.copyfile(file, kept / file.name)
+    SENDERS.write_text("".join(f"{role} {statement}\n" for role, statement in sorted(senders())))
+    return len([*STATEMENTS.iterdir(), *MIGRATIONS.iterdir()])
+
+
+def senders() -> set[tuple[str, str]]:
+    """Give what each database role may come to send, as (role, "file:statement"), by its functions' modules.
+
+    A module is taken as a whole, so that some of it is another role's: what the role may not send on the
+    schema of its own release it never sent.
+    """
+    found = {("operations", f"operator:{name}") for name in queries.load("operator")}
+    for function in functions():
+        role = variables(function).get("DATABASE_ROLE")
+        if role in (None, "admin"):  # the migration is the new release's, always
+            continue
+        for path in modules_of(function).values():
+            for file, one in _LOADED.findall(path.read_text()):
+                found |= {(role, f"{file}:{name}") for name in ([one] if one else queries.load(file))}
+    return found
+
+
+def sent() -> list[tuple[str, str]]:
+    """Give what the former release's roles may have sent, as `senders` does."""
+    lines = (line.split() for line in SENDERS.read_text().splitlines())
+    return [(role, statement) for role, statement in lines]
 
 
 def new_steps() -> list[Step]:
     """Give the statements of migrations that the former release did not have."""
-    known = set(APPLIED.read_text().splitlines())
-    fresh = {
-        (each.file, each.number)
-        for each in read_migrations()
-        if f"{each.file} {each.number} {each.checksum}" not in known
-    }
+    known = set(read_migrations(MIGRATIONS))
+    fresh = {(each.file, each.number) for each in read_migrations() if each not in known}
     return [
         step
         for path in sorted(DIRECTORY.glob("*.sql"))

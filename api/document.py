@@ -68,7 +68,8 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
 
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _COUNT: dict[str, Any] = {"schema": {"type": "integer", "minimum": 1}}
-_TAG_HEADER: dict[str, Any] = {"ETag": {"description": "Names this state of the resource.", **_TEXT}}
+#: Headers that routes may name as their answers'.
+_ANSWER_HEADERS: dict[str, Any] = {"ETag": {"description": "Names this state of the resource.", **_TEXT}}
 _KEYED_HEADERS: dict[str, Any] = {
     "Idempotency-Replayed": {
         "description": "Whether this is the stored answer of an earlier request.",
@@ -76,8 +77,13 @@ _KEYED_HEADERS: dict[str, Any] = {
     },
     "Rewards-Attempts": {"description": "Transactions that were tried.", **_COUNT},
     "Rewards-Round-Trips": {"description": "Exchanges with the database.", **_COUNT},
+    "Server-Timing": {"description": "Milliseconds that the write took in the function.", **_TEXT},
 }
 _RETRY: dict[str, Any] = {"Retry-After": {"description": "Seconds to wait before trying again.", **_COUNT}}
+
+_CHALLENGE: dict[str, Any] = {
+    "WWW-Authenticate": {"description": "How to sign in; of the gateway's own answers alone.", **_TEXT}
+}
 
 #: Problems that every operation can answer with; the last two have a status 5xx and are ours.
 _EVERYWHERE = (
@@ -203,11 +209,9 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _answers(route: Route, place: dict[int, str]) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
+    headers = {name: _ANSWER_HEADERS[name] for name in route.answer_headers}
     if "Idempotency-Key" in route.headers:
         headers |= _KEYED_HEADERS
-    if "If-Match" in route.headers or "If-None-Match" in route.headers:
-        headers |= _TAG_HEADER
     answer: dict[str, Any] = {
         "description": "Done; there is nothing to say." if route.status == 204 else "Done."
     }
@@ -217,7 +221,7 @@ def _answers(route: Route, place: dict[int, str]) -> dict[str, Any]:
         answer["content"] = {"application/json": {"schema": {"$ref": place[id(route.answer)]}}}
     answers = {str(route.status): answer}
     if "If-None-Match" in route.headers:
-        answers["304"] = {"description": "The caller has this answer already.", "headers": _TAG_HEADER}
+        answers["304"] = {"description": "The caller has this answer already.", "headers": headers}
     return answers
 
 
@@ -258,6 +262,8 @@ def _problem_response(kinds: list[Kind]) -> dict[str, Any]:
     }
     if kinds[0].status >= 500 or kinds[0].status == 429:
         response["headers"] = _RETRY
+    if kinds[0].status == 401:
+        response["headers"] = _CHALLENGE
     return response
 
 

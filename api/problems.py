@@ -5,6 +5,38 @@ from api.document import routes
 from domain.refusals import Refusal
 from handlers.edge.problems import KINDS, MEDIA_TYPE
 
+#: What to do about a refusal; when it happens, its class says.
+_REMEDY = {
+    "precondition-failed": "Read the resource again, apply the change to that, and send the new ETag.",
+    "unknown-customer": "Sign in as a member of the shop.",
+    "unknown-item": "Choose an item from the catalogue.",
+    "unknown-order": "List the orders to find its id.",
+    "cart-full": "Order what is in it, or remove an item first.",
+    "empty-cart": "Put an item into it and check out again.",
+    "too-many-lines": "Remove some.",
+    "order-too-large": "Order fewer units of the limited items, and the others after that.",
+    "item-unavailable": "Remove the items that `detail` names and check out again.",
+    "price-changed": "Read the cart again, show its total, and order with that one.",
+    "insufficient-points": "Ask for less, or earn points first.",
+    "out-of-stock": "Lower the quantity, or remove the item.",
+    "balance-limit": "Send fewer points.",
+    "unknown-payee": "Ask the member for their username, and mind capital letters.",
+    "self-transfer": "Name another member.",
+    "self-credit": "Ask a colleague to do it.",
+    "not-a-household": "Name another member as the partner.",
+    "household-above-limit": "Nothing needs to be done.",
+    "not-cancellable": "Refund the units that are left.",
+    "already-refunded": "Nothing is left to be done.",
+    "not-in-order": "Name items of the order's lines.",
+    "refund-too-large": "Lower the quantity.",
+    "stock-unlimited": "Set a stock first, then adjust it.",
+    "stock-limit": "Add fewer units.",
+    "stock-too-low": "Take out fewer units.",
+    "item-retired": "Add a new item instead.",
+    "unknown-image": "Load the picture first, or leave it out.",
+    "idempotency-key-reused": "Send a new key for a new request, or the first body to have its answer again.",
+}
+
 #: Kinds that no decision of the domain makes: when they happen, and what to do.
 _EDGE = {
     "malformed-request": "The body is not JSON, or not UTF-8. Send a JSON object.",
@@ -12,14 +44,22 @@ _EDGE = {
         "A value of the body, the query, the path or a header is wrong; `errors` names each. Correct them. "
         "An unknown or repeated parameter is wrong too, as is a cursor that this list did not give."
     ),
-    "idempotency-key-missing": "A POST has no Idempotency-Key. Send one that is new for each new request.",
-    "idempotency-key-malformed": "The key is not 8 to 64 letters, digits or `_ . : -`.",
+    "idempotency-key-missing": (
+        "A POST, or the PUT that sets stock, has no Idempotency-Key. Send one that is new for each new "
+        "request."
+    ),
+    "idempotency-key-malformed": (
+        "The key is not 8 to 64 letters, digits or `_ . : -`. Send one that is, a UUID say."
+    ),
     "unauthenticated": "There is no ID token, or it is expired, forged or of another pool. Sign in again.",
-    "forbidden": "The operation is for the group `staff`.",
-    "not-found": "There is no such path.",
-    "method-not-allowed": "The path has no such method; `Allow` lists those that it has.",
-    "unsupported-media-type": "The body's Content-Type is not application/json.",
-    "too-large": "The body is larger than 65,536 bytes. Nothing that is possible needs as many.",
+    "forbidden": (
+        "The operation is for the group `staff`: sign in as one of them. Or the firewall took it for "
+        "an attack: if it is none, tell us the `instance`."
+    ),
+    "not-found": "There is no such path. See the OpenAPI document; mind that no path ends in a slash.",
+    "method-not-allowed": "The path has no such method. Use one of those that `Allow` lists.",
+    "unsupported-media-type": "The body's Content-Type is not application/json. Send JSON and say so.",
+    "too-large": "The body is larger than 65,536 bytes. Send less; nothing that is possible needs as many.",
     "precondition-required": "A change came without If-Match. Read the resource and send its ETag.",
     "too-many-requests": "More requests than the API lets through. Wait for `Retry-After` seconds.",
     "temporarily-unavailable": (
@@ -34,10 +74,15 @@ _BEFORE = f"""# Problems
 Whatever goes wrong is answered as a problem document (RFC 9457), `{MEDIA_TYPE}`, by the functions and by
 the gateway alike. `type` is stable and is what a program should look at; `detail` says what happened this
 time and what to do; `instance` names the occurrence. `errors`, where there is one, lists wrong values: a
-JSON pointer into the body, or `header:`, `query:` or `path:` and a name.
+JSON pointer into the body (empty for the body as a whole), or `header:`, `query:` or `path:` and a name.
 
-4xx is the caller's to mend: sent again unchanged, the answer is the same. 429 and 5xx are not: send the
-same request with the same `Idempotency-Key` again after `Retry-After` seconds.
+4xx is the caller's to mend. 400 to 405, 413, 415, 422 and 428 are about the request: sent again unchanged, it
+gets the same answer. 404 of a thing, 409 and 412 are about the state of things: the same request may be
+accepted once that has changed (stock came in, points were earned), and under the same `Idempotency-Key`,
+since a refusal is not remembered. 429 and 5xx pass: send the same request with the same key again after
+`Retry-After` seconds.
+
+A key is remembered for two days, with the answer; after that it stands for a new request.
 
 `python -m api` makes this page from the code.
 
@@ -48,11 +93,19 @@ same request with the same `Idempotency-Key` again after `Retry-After` seconds.
 _AFTER = """
 ## On one machine and on AWS
 
-The gateway's own answers (401, 413 above 10 MB, 429, 504, a root path that is not there) are
-`GatewayResponses` in template.yaml. The local emulator's import leaves those out, and what a preflight
-request is answered with; `local/gateway.py` puts both in from the template after the deployment.
-Differences that remain: the emulator does not throttle, and sends no 504; TRACE and CONNECT never reach
-an API on AWS and are 404 on one machine.
+The gateway's own answers (401, 413 above 10 MB, 429, 503 where a function does not answer in time, a root
+path that is not there) are `GatewayResponses` in template.yaml. The local emulator's import leaves those out,
+and what a preflight request is answered with; `local/gateway.py` puts both in from the template after the
+deployment. Differences that remain: the emulator does not throttle, and waits for a slow function instead of
+answering 503; TRACE and CONNECT never reach an API on AWS and are 404 on one machine.
+
+The firewall, which is on AWS alone, answers two things by itself: 413 and 429 for an address that sends too
+much. It can say a problem's members but neither its media type (it is `application/json` there) nor an
+`instance`; status, `type`, `detail`, `Retry-After` and the CORS header are as everywhere. What its other
+rules block is the gateway's 403.
+
+A 401 of the gateway carries `WWW-Authenticate: Bearer`. The few of a function (a good token, but of another
+application or without a customer) do not: API Gateway would rename the header.
 
 A wrong method on a known path, and a path that no operation fits, go to `FallbackFunction` (`/{proxy+}`):
 API Gateway by itself would answer both with 403 and a message about a token.
@@ -71,7 +124,7 @@ def page() -> str:
         if kind.name in _EDGE:
             text = _EDGE[kind.name]
         else:
-            text = " ".join((refusals[kind.name].__doc__ or "").split())
+            text = " ".join((refusals[kind.name].__doc__ or "").split()) + " " + _REMEDY[kind.name]
         operations = ", ".join(f"`{name}`" for name in used.get(kind.name, ()))
         lines.append(f"| `{kind.name}` | {kind.status} | {kind.title}. {text} | {operations} |")
     return _BEFORE + "\n".join(lines) + "\n" + _AFTER

@@ -50,13 +50,13 @@ class Refusal:
 
 
 class UnknownCustomer(Refusal):
-    """The token is valid, but the shop has no account with points for this customer."""
+    """The token is valid, but the shop has no account for this customer, or the account was erased."""
 
     code: ClassVar[str] = "unknown-customer"
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
-        return "There is no points account for this customer. Sign in as a member of the shop."
+        return "There is no account for this customer, or it was closed. Sign in as a member of the shop."
 
 
 class UnknownItem(Refusal):

@@ -132,6 +132,7 @@ handler = Api(
             "Show the account",
             answer=Account,
             problems=("unknown-customer",),
+            answer_headers=("ETag",),
         ),
         Route(
             "PUT",
@@ -142,6 +143,7 @@ handler = Api(
             answer=AccountChanged,
             problems=("unknown-customer",),
             headers=("If-Match",),
+            answer_headers=("ETag",),
         ),
         Route(
             "DELETE",

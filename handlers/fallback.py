@@ -35,6 +35,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "/staff/items/{item_id}/stock/adjustments": ("POST",),
 }
 
+_SLASHES = (
+    "There is no such path, but nearly: leave out the slash at its end, or the second one at its beginning."
+)
+
 _PATHS = [
     (re.compile("/?" + re.sub(r"\{[a-z_]+\}", "[^/]+", path[1:])), methods)
     for path, methods in METHODS.items()
@@ -47,6 +51,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     path = ((event.get("pathParameters") or {}).get("proxy") or "").rstrip("/")
     for pattern, methods in _PATHS:
         if pattern.fullmatch(path):
+            if event["httpMethod"] in methods:
+                # The gateway would have found it, had it been written as it is.
+                return respond(Problem(KINDS["not-found"], _SLASHES), request_id)
             allowed = ", ".join(methods)
             problem = Problem(
                 KINDS["method-not-allowed"],

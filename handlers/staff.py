@@ -13,7 +13,7 @@ from domain.items import MAX_POINTS_PRICE, ItemData
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal, UnknownItem
 from domain.stock import MAX_SLOTS, MAX_STOCK
-from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
+from handlers.edge.fields import IdText, PlainName, PlainText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
 from handlers.edge.paging import Page
 from handlers.edge.problems import FieldError, Problem, ProblemError
@@ -41,9 +41,9 @@ _Measure = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 class ItemWish(Body):
     """All that the staff decide of an item. What is left out or null is not known of it."""
 
-    name: PlainText = Field(min_length=1, max_length=50)
+    name: PlainName = Field(min_length=1, max_length=50)
     description: Annotated[PlainText, Field(max_length=200)] | None = None
-    category: Annotated[PlainText, Field(min_length=1, max_length=20)] | None = None
+    category: Annotated[PlainName, Field(min_length=1, max_length=20)] | None = None
     points_price: Whole = Field(ge=0, le=MAX_POINTS_PRICE)
     usd_price: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{2}$", examples=["34.90"])] | None = None
     rating: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] | None = None
@@ -238,7 +238,7 @@ class CreditWish(Body):
 
     points: Whole = Field(ge=1, le=MAX_POINTS_AT_ONCE)
     kind: CreditKind
-    description: PlainText = Field("Credited by the shop", min_length=1, max_length=50)
+    description: PlainName = Field("Credited by the shop", min_length=1, max_length=50)
 
 
 class CreditDone(TypedDict):
@@ -371,6 +371,7 @@ handler = Api(
             groups=_STAFF,
             answer=StaffItem,
             problems=("unknown-item",),
+            answer_headers=("ETag",),
         ),
         Route(
             "PUT",
@@ -382,6 +383,7 @@ handler = Api(
             answer=ItemVersion,
             problems=("unknown-item", "item-retired", "unknown-image"),
             headers=("If-Match",),
+            answer_headers=("ETag",),
         ),
         Route(
             "DELETE",

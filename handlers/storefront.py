@@ -55,7 +55,17 @@ _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 class CatalogQuery(Page):
     """Which items, in which order."""
 
-    category: Annotated[PlainText, Field(min_length=1, max_length=20)] | None = None
+    category: (
+        Annotated[
+            PlainText,
+            Field(
+                min_length=1,
+                max_length=20,
+                description="A category as items show it, letter by letter; there is no list of them.",
+            ),
+        ]
+        | None
+    ) = None
     q: (
         Annotated[
             PlainText,
@@ -63,7 +73,7 @@ class CatalogQuery(Page):
         ]
         | None
     ) = None
-    sort: Sort = "name"
+    sort: Sort = Field("name", description="By -rating, best first, items that nobody rated are left out.")
 
 
 class CatalogItem(TypedDict):
@@ -94,7 +104,7 @@ class Picture(TypedDict):
 
 
 class CatalogItemDetail(CatalogItem):
-    """An item with all that is known of it."""
+    """An item with all that is known of it, and up to 20 of its pictures, the thumbnail among them."""
 
     usd_price: str | None
     sku: str | None
@@ -323,6 +333,7 @@ handler = Api(
             query=CatalogQuery,
             answer=CatalogPage,
             headers=("If-None-Match",),
+            answer_headers=("ETag",),
         ),
         Route(
             "GET",
@@ -332,6 +343,7 @@ handler = Api(
             answer=CatalogItemDetail,
             problems=("unknown-item",),
             headers=("If-None-Match",),
+            answer_headers=("ETag",),
         ),
         Route(
             "GET",

@@ -12,7 +12,7 @@ from uuid import UUID
 from domain.refusals import UnknownCustomer, UnknownOrder
 from sql.connection import Database
 from sql.queries import Query, Statement, load
-from sql.transaction import Row, run
+from sql.transaction import RetryPolicy, Row, run
 
 _CATALOG = load("catalog")
 _CART = load("cart")
@@ -45,10 +45,13 @@ _LIST_LEDGER = _LEDGER["list_ledger"]
 
 
 class Picture(NamedTuple):
-    """An image's file name in the bucket, with the URL that was last presigned for it in this Region."""
+    """An image's file name in the bucket, with the URL that was last presigned for it in this Region.
+
+    `filename` is None where the workshop's own tools stored a picture without a file.
+    """
 
     image_id: UUID
-    filename: str
+    filename: str | None
     url: str | None
     created: datetime | None
 
@@ -203,9 +206,12 @@ def show_item(
 
 
 def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], created: datetime) -> None:
-    """Store presigned URLs for the next reader in this Region. `created` is UTC without a zone."""
+    """Store presigned URLs for the next reader in this Region. `created` is UTC without a zone.
+
+    One attempt: raises RetriesExhaustedError for what another could mend, and psycopg.Error for the rest.
+    """
     statement = _KEEP_URLS(region=region, created=created, image_ids=list(urls), urls=list(urls.values()))
-    snapshot(database, statement)
+    run(database, lambda transaction: transaction.commit(statement), RetryPolicy(attempts=1))
 
 
 def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | UnknownCustomer:

@@ -5,12 +5,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 #: What a person may write: no control characters, nothing that turns the reading order.
-#: Refused: C0 and C1 controls (NUL among them), zero-width space, line and paragraph separators, the marks,
-#: embeddings, overrides and isolates that turn the direction of text, byte-order mark, interlinear marks.
-#: Letters of every script pass, those written from right to left included.
-PLAIN = r"^[^\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]*$"
+#: Refused: C0 and C1 controls (NUL among them), zero-width space, line and paragraph separators, byte-order
+#: mark, interlinear marks, and whatever turns the direction of text: marks (the Arabic letter mark too),
+#: embeddings, overrides, isolates. Letters of every script pass, those written from right to left included.
+_REFUSED = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
+PLAIN = f"^[^{_REFUSED}]*$"
 
 PlainText = Annotated[str, Field(pattern=PLAIN)]
+
+#: Plain text with something to see in it: not of spaces only.
+PlainName = Annotated[str, Field(pattern=rf"^[^{_REFUSED}]*[^\s{_REFUSED}][^{_REFUSED}]*$")]
 
 
 def _whole(value: Any) -> Any:

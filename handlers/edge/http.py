@@ -174,7 +174,8 @@ class Route(NamedTuple):
     `body` is the model that its request body must fit, None for no body; `query` likewise, where None means
     that no parameter is known. What stands below them is for the OpenAPI document: `answer` is the type of
     the usual answer (None for one without a body) and `status` its status, `problems` the kinds beyond those
-    that every operation can answer with, and `headers` the request headers that it reads.
+    that every operation can answer with, `headers` the request headers that it reads, and `answer_headers`
+    those of its usual answer, beyond what an Idempotency-Key brings along.
     """
 
     method: str
@@ -188,6 +189,7 @@ class Route(NamedTuple):
     status: int = 200
     problems: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    answer_headers: tuple[str, ...] = ()
     description: str = ""
 
 
@@ -293,17 +295,15 @@ def _query(event: dict[str, Any], model: type[BaseModel] | None) -> BaseModel | 
         return None
     repeated = event.get("multiValueQueryStringParameters") or {}
     errors = [
-        FieldError(f"query:{name[:64]}", "is given twice") for name, all_ in repeated.items() if len(all_) > 1
+        FieldError(f"query:{name}", "is given twice") for name, all_ in repeated.items() if len(all_) > 1
     ]
     if model is None:
-        errors += [
-            FieldError(f"query:{name[:64]}", "is not a parameter of this operation") for name in parameters
-        ]
+        errors += [FieldError(f"query:{name}", "is not a parameter of this operation") for name in parameters]
     elif not errors:
         try:
             return model.model_validate(parameters)
         except ValidationError as error:
-            errors = _field_errors(error, "query:")
+            errors = _field_errors(error, lambda names: f"query:{names[0]}")
     raise ProblemError("invalid-request", _CORRECT, errors)
 
 
@@ -322,7 +322,7 @@ def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[B]) -> 
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problems = _field_errors(error, "/")
+        problems = _field_errors(error, json_pointer)
         unreadable = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
     if unreadable == "json_invalid":
         raise ProblemError("malformed-request", "The body is not valid JSON. Send a JSON object.")
@@ -333,12 +333,17 @@ def _utf8_bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
 
 
-def _field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
+def _field_errors(error: ValidationError, place: Callable[[Sequence[int | str]], str]) -> list[FieldError]:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     return [
-        FieldError(
-            prefix + "/".join(str(part)[:64] for part in problem["loc"]),
-            _MESSAGES.get(problem["type"], problem["msg"]),
-        )
+        FieldError(place(problem["loc"]), _MESSAGES.get(problem["type"], problem["msg"]))
         for problem in problems[:MAX_FIELD_ERRORS]
     ]
+
+
+def json_pointer(names: Sequence[int | str]) -> str:
+    """Say where a value stands in a document (RFC 6901); the whole document is the empty text.
+
+    Names are never cut, which would point to something else: the body that they come from is bounded.
+    """
+    return "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)

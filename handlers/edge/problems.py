@@ -38,7 +38,7 @@ _ALL = (
     Kind("precondition-required", 428, "The If-Match header is missing"),
     Kind("unsupported-media-type", 415, "Unsupported media type"),
     Kind("too-large", 413, "The request is too large"),
-    Kind("unknown-customer", 404, "No points account"),
+    Kind("unknown-customer", 404, "No account"),
     Kind("unknown-item", 404, "No such item"),
     Kind("unknown-order", 404, "No such order"),
     Kind("cart-full", 409, "The cart is full"),

@@ -71,9 +71,7 @@ def problem(answer: httpx.Response) -> str:
     return str(document["type"]).removeprefix("urn:rewards:problem:")
 
 
-def test_the_api_keeps_what_its_document_says_under_schemathesis(deployed: Deployed) -> None:
-    for item in (deployed.shop.item(10, "Mug"), deployed.shop.item(5, "Cap", stock=[50, 50])):
-        deployed.send("PUT", f"/cart/items/{item}", deployed.tokens["staff"], json={"quantity": 1})
+def _schemathesis(deployed: Deployed, token: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [
         *(
             str(Path(sys.executable).with_name("st")),
@@ -82,14 +80,30 @@ def test_the_api_keeps_what_its_document_says_under_schemathesis(deployed: Deplo
             "run",
             str(DOCUMENT),
         ),
-        *("--url", deployed.region.api_url, "-H", f"Authorization: Bearer {deployed.tokens['staff']}"),
+        *("--url", deployed.region.api_url, "-H", f"Authorization: Bearer {token}"),
         *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"),
         *("--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color", "--warnings", "off"),
-        # Erasing the account that everything else needs; tests of its own cover it.
-        *("--exclude-operation-id", "eraseAccount"),
+        *options,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_api_keeps_what_its_document_says_under_schemathesis(deployed: Deployed) -> None:
+    for item in (deployed.shop.item(10, "Mug"), deployed.shop.item(5, "Cap", stock=[50, 50])):
+        deployed.send("PUT", f"/cart/items/{item}", deployed.tokens["staff"], json={"quantity": 1})
+    # Without erasing the account that everything else needs; tests of its own cover it.
+    done = _schemathesis(deployed, deployed.tokens["staff"], "--exclude-operation-id", "eraseAccount")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("caller", ["nobody", "owner"])
+def test_schemathesis_would_notice_a_caller_whom_nothing_is_done_for(deployed: Deployed, caller: str) -> None:
+    """A token that is dead, or without the staff's rights: each refusal is a documented answer."""
+    operation = "showCart" if caller == "nobody" else "staffFindMembers"
+    token = deployed.tokens.get(caller, "dead")
+    done = _schemathesis(deployed, token, "--include-operation-id", operation)
+    assert done.returncode == 1, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "401" in done.stdout or "403" in done.stdout
 
 
 # --- Who gets in ---
@@ -121,6 +135,7 @@ def test_a_token_that_was_forged_is_refused(deployed: Deployed) -> None:
     for one in forged:
         answer = deployed.send("GET", "/points", one)
         assert (answer.status_code, problem(answer)) == (401, "unauthenticated"), one
+        assert answer.headers["WWW-Authenticate"] == "Bearer", one
     assert deployed.send("GET", "/points", token).status_code == 200
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 # Handlers read their environment when imported; each test gives them a database of its own afterwards.
 os.environ.update(DATABASE_HOST="127.0.0.1", DATABASE_ROLE="nobody", DATABASE_TLS="disable")
 
+from api.document import make
 from handlers import account, checkout, fallback, orders, staff, storefront
 from sql.connection import Database
 
@@ -113,7 +115,39 @@ class Client:
             "requestContext": {"requestId": str(uuid4()), "authorizer": {"claims": dict(self.claims)}},
         }
         answer = _handler(method, resource)(event, None)
-        return Response(answer["statusCode"], answer["headers"], answer["body"])
+        response = Response(answer["statusCode"], answer["headers"], answer["body"])
+        if resource != "/{proxy+}":
+            _assert_documented(method, resource, response)
+        return response
+
+
+#: What every answer may carry, of which the document says nothing.
+_COMMON = frozenset(
+    {
+        "Access-Control-Allow-Origin",
+        "Access-Control-Expose-Headers",
+        "Cache-Control",
+        "Content-Type",
+        "X-Content-Type-Options",
+    }
+)
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return make()
+
+
+def _assert_documented(method: str, resource: str, response: Response) -> None:
+    """Assert that the document knows this status of this operation, with these headers."""
+    responses = _document()["paths"][resource][method.lower()]["responses"]
+    said = responses[str(response.status)]
+    if "$ref" in said:
+        said = _document()["components"]["responses"][said["$ref"].rsplit("/", 1)[1]]
+    headers = set(said.get("headers", ()))
+    assert set(response.headers) - _COMMON <= headers, (method, resource, response.status)
+    # The gateway says how to sign in, no function does.
+    assert headers - {"WWW-Authenticate"} <= set(response.headers), (method, resource, response.status)
 
 
 def _route(method: str, path: str) -> tuple[str, dict[str, str]]:

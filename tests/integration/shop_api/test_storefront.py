@@ -6,13 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from handlers import storefront
 from handlers.edge.paging import LONGEST_CURSOR, write_cursor
-from handlers.edge.pictures import URL_LIFETIME, URL_MARGIN, PictureUrls
+from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, URL_SPREAD, PictureUrls
 from sql.connection import Database
+from sql.queries import Statement
 from sql.reads import Picture, show_item
+from sql.transaction import Transaction
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
 
@@ -188,13 +191,14 @@ def _picture(shop: Shop, item_id: UUID, filename: str) -> UUID:
     return image_id
 
 
-def test_picture_urls_are_kept_until_shortly_before_they_expire(
-    shop: Shop, database: Callable[..., Database], client: Client
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_picture_urls_are_kept_until_shortly_before_they_expire_and_by_chance_a_little_less(
+    shop: Shop, database: Callable[..., Database], chance: float
 ) -> None:
     item_id = shop.item()
     image_id = _picture(shop, item_id, "mug 1.svg")
     storefront_database = database("storefront")
-    urls = PictureUrls("pictures", "us-east-1")
+    urls = PictureUrls("pictures", "us-east-1", lambda: chance)
 
     def url(now: datetime) -> str:
         found = show_item(storefront_database, "us-east-1", item_id)
@@ -208,7 +212,7 @@ def test_picture_urls_are_kept_until_shortly_before_they_expire(
     # The signature holds the real time, so that a new one is another URL at the earliest a second later.
     shop.connection.execute("update xpoints.image_urls set presigned_url = 'kept'")
 
-    last_moment = first_seen + URL_LIFETIME - URL_MARGIN
+    last_moment = first_seen + URL_LIFETIME - URL_MARGIN - chance * URL_SPREAD
     assert url(last_moment - timedelta(seconds=1)) == "kept"
     assert url(last_moment) != "kept"
     assert shop.scalar("select created from xpoints.image_urls") == last_moment.replace(tzinfo=None)
@@ -224,15 +228,92 @@ def test_each_region_keeps_urls_of_its_own(shop: Shop, database: Callable[..., D
     assert shop.rows("select region from xpoints.image_urls order by 1") == [("us-east-1",), ("us-west-2",)]
 
 
-def test_a_page_shows_thumbnails_and_an_item_all_its_pictures(
-    shop: Shop, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storefront, "_PICTURES", PictureUrls("pictures", "us-east-1"))
+
+
+def _thumbnail(shop: Shop, item_id: UUID, image_id: UUID) -> None:
+    shop.connection.execute(
+        "update xpoints.catalog_items set thumbnail_id = %s where id = %s", [image_id, item_id]
+    )
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize(
+    "error", [psycopg.errors.SerializationFailure, psycopg.OperationalError, psycopg.errors.DataError]
+)
+def test_urls_that_cannot_be_kept_are_given_all_the_same_after_one_attempt(
+    shop: Shop,
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    error: type[psycopg.Error],
+) -> None:
+    item_id = shop.item()
+    _thumbnail(shop, item_id, _picture(shop, item_id, "a.svg"))
+    commit = Transaction.commit
+    attempts = []
+
+    def lose(self: Transaction, *statements: Statement) -> object:
+        if statements[0].query.name == "keep_picture_urls":
+            attempts.append(1)
+            raise error("lost")
+        return commit(self, *statements)
+
+    monkeypatch.setattr(Transaction, "commit", lose)
+    for number, path in enumerate(("/catalog", f"/catalog/{item_id}"), start=1):
+        answer = client.get(path)
+        assert answer.status == 200
+        assert "/a.svg?" in answer.text
+        assert len(attempts) == number
+    assert capsys.readouterr().out.count('"PictureUrlsNotKept":[1.0]') == 2
+    assert caplog.messages.count("picture URLs not kept") == 2
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_url_that_is_too_long_to_be_kept_is_given_all_the_same(
+    shop: Shop, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "t" * LONGEST_KEPT_URL)
+    item_id = shop.item()
+    _thumbnail(shop, item_id, _picture(shop, item_id, "a.svg"))
+
+    for path in ("/catalog", f"/catalog/{item_id}"):
+        assert "/a.svg?" in client.get(path).text
+    assert shop.count("image_urls") == 0
+    assert "picture URLs not kept" not in caplog.messages, "nothing was tried in vain"
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_picture_without_a_file_has_no_url(shop: Shop, client: Client) -> None:
+    item_id = shop.item()
+    image_id = shop.scalar("insert into xpoints.images (filename) values (null) returning id")
+    _thumbnail(shop, item_id, image_id)
+
+    assert client.get("/catalog").json["items"][0]["picture_url"] is None
+    detail = client.get(f"/catalog/{item_id}").json
+    assert (detail["picture_url"], detail["pictures"]) == (None, [])
+
+
+@pytest.mark.usefixtures("bucket")
+def test_of_many_pictures_the_thumbnail_is_never_left_out(shop: Shop, client: Client) -> None:
+    item_id = shop.item()
+    pictures = sorted(_picture(shop, item_id, f"{number}.svg") for number in range(25))
+    _thumbnail(shop, item_id, pictures[-1])
+
+    detail = client.get(f"/catalog/{item_id}").json
+
+    assert detail["picture_url"] is not None
+    assert len(detail["pictures"]) == 20
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_page_shows_thumbnails_and_an_item_all_its_pictures(shop: Shop, client: Client) -> None:
     item_id = shop.item()
     thumbnail, other = _picture(shop, item_id, "a.svg"), _picture(shop, item_id, "b.svg")
-    shop.connection.execute(
-        "update xpoints.catalog_items set thumbnail_id = %s where id = %s", [thumbnail, item_id]
-    )
+    _thumbnail(shop, item_id, thumbnail)
 
     (listed,) = client.get("/catalog").json["items"]
     detail = client.get(f"/catalog/{item_id}").json

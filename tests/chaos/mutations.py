@@ -28,6 +28,7 @@ CHAOS = "chaos"
 _SEEDS = 400
 _TIMEOUT_S = 400
 _COPIED = (
+    "api",
     "domain",
     "sql",
     "events",
@@ -48,6 +49,9 @@ _JOBS = "tests/integration/test_jobs.py::"
 _RELAY = "tests/integration/test_relay.py::"
 _LAST = "tests/integration/test_last_guards.py::test_a_change_that_no_decision_may_make_is_refused"
 _RACES = "tests/integration/test_races.py::"
+_ROUTES = "tests/integration/shop_api/test_every_route.py::"
+_STAFF = "tests/integration/shop_api/test_staff.py::"
+_POINTS = "tests/integration/shop_api/test_points.py::"
 _RETRY = "tests/unit/test_retry.py::test_passing_faults_are_told_apart"
 
 
@@ -286,6 +290,56 @@ MUTATIONS = (
         "origin.now), move_points(change)]",
         "origin.now), *([move_points(change)] if change.points else [])]",
         f"{_RACES}test_a_credit_that_meets_an_erasure_is_refused_and_moves_nothing",
+    ),
+    Mutation(
+        "one's own reads ask whether one is served",
+        "sql/reads.py",
+        "return found if served else UnknownCustomer()",
+        "return found",
+        f"{_ROUTES}test_no_route_serves_a_customer_who_is_erased",
+    ),
+    Mutation(
+        "a cart's writes ask whether its owner is served",
+        "sql/transactions/change_cart.py",
+        "return LineFacts(item_id, *row) if served else None",
+        "return LineFacts(item_id, *row)",
+        f"{_ROUTES}test_no_route_serves_a_customer_who_is_erased",
+    ),
+    Mutation(
+        "an item change finds itself done",
+        "domain/items.py",
+        "if _as_stored(wish) == _as_stored(item.data) and",
+        "if False and",
+        f"{_STAFF}test_an_item_change_whose_answer_is_lost_is_found_and_not_refused",
+    ),
+    Mutation(
+        "stock is laid in up to a limit",
+        "domain/stock.py",
+        "if delta > 0 and together + delta > MAX_STOCK:",
+        "if False:",
+        f"{_STAFF}test_stock_is_not_adjusted_beyond_what_an_item_may_have",
+    ),
+    Mutation(
+        "nobody credits themselves",
+        "domain/points.py",
+        "if account.customer_id == by:",
+        "if False:",
+        f"{_POINTS}test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves",
+    ),
+    Mutation(
+        "nobody boosts their own household",
+        "domain/points.py",
+        "if by in (beneficiary, partner):",
+        "if False:",
+        f"{_POINTS}test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves",
+    ),
+    Mutation(
+        "picture URLs are kept at best effort",
+        "handlers/edge/pictures.py",
+        "except (RetriesExhaustedError, psycopg.Error) as error:",
+        "except ZeroDivisionError as error:",
+        "tests/integration/shop_api/test_storefront.py::"
+        "test_urls_that_cannot_be_kept_are_given_all_the_same_after_one_attempt",
     ),
     # --- Consumers ---------------------------------------------------------------------------------------
     Mutation("inbox read", "sql/inbox.py", "        if seen:\n", "        if False:\n"),

@@ -79,6 +79,15 @@ def test_values_that_no_item_may_have_are_named(staff: Client, field: str, value
     assert [error["pointer"] for error in answer.json["errors"]] == [f"/{field}"]
 
 
+@pytest.mark.parametrize(("sent", "stored"), [(1e-50, 0.0), (0.1, 0.1), (4.3, 4.3), (5, 5.0)])
+def test_measures_are_stored_as_precisely_as_their_columns_are(
+    staff: Client, sent: float, stored: float
+) -> None:
+    added = staff.post("/staff/items", {**ITEM, "weight": sent, "rating": sent})
+    item = staff.get(f"/staff/items/{added.json['item_id']}").json
+    assert (item["weight"], item["rating"]) == (stored, stored)
+
+
 @pytest.mark.parametrize("text", ['{"name": NaN}', '{"rating": Infinity, "name": "a", "points_price": 1}'])
 def test_numbers_that_json_does_not_have_are_refused(staff: Client, text: str) -> None:
     answer = staff.send("POST", "/staff/items", text=text, headers={"Idempotency-Key": "nan-12345"})

@@ -66,6 +66,7 @@ ENVIRONMENT = {
     "SENDER_ADDRESS": "orders@shop.example.com",
     "USER_POOL_ID": "us-east-1_local",
     "DEMO_PASSWORD": "not-a-password-of-anybody",
+    "PYDANTIC_DISABLE_PLUGINS": "true",  # as in template.yaml
 }
 
 _IMPORT_TIME = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(\S+)$", re.MULTILINE)

@@ -95,3 +95,7 @@ class RetriesExhaustedError(Exception):
         super().__init__(f"gave up after {attempts} attempts; the last fault was {fault.value}")
         self.attempts = attempts
         self.fault = fault
+
+
+#: What `sql.transaction.run` raises when a transaction did not come about, or may not have.
+FAILURES = (RetriesExhaustedError, psycopg.Error)

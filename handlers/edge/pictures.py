@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
 
-import psycopg
 from aws_lambda_powertools.metrics import MetricUnit
 
 from handlers.edge.observability import logger, metrics
 from sql.connection import Database
-from sql.errors import RetriesExhaustedError
+from sql.errors import FAILURES
 from sql.reads import Picture, keep_picture_urls
 
 #: How long a presigned URL is good for. A function's credentials, which sign it, outlive that.
@@ -69,7 +68,7 @@ class PictureUrls:
     def _keep(self, database: Database, urls: dict[UUID, str], created: datetime) -> None:
         try:
             keep_picture_urls(database, self._region, urls, created)
-        except (RetriesExhaustedError, psycopg.Error) as error:
+        except FAILURES as error:
             # Another reader renewed them at the same moment, as a rule.
             logger.warning("picture URLs not kept", extra={"error": type(error).__name__, "urls": len(urls)})
             metrics().add_metric("PictureUrlsNotKept", MetricUnit.Count, 1)

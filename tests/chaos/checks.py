@@ -12,9 +12,20 @@ from domain.refusals import IdempotencyKeyReused, Refusal
 from sql.invariants import ALWAYS
 from sql.queries import load
 from sql.references import REFERENCES
+from sql.transactions.expire import EXPIRIES
 from tests.chaos.world import BOOST_BELOW, Call, World
 
 _INVARIANTS = load("invariants")
+
+#: The column that tells a row's age; no cart line of a run gets old.
+_AGES = {
+    "idempotency_records": "created_at",
+    "inbox": "processed_at",
+    "consumed_versions": "processed_at",
+    "image_urls": "created",
+    "notifications": "sent_at",
+    "operations_log": "started_at",
+}
 
 
 def problems(world: World) -> list[str]:
@@ -339,6 +350,32 @@ def _what_went_is_gone(state: _State) -> Iterator[str]:
                 yield f"{item} is retired, and {table} has {count} rows of its"
 
 
+def _what_stays_is_there(state: _State) -> Iterator[str]:
+    world = state.world
+    for item, image in world.images.items():
+        if item in state.retired:
+            continue
+        for table, column, key in (
+            ("catalog_images", "item_id", item),
+            ("images", "id", image),
+            ("image_urls", "image_id", image),
+        ):
+            ((count,),) = state.rows(f"select count(*) from xpoints.{table} where {column} = %s", [key])
+            if count != 1:
+                yield f"{item} is for sale, and {table} has {count} rows of its"
+
+
+def _what_is_old_is_gone(state: _State) -> Iterator[str]:
+    for expiry in EXPIRIES:
+        column = _AGES.get(expiry.name, "")
+        if column:
+            for row in state.rows(
+                f"select * from xpoints.{expiry.name} where {column} < now() - make_interval(secs => %s)",
+                [expiry.age_s],
+            ):
+                yield f"{expiry.name} has a row that is too old: {row}"
+
+
 def _nothing_is_orphaned(state: _State) -> Iterator[str]:
     for each in REFERENCES:
         mark = f" and p.{each.gone_mark} is null" if each.gone_mark else ""
@@ -361,5 +398,7 @@ _CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
     _one_effect_an_event_and_consumer,
     _customers_were_written_to,
     _what_went_is_gone,
+    _what_stays_is_there,
+    _what_is_old_is_gone,
     _nothing_is_orphaned,
 )

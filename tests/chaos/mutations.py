@@ -33,6 +33,7 @@ _COPIED = (
     "sql",
     "events",
     "handlers",
+    "operations",
     "local",
     "bench",
     "tests",
@@ -46,6 +47,7 @@ _CHECKOUT = "tests/integration/test_checkout.py::"
 _ORDER = "tests/integration/test_after_an_order.py::"
 _CASCADES = "tests/integration/test_cascades.py::"
 _JOBS = "tests/integration/test_jobs.py::"
+_OPERATIONS = "tests/integration/test_operations.py::"
 _RELAY = "tests/integration/test_relay.py::"
 _LAST = "tests/integration/test_last_guards.py::test_a_change_that_no_decision_may_make_is_refused"
 _RACES = "tests/integration/test_races.py::"
@@ -469,6 +471,52 @@ MUTATIONS = (
         "known, self._place = self._place, tuple(json.loads(passed)) if passed else self._table.first",
         "known, self._place = self._place, self._table.first",
         f"{_JOBS}test_a_walk_stops_when_the_time_is_up_and_the_next_run_goes_on_behind_what_it_passed",
+    ),
+    Mutation(
+        "a part of a job that fails stops no other",
+        "handlers/edge/jobs.py",
+        "            failed.append(name)",
+        "            raise",
+        f"{_JOBS}test_an_expiry_that_fails_at_one_table_goes_on_with_the_others",
+    ),
+    Mutation(
+        "what a job finds is told at once",
+        "handlers/edge/jobs.py",
+        "            self._known.update(new)\n            self._emit()\n",
+        "            self._known.update(new)\n",
+        f"{_JOBS}test_an_audit_that_fails_in_the_middle_of_a_table_has_told_what_it_found_before",
+    ),
+    Mutation(
+        "expiry asks for the age of inbox rows",
+        "sql/queries/jobs.sql",
+        "    and processed_at < now() - make_interval(secs => %(age_s)s)\n\n-- name: delete_old_consumed",
+        "\n-- name: delete_old_consumed",
+    ),
+    Mutation(
+        "expiry asks for the age of idempotency records",
+        "sql/queries/jobs.sql",
+        "    and created_at < now() - make_interval(secs => %(age_s)s)\n",
+        "",
+    ),
+    Mutation(
+        "the sweep spares what has its parent",
+        "sql/queries/templates/walk.sql",
+        "parent.id = child.{column} and ({alive}))\n\n-- name: find",
+        "parent.id = child.{column} and not ({alive}))\n\n-- name: find",
+    ),
+    Mutation(
+        "a letter put back is set aside no more",
+        "sql/queries/operator.sql",
+        "delete from xpoints.outbox_dead_letters where id = any",
+        "delete from xpoints.outbox_dead_letters where false and id = any",
+        f"{_OPERATIONS}test_letters_set_aside_are_listed_inspected_and_requeued",
+    ),
+    Mutation(
+        "messages that are looked at for long stay hidden",
+        "operations/queues.py",
+        "_hide(sqs, queue.url, held, _VISIBILITY_S)",
+        "pass",
+        f"{_OPERATIONS}test_a_queue_that_takes_long_to_read_is_read_to_its_end_and_given_back",
     ),
     Mutation(
         "the sweep counts the erased and retired as gone",

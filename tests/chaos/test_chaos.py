@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.mutations import CHAOS, MUTATIONS, ROOT, apply
-from tests.chaos.world import KINDS
+from tests.chaos.world import JOBS, KINDS
 
 SEEDS = 250
 
@@ -48,6 +48,7 @@ def test_the_seeds_bring_every_kind_of_fault_and_plenty_of_work(figures: dict[st
     assert counts["told: done"] > SEEDS
     assert counts["told: replayed"] > SEEDS / 4
     assert counts["relays"] > SEEDS
+    assert {kind for kind in JOBS if counts.get(f"job: {kind}", 0) < 10} == set()
 
 
 def test_a_seed_repeats_the_same_run_step_by_step(figures: dict[str, Any], tmp_path: Path) -> None:

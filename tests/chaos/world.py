@@ -1,4 +1,4 @@
-"""One run: a small shop, requests, relays and consumers in two Regions, and what befalls them."""
+"""One run: a small shop, requests, relays, consumers and jobs in two Regions, and what befalls them."""
 
 import json
 from collections import Counter
@@ -16,6 +16,8 @@ from psycopg import errors
 
 import events.relay
 import sql.transaction
+import sql.walk
+from domain.audit import Difference
 from domain.checkout import total
 from domain.events import (
     CatalogItemRetired,
@@ -35,14 +37,25 @@ from events.relay import Relay, RelaySettings
 from sql.errors import RetriesExhaustedError
 from sql.outbox import Outbox
 from sql.queries import load
-from sql.references import REFERENCES
+from sql.references import REFERENCES, Reference
 from sql.transaction import Completed, RetryPolicy
+from sql.transactions import audit_ledger
 from sql.transactions import retire_item_data as retirement
+from sql.transactions.audit_ledger import (
+    AUDIT_EVERY_S,
+    PARTS,
+    audit_everything,
+    audit_pass,
+    audit_sample,
+    audit_stock,
+)
 from sql.transactions.change_account import erase_account
 from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 from sql.transactions.change_item import retire_item
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.erase_customer_data import erase_customer_data
+from sql.transactions.expire import EXPIRIES, PASS_EVERY_S, expire
+from sql.transactions.measure_backlog import measure_backlog
 from sql.transactions.move_points import (
     Boost,
     Credit,
@@ -52,10 +65,11 @@ from sql.transactions.move_points import (
     transfer_points,
 )
 from sql.transactions.notify import BeingSentError, confirm_cancellation, confirm_order
+from sql.transactions.operate import requeue_dead_letters
 from sql.transactions.place_order import PlaceOrder, cart_lines, place_order
 from sql.transactions.refund_order import RefundOrder, refund_order
 from sql.transactions.retire_item_data import retire_item_data
-from sql.transactions.sweep_orphans import sweep
+from sql.transactions.sweep_orphans import SWEEP_EVERY_S, sweep
 from tests.chaos.cloud import Bus, Mail, Queue, invoke
 from tests.chaos.scheduler import Actor, Crash, Scheduler
 from tests.chaos.wire import FAULTS, ChaosDatabase, Exchanges, Links, Wire
@@ -66,6 +80,12 @@ BOOST_POINTS, BOOST_BELOW = 40, 500
 _POLICY = RetryPolicy(base_s=0.0, cap_s=0.0)
 _MOST_STEPS = 4000
 _ROUNDS_TO_DRAIN = 30
+
+#: What jobs do; the operator's requeue is one of them.
+JOBS = ("sweep", "expire", "audit", "sample", "whole", "measure", "requeue")
+
+#: True only when everything has come to rest, or by clocks that are right.
+_NOT_UNDER_WAY = frozenset({"order-without-effect", "erasure-unfinished"})
 
 #: Everything that may fail, in a run that has not switched it off.
 KINDS = (
@@ -235,6 +255,7 @@ class World:
     def _stock_up(self) -> None:
         random, execute = self.random, self.admin.execute
         execute(_TRUNCATE)
+        execute(b"alter sequence chaos.numbers restart")
         self.staff_id = self.uuid()
         self.customers = [self.uuid() for _ in range(random.randint(2, 4))]
         self.items = [self.uuid() for _ in range(random.randint(2, 4))]
@@ -242,7 +263,7 @@ class World:
         self.first_stock: dict[UUID, int] = {}
         self.first_carts: dict[tuple[UUID, UUID], int] = {}
         self.household = (self.customers[0], self.customers[1])
-        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _INSERTS}
+        rows: dict[str, list[Any]] = {name: [] for name in _INSERTS}
         for number, item in enumerate(self.items):
             rows["item"].append((item, f"Item {number}", random.randint(1, 60), self.images[item]))
             rows["image"].append((self.images[item], f"{self.images[item]}.png"))
@@ -262,11 +283,21 @@ class World:
                 rows["line"].append((customer, item, quantity))
         self.poison = [self.uuid()] if random.random() < 0.1 else []
         for event_id in self.poison:
-            rows["letter"].append((REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)})))
+            letter = (REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)}))
+            rows[random.choice(("letter", "dead letter"))].append(letter)
+        self._lay_in_old_rows(rows)
         with self.admin.cursor() as cursor:
             for name, values in rows.items():
                 if values:
                     cursor.executemany(_INSERTS[name], values)
+
+    def _lay_in_old_rows(self, rows: dict[str, list[Any]]) -> None:
+        """Leave a row to expire in each table but that of the carts, whose lines would be ordered."""
+        for expiry in EXPIRIES:
+            if expiry.name in OLD_ROWS:
+                owner = self.images[self.items[0]] if expiry.name == "image_urls" else self.customers[0]
+                age = timedelta(seconds=expiry.age_s, days=1)
+                rows[f"old {expiry.name}"].append({"id": self.uuid(), "owner": owner, "age": age})
 
     @staticmethod
     def username(customer_id: UUID) -> str:
@@ -400,6 +431,60 @@ class World:
             settings = RelaySettings(bus="chaos", batch=self.random.randint(1, 8), parallel=2)
             relay = Relay(outbox, lambda: self.bus, settings, monotonic=lambda: own[0], sleep=sleep)
             relay.run(own[0] + for_s)
+
+    # --- Jobs -------------------------------------------------------------------------------------------
+
+    def job(self, kind: str) -> None:
+        """Be one run of a job or of an operator's command; what it may not find is a problem."""
+        try:
+            with self.environment(
+                "operations" if kind == "requeue" else "jobs", self._somewhere()
+            ) as database:
+                getattr(self, f"_{kind}")(database)
+        except RetriesExhaustedError:
+            self.scheduler.note("  the job failed")
+        self.counts[f"job: {kind}"] += 1
+
+    def _every_s(self, usual_s: int) -> int:
+        return self.random.choice((0, 0, usual_s))
+
+    def _sweep(self, database: ChaosDatabase) -> None:
+        self._sweep_at(database, self.random.choice(REFERENCES), self._is_over, self._every_s(SWEEP_EVERY_S))
+
+    def _sweep_at(
+        self, database: ChaosDatabase, reference: Reference, is_over: Callable[[], bool], every_s: int
+    ) -> None:
+        def found(missing: set[UUID]) -> None:
+            self.exchanges.problems.append(f"the sweep reports {reference} without a parent: {missing}")
+
+        sweep(database, reference, is_over, every_s, found)
+
+    def _expire(self, database: ChaosDatabase) -> None:
+        expire(database, self.random.choice(EXPIRIES), self._is_over, self._every_s(PASS_EVERY_S))
+
+    def _audit(self, database: ChaosDatabase) -> None:
+        part, every_s = self.random.choice(PARTS), self._every_s(AUDIT_EVERY_S)
+        audit_pass(database, part, self._differs, self._is_over, every_s)
+
+    def _sample(self, database: ChaosDatabase) -> None:
+        audit_sample(database, self.random.choice(PARTS), self._differs, self.uuid(), self._is_over, 2)
+        audit_stock(database, self._differs)
+
+    def _whole(self, database: ChaosDatabase) -> None:
+        audit_everything(database, self.random.choice(PARTS), self._differs)
+
+    def _differs(self, differences: Sequence[Difference]) -> None:
+        for each in differences:
+            if self._quiet or each.kind not in _NOT_UNDER_WAY:
+                self.exchanges.problems.append(f"the audit reports {each}")
+
+    def _measure(self, database: ChaosDatabase) -> None:
+        backlogs, dead = measure_backlog(database)
+        if dead > len(self.poison) or (self._quiet and (backlogs or dead != len(self.poison))):
+            self.exchanges.problems.append(f"{dead} letters count as set aside, of {self.poison}: {backlogs}")
+
+    def _requeue(self, database: ChaosDatabase) -> None:
+        requeue_dead_letters(database, self.poison)
 
     # --- Requests ---------------------------------------------------------------------------------------
 
@@ -674,28 +759,33 @@ class World:
         relay_module: Any = events.relay
         pool = relay_module.ThreadPoolExecutor
         carts = retirement.CARTS_AT_ONCE
+        walked, audited = sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS
         defaults.update(
             sleep=lambda _: self.scheduler.pause("back-off"), uniform=lambda *_: 0.0, monotonic=lambda: 0.0
         )
         relay_module.ThreadPoolExecutor = lambda *_, **__: _Pool(self.random)
         retirement.CARTS_AT_ONCE = 2
+        sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS = 4, 2
         try:
             yield
         finally:
             defaults.update(kept)
             relay_module.ThreadPoolExecutor = pool
             retirement.CARTS_AT_ONCE = carts
+            sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS = walked, audited
 
     def _chaos(self) -> None:
         scheduler, random = self.scheduler, self.random
         wishes = self.plan_requests()
         relays: list[Actor] = []
         others: list[Actor] = []
+        jobs: list[Actor] = []
         extra = random.randint(0, 150)
         while scheduler.steps < _MOST_STEPS:
             relays = [actor for actor in relays if not actor.done]
             others = [actor for actor in others if not actor.done]
-            clients = len(scheduler.actors) - len(relays) - len(others)
+            jobs = [actor for actor in jobs if not actor.done]
+            clients = len(scheduler.actors) - len(relays) - len(others) - len(jobs)
             if not wishes and not clients:
                 if extra <= 0:
                     break
@@ -708,6 +798,7 @@ class World:
                 "request": 4 if wishes and clients < 6 else 0,
                 "consume": 4 if visible and len(others) < 4 else 0,
                 "relay": 2 if len(relays) < 3 else 0,
+                "job": 1 if len(jobs) < 2 else 0,
                 "time": 1,
                 "visibility": 2 if flying else 0,
             }
@@ -727,6 +818,10 @@ class World:
                 name = f"relay-{region[3:]}-{line}-{self.counts['relays']}"
                 relays.append(scheduler.spawn(name, _bind(self.relay, region, line, for_s)))
                 self.counts["relays"] += 1
+            elif action == "job":
+                kind = random.choice(JOBS if self.poison else JOBS[:-1])
+                jobs.append(scheduler.spawn(f"{kind}-{self.counts['jobs']}", _bind(self.job, kind)))
+                self.counts["jobs"] += 1
             elif action == "time":
                 self.advance_time(random.choice((1, 6, 16, 70, 300)))
             else:
@@ -743,7 +838,7 @@ class World:
                 self.scheduler.note("  not for rows that are being written")
 
     def _drain(self) -> None:
-        """Let everything come to rest, with nothing failing any more; then sweep."""
+        """Let everything come to rest, with nothing failing any more; then have the jobs do all of theirs."""
         for _ in range(_ROUNDS_TO_DRAIN):
             self.advance_time(1000)
             for region in REGIONS:
@@ -760,9 +855,16 @@ class World:
                 queue.messages for queue in self.queues.values()
             ):
                 break
+        # A pass that is half done would go on behind what has come in since.
+        self.admin.execute(b"delete from xpoints.job_progress")
         with self.environment("jobs", REGIONS[0]) as jobs:
             for reference in REFERENCES:
-                sweep(jobs, reference, lambda: False, every_s=0)
+                self._sweep_at(jobs, reference, lambda: False, 0)
+            for expiry in EXPIRIES:
+                expire(jobs, expiry, lambda: False, 0)
+            for part in PARTS:
+                audit_pass(jobs, part, self._differs, lambda: False, 0)
+            self._measure(jobs)
 
     @staticmethod
     def _stuck(queue: Queue) -> bool:
@@ -783,7 +885,23 @@ _INSERTS = {
     "line": "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) values (%s, %s, %s)",
     "letter": "insert into xpoints.outbox (region, shard, id, event_type, detail) "
     "values (%s, %s, %s, %s, %s)",
+    "dead letter": "insert into xpoints.outbox_dead_letters (region, shard, id, event_type, detail, "
+    "created_at, attempts, reason) values (%s, %s, %s, %s, %s, now(), 10, 'chaos')",
 }
+
+#: How a row that is too old comes into each table: by an id of its own, and its owner's. Keys are not left to
+#: chance, which would part the tables into other windows each time.
+OLD_ROWS = {
+    "idempotency_records": "values (%(id)s, 'old', '', %(id)s, 201, '', now() - %(age)s)",
+    "inbox": "values (%(id)s, 'notify', now() - %(age)s)",
+    "consumed_versions": "values (%(id)s, 'notify', 1, now() - %(age)s)",
+    "image_urls": "values (%(owner)s, 'us-west-2', 'url', now() at time zone 'UTC' - %(age)s)",
+    "notifications": "values (%(id)s, %(owner)s, gen_random_uuid(), 'old', 'SENT', '', '', "
+    "now() - 2 * %(age)s, now() - %(age)s)",
+    "operations_log": "values (%(id)s, '', gen_random_uuid(), gen_random_uuid(), '', '', 1, 0, "
+    "now() - %(age)s, now())",
+}
+_INSERTS |= {f"old {table}": f"insert into xpoints.{table} {values}" for table, values in OLD_ROWS.items()}
 
 #: Statements that make a committed transaction an effect of the request.
 _WRITES = frozenset(

@@ -104,7 +104,6 @@ def _retire(shop: Shop) -> tuple[int, int]:
         _database(shop, "cascades"),
         event,
         lambda _: None,
-        lambda _: None,
         lambda: left() is None,
         REGION,
         datetime.now(UTC),

@@ -65,6 +65,7 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_URLS": "queue",
     "SENDER_ADDRESS": "orders@shop.example.com",
     "USER_POOL_ID": "us-east-1_local",
+    "PICTURES_BUCKET": "pictures",
     "DEMO_PASSWORD": "not-a-password-of-anybody",
     "PYDANTIC_DISABLE_PLUGINS": "true",  # as in template.yaml
 }

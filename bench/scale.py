@@ -54,7 +54,7 @@ class Template(NamedTuple):
     notify_concurrency: int = 5
     queues_of_an_order: int = 2
     batch_size: int = 10
-    runs_a_minute: float = 2 + 1 / 5 + 1 / 15 + 2 / 60  # of schedules, the relay's one among them
+    runs_a_minute: float = 3 + 1 / 5 + 1 / 15 + 2 / 60  # of schedules, the relay's one among them
     methods: int = 34
     firewall_rules: int = 4
     alarm_metrics: int = 36

@@ -92,6 +92,10 @@ delete from xpoints.image_urls where image_id = %(image_id)s
 -- The picture itself.
 delete from xpoints.images where id = %(image_id)s
 
+-- name: touch_image
+-- Nothing changes but that two transactions that let go of the picture conflict.
+update xpoints.images set filename = filename where id = %(image_id)s
+
 -- name: delete_image_of_item
 -- The item no longer shows the picture.
 delete from xpoints.catalog_images where item_id = %(item_id)s and image_id = %(image_id)s

@@ -1,6 +1,7 @@
-"""After an erasure: balance, cart, messages, stored answers and sign-in go, then all that names the customer.
+"""After an erasure: balance, cart, messages, stored answers go, then all that names the customer.
 
-Orders and the ledger stay, under an id that leads to nobody.
+Each Region deletes the sign-in from its own user pool (`sql.transactions.clean_region`). Orders and the
+ledger stay, under an id that leads to nobody.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from sql.ledger import ledger_entry
 from sql.queries import Statement, load
 from sql.references import TABLES
 from sql.transaction import Row, Transaction, run
+from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
 
 CONSUMER = "erase-customer"
 
@@ -32,15 +34,14 @@ class NotErasedError(Exception):
 def erase_customer_data(
     database: Database,
     event: Envelope[CustomerErased] | Envelope[CustomerErasureContinued],
-    delete_user: Callable[[str, UUID], None],
     is_over: Callable[[], bool],
     region: str,
     now: datetime,
 ) -> Turn:
     """Take one turn of the cascade that follows an erasure.
 
-    `delete_user(username, customer_id)` ends the customer's sign-in; repeating it does no harm. `region` and
-    `now` are those of the next turn's event. Raises NotErasedError, and as `sql.cascade.take_turn` does.
+    `region` is where it is taken, and with `now` that of the next turn's event. Raises NotErasedError, and as
+    `sql.cascade.take_turn` does.
     """
     customer_id = event.data.customer_id
 
@@ -48,14 +49,7 @@ def erase_customer_data(
         return run(database, lambda transaction: _close(transaction, customer_id, event.id)).value
 
     def forget(_: UUID | None) -> Advance:
-        username = run(database, lambda transaction: _find(transaction, customer_id)).value
-        if username is not None:
-            # The sign-in goes first: once the name is forgotten, nobody knows whose it was.
-            delete_user(username, customer_id)
-        (written,) = run(
-            database, lambda transaction: transaction.commit(_FORGET(customer_id=customer_id))
-        ).value
-        return Advance(written.touched, None, is_done=True)
+        return run(database, lambda transaction: _forget(transaction, customer_id, region)).value
 
     def rest(table: str, delete: str) -> Callable[[UUID | None], Advance]:
         most = TABLES[table].window_rows
@@ -77,9 +71,15 @@ def erase_customer_data(
     return take_turn(database, CONSUMER, event.id, steps, start, is_over, hand_on)
 
 
-def _find(transaction: Transaction, customer_id: UUID) -> str | None:
+def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance:
     (rows,) = transaction.read(_FIND_ERASED(customer_id=customer_id))
-    return _username(rows, customer_id)
+    username = _username(rows, customer_id)
+    writes = [_FORGET(customer_id=customer_id)]
+    if username is not None:
+        # In the same transaction: once the name is forgotten, nobody knows whose sign-in has to go.
+        writes.append(leave_cleanups(Cleanup(Kind.USER, customer_id, username), region))
+    written = transaction.commit(*writes)
+    return Advance(sum(one.touched for one in written), None, is_done=True)
 
 
 def _username(rows: list[Row], customer_id: UUID) -> str | None:

@@ -1,8 +1,10 @@
-"""After an item's retirement: it leaves all carts, its pictures go, and shoppers who had it are told."""
+"""After an item's retirement: it leaves all carts, its pictures go, and shoppers who had it are told.
+
+Each Region deletes a picture's object from its own bucket (`sql.transactions.clean_region`).
+"""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementContinued
@@ -11,6 +13,7 @@ from sql.cascade import Advance, Place, Turn, by_range, next_turn, take_turn
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Transaction, run
+from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
 from sql.transactions.notify import DueMessage, send_due
 from sql.walk import MAX_ROWS, NO_ID
 
@@ -26,6 +29,7 @@ _DELETE_LINK = _CASCADES["delete_image_of_item"]
 _CLEAR_THUMBNAIL = _CASCADES["clear_thumbnail_of_item"]
 _DELETE_URLS = _CASCADES["delete_urls_of_image"]
 _DELETE_IMAGE = _CASCADES["delete_image"]
+_TOUCH_IMAGE = _CASCADES["touch_image"]
 _NEXT_MESSAGE = _CASCADES["next_message_of_event"]
 
 
@@ -33,16 +37,9 @@ class NotRetiredError(Exception):
     """The event names an item that is not marked retired, so nothing was removed. Find out who wrote it."""
 
 
-class _Picture(NamedTuple):
-    image_id: UUID
-    filename: str | None
-    is_shared: bool
-
-
 def retire_item_data(
     database: Database,
     event: Envelope[CatalogItemRetired] | Envelope[ItemRetirementContinued],
-    delete_picture: Callable[[str], None],
     send: Callable[[DueMessage], None],
     is_over: Callable[[], bool],
     region: str,
@@ -50,8 +47,8 @@ def retire_item_data(
 ) -> Turn:
     """Take one turn of the cascade that follows a retirement.
 
-    `delete_picture(filename)` removes a picture's object; repeating it does no harm. `region` and `now` are
-    those of the next turn's event. Raises NotRetiredError, and as `sql.cascade.take_turn` and `send` do.
+    `region` is where it is taken, and with `now` that of the next turn's event. Raises NotRetiredError, and
+    as `sql.cascade.take_turn` and `send` do.
     """
     data = event.data
     item_id = data.item_id
@@ -64,14 +61,7 @@ def retire_item_data(
     text = item_retired(found[0][0])
 
     def remove_picture(_: UUID | None) -> Advance:
-        picture = run(database, lambda transaction: _next_picture(transaction, item_id)).value
-        if picture is None:
-            return Advance(0, None, is_done=True)
-        # The object goes first: once the row is gone, nobody knows the object's name.
-        if picture.filename is not None and not picture.is_shared:
-            delete_picture(picture.filename)
-        rows = run(database, lambda transaction: _forget_picture(transaction, item_id, picture)).value
-        return Advance(rows, None, is_done=False)
+        return run(database, lambda transaction: _forget_picture(transaction, item_id, region)).value
 
     def tell(after: UUID | None) -> Advance:
         statement = _NEXT_MESSAGE(event_id=retirement_id, after=after or NO_ID)
@@ -107,17 +97,22 @@ def retire_item_data(
     return take_turn(database, CONSUMER, event.id, steps, start, is_over, hand_on)
 
 
-def _next_picture(transaction: Transaction, item_id: UUID) -> _Picture | None:
+def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Advance:
+    """Have the item let go of its next picture, which goes with the last item that shows it."""
     (rows,) = transaction.read(_NEXT_IMAGE(item_id=item_id))
-    return _Picture(*rows[0]) if rows else None
-
-
-def _forget_picture(transaction: Transaction, item_id: UUID, picture: _Picture) -> int:
-    image_id = picture.image_id
+    if not rows:
+        return Advance(0, None, is_done=True)
+    image_id, filename, is_shared = rows[0]
     writes = [
         _DELETE_LINK(item_id=item_id, image_id=image_id),
         _CLEAR_THUMBNAIL(item_id=item_id, image_id=image_id),
     ]
-    if not picture.is_shared:
+    if is_shared:
+        # Two items that let go of it at once see each other: they write one row, so one of them runs again.
+        writes.append(_TOUCH_IMAGE(image_id=image_id))
+    else:
         writes += (_DELETE_URLS(image_id=image_id), _DELETE_IMAGE(image_id=image_id))
-    return sum(one.touched for one in transaction.commit(*writes))
+        if filename is not None:
+            # In the same transaction: once the row is gone, nobody knows the object's name.
+            writes.append(leave_cleanups(Cleanup(Kind.PICTURE, image_id, filename), region))
+    return Advance(sum(one.touched for one in transaction.commit(*writes)), None, is_done=False)

@@ -12,8 +12,9 @@ from domain.refusals import IdempotencyKeyReused, Refusal
 from sql.invariants import ALWAYS
 from sql.queries import load
 from sql.references import REFERENCES
+from sql.transactions.clean_region import Cleanup, Kind
 from sql.transactions.expire import EXPIRIES
-from tests.chaos.world import BOOST_BELOW, Call, World
+from tests.chaos.world import BOOST_BELOW, REGIONS, Call, World
 
 _INVARIANTS = load("invariants")
 
@@ -320,10 +321,13 @@ def _customers_were_written_to(state: _State) -> Iterator[str]:
 
 def _what_went_is_gone(state: _State) -> Iterator[str]:
     world = state.world
+    for row in state.rows("select region, kind, name from xpoints.region_cleanups"):
+        yield f"a Region has not deleted what was left to it: {row}"
     for customer in state.erased:
         name = world.username(customer)
-        if name not in world.deleted_users:
-            yield f"the sign-in of {name} is still there"
+        for region in REGIONS:
+            if (region, Cleanup(Kind.USER, customer, name)) not in world.deleted:
+                yield f"the sign-in of {name} is still there in {region}"
         for table, column in (
             *(("points_balances", "customer_id"), ("shopping_cart_items", "customer_id")),
             *(("notifications", "customer_id"), ("idempotency_records", "customer_id")),
@@ -338,8 +342,10 @@ def _what_went_is_gone(state: _State) -> Iterator[str]:
     ):
         yield f"an erased customer is still known: {row}"
     for item in state.retired:
-        if f"{world.images[item]}.png" not in world.deleted_pictures:
-            yield f"the picture of {item} is still there"
+        image_id = world.images[item]
+        for region in REGIONS:
+            if (region, Cleanup(Kind.PICTURE, image_id, f"{image_id}.png")) not in world.deleted:
+                yield f"the picture of {item} is still there in {region}"
         for table, column, key in (
             ("catalog_images", "item_id", item),
             ("images", "id", world.images[item]),

@@ -452,6 +452,25 @@ MUTATIONS = (
         f"{_CASCADES}test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows",
     ),
     Mutation(
+        "every Region is left what it has to delete",
+        "sql/queries/regions.sql",
+        "(select region from xpoints.regions union select %(region)s::varchar)",
+        "(select %(region)s::varchar as region)",
+    ),
+    Mutation(
+        "what a Region has to delete is forgotten when it is deleted",
+        "sql/transactions/clean_region.py",
+        "    delete(cleanup)\n    done",
+        "    done",
+    ),
+    Mutation(
+        "two items that let go of a picture at once conflict",
+        "sql/transactions/retire_item_data.py",
+        "        writes.append(_TOUCH_IMAGE(image_id=image_id))\n",
+        "        _TOUCH_IMAGE(image_id=image_id)\n",
+        f"{_CASCADES}test_a_picture_of_two_items_that_are_retired_at_once_goes_with_the_later",
+    ),
+    Mutation(
         "rows a transaction",
         "sql/walk.py",
         "MAX_ROWS = 3000",

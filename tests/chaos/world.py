@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -53,6 +53,7 @@ from sql.transactions.change_account import erase_account
 from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 from sql.transactions.change_item import retire_item
 from sql.transactions.clean_cart import clean_cart
+from sql.transactions.clean_region import Cleanup, clean, waiting_cleanups
 from sql.transactions.erase_customer_data import erase_customer_data
 from sql.transactions.expire import EXPIRIES, PASS_EVERY_S, expire
 from sql.transactions.measure_backlog import measure_backlog
@@ -111,7 +112,7 @@ TABLES = (
     ),
     *("order_items", "images", "image_urls", "orders", "idempotency_records", "stock", "outbox", "relays"),
     *("outbox_dead_letters", "relay_leases", "inbox", "notifications", "consumed_versions", "order_events"),
-    *("operations_log", "job_progress"),
+    *("operations_log", "job_progress", "regions", "region_cleanups"),
 )
 
 _TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
@@ -214,8 +215,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.calls: list[Call] = []
         self.wishes: list[CartWish] = []
-        self.deleted_users: set[str] = set()
-        self.deleted_pictures: set[str] = set()
+        #: What each Region deleted outside the database.
+        self.deleted: set[tuple[str, Cleanup]] = set()
         self._rate = random.choice(_RATES)
         self._kinds = {kind for kind in KINDS if random.random() < 0.5}
         self._quiet = False
@@ -286,6 +287,7 @@ class World:
             letter = (REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)}))
             rows[random.choice(("letter", "dead letter"))].append(letter)
         self._lay_in_old_rows(rows)
+        rows["region"] = [(region,) for region in REGIONS]
         with self.admin.cursor() as cursor:
             for name, values in rows.items():
                 if values:
@@ -358,28 +360,29 @@ class World:
         self.mail = Mail(self.scheduler, self.choose)
 
     def _erase_data(self, database: ChaosDatabase, event: Envelope[Any]) -> object:
-        return erase_customer_data(
-            database, event, self._delete_user, self._is_over, self._somewhere(), self.now()
-        )
+        return erase_customer_data(database, event, self._is_over, self._somewhere(), self.now())
 
     def _retire_data(self, database: ChaosDatabase, event: Envelope[Any]) -> object:
         return retire_item_data(
             database,
             event,
-            self._delete_picture,
             self.mail.send,
             self._is_over,
             self._somewhere(),
             self.now(),
         )
 
-    def _delete_user(self, username: str, _: UUID) -> None:
-        self._outside(f"delete user {username}")
-        self.deleted_users.add(username)
+    def clean_region(self, region: str) -> None:
+        """Be a run of the job in which a Region deletes what is left to it."""
 
-    def _delete_picture(self, filename: str) -> None:
-        self._outside(f"delete picture {filename}")
-        self.deleted_pictures.add(filename)
+        def delete(cleanup: Cleanup) -> None:
+            self._outside(f"delete {cleanup.kind} {cleanup.name}")
+            self.deleted.add((region, cleanup))
+
+        with self.environment("jobs", region) as database, suppress(RetriesExhaustedError):
+            for cleanup in waiting_cleanups(database, region):
+                with suppress(ConnectionError):
+                    clean(database, region, cleanup, delete)
 
     def _outside(self, what: str) -> None:
         self.scheduler.pause(what)
@@ -799,6 +802,7 @@ class World:
                 "consume": 4 if visible and len(others) < 4 else 0,
                 "relay": 2 if len(relays) < 3 else 0,
                 "job": 1 if len(jobs) < 2 else 0,
+                "clean": 1 if len(others) < 4 else 0,
                 "time": 1,
                 "visibility": 2 if flying else 0,
             }
@@ -822,6 +826,11 @@ class World:
                 kind = random.choice(JOBS if self.poison else JOBS[:-1])
                 jobs.append(scheduler.spawn(f"{kind}-{self.counts['jobs']}", _bind(self.job, kind)))
                 self.counts["jobs"] += 1
+            elif action == "clean":
+                region = self._somewhere()
+                name = f"clean-{region[3:]}-{self.counts['cleanups']}"
+                others.append(scheduler.spawn(name, _bind(self.clean_region, region)))
+                self.counts["cleanups"] += 1
             elif action == "time":
                 self.advance_time(random.choice((1, 6, 16, 70, 300)))
             else:
@@ -857,6 +866,8 @@ class World:
                 break
         # A pass that is half done would go on behind what has come in since.
         self.admin.execute(b"delete from xpoints.job_progress")
+        for region in REGIONS:
+            self.clean_region(region)
         with self.environment("jobs", REGIONS[0]) as jobs:
             for reference in REFERENCES:
                 self._sweep_at(jobs, reference, lambda: False, 0)
@@ -872,6 +883,7 @@ class World:
 
 
 _INSERTS = {
+    "region": "insert into xpoints.regions (region) values (%s)",
     "item": "insert into xpoints.catalog_items (id, name, points_price, thumbnail_id) "
     "values (%s, %s, %s, %s)",
     "image": "insert into xpoints.images (id, filename) values (%s, %s)",

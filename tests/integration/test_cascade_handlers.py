@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from domain.messages import MessageText
 from events.consume import MARGIN_MS
+from handlers.edge.observability import FunctionFailedError
 from sql.connection import Database
 from sql.transactions.notify import DueMessage
 from tests.integration.conftest import Connect
@@ -39,6 +40,15 @@ def aws() -> Iterator[None]:
 
 @pytest.fixture
 def pool(aws: None) -> str:
+    return make_pool()
+
+
+def clean_region(load: Callable[..., ModuleType], pool: str = "us-east-1_none") -> None:
+    """Have the Region delete what is left to it, as its schedule does."""
+    load("clean_region", "jobs", USER_POOL_ID=pool, PICTURES_BUCKET="pictures").handler({}, Context(60_000))
+
+
+def make_pool() -> str:
     users = boto3.client("cognito-idp")
     schema = [{"Name": "customer_id", "AttributeDataType": "String", "Mutable": False}]
     made = users.create_user_pool(PoolName="pool", Schema=schema)  # type: ignore[arg-type]
@@ -102,10 +112,11 @@ def test_an_erased_customer_can_no_longer_sign_in_and_a_namesake_still_can(
     add_user(pool, "ana", ana)
     add_user(pool, "bea", uuid4())
     shop.customer(username="eva")
-    module = load("erase_customer", "cascades", USER_POOL_ID=pool)
+    module = load("erase_customer", "cascades")
     for customer_id in (ana, bea):
         event = record("CustomerErased.v1", "customer", customer_id, "customer_id")
         assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
+    clean_region(load, pool)
     assert usernames(pool) == {"bea"}
     assert shop.scalar("select count(*) from xpoints.customers where username is not null") == 1
 
@@ -115,10 +126,51 @@ def test_an_erasure_of_somebody_who_never_had_a_sign_in_ends_all_the_same(
 ) -> None:
     ana = shop.customer(username="ana")
     shop.connection.execute(b"update xpoints.customers set erased_at = now()")
-    module = load("erase_customer", "cascades", USER_POOL_ID=pool)
+    module = load("erase_customer", "cascades")
     event = record("CustomerErased.v1", "customer", ana, "customer_id")
     assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
-    assert shop.count("inbox") == 1
+    clean_region(load, pool)
+    assert (shop.count("inbox"), shop.count("region_cleanups")) == (1, 0)
+
+
+def test_each_region_deletes_its_own_user_when_it_is_there_again(
+    shop: Shop, aws: None, load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana, pools = shop.customer(username="ana"), {}
+    for region in ("us-east-1", "us-west-2"):
+        monkeypatch.setenv("AWS_REGION", region)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+        pools[region] = make_pool()
+        add_user(pools[region], "ana", ana)
+        clean_region(load, pools[region])  # it is known from its first run on
+    shop.connection.execute(b"update xpoints.customers set erased_at = now()")
+    module = load("erase_customer", "cascades")
+    event = record("CustomerErased.v1", "customer", ana, "customer_id")
+    assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
+    for region, left in (("us-west-2", {"us-east-1"}), ("us-east-1", set())):
+        monkeypatch.setenv("AWS_REGION", region)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+        clean_region(load, pools[region])
+        assert {row[0] for row in shop.rows("select region from xpoints.region_cleanups")} == left
+        assert usernames(pools[region]) == set()
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_from_it_and_comes_again(
+    shop: Shop, pool: str, load: Callable[..., ModuleType]
+) -> None:
+    ana = uuid4()
+    add_user(pool, "ana", ana)
+    shop.connection.execute(
+        "insert into xpoints.region_cleanups (region, kind, subject_id, name) values "
+        "('us-east-1', 'picture', gen_random_uuid(), 'mug.png'), ('us-east-1', 'user', %s, 'ana')",
+        (ana,),
+    )
+    module = load("clean_region", "jobs", USER_POOL_ID=pool, PICTURES_BUCKET="no-such-bucket")
+    with pytest.raises(FunctionFailedError, match="PartsFailedError"):
+        module.handler({}, Context(60_000))
+    assert usernames(pool) == set()
+    assert shop.rows("select kind from xpoints.region_cleanups") == [("picture",)]
+    assert module.handler({}, Context(9_999)) == {"deleted": 0}, "no time: nothing is begun"
 
 
 def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mail(
@@ -134,11 +186,12 @@ def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mai
     shop.connection.execute("insert into xpoints.images values (%s, 'mug.png')", (image_id,))
     shop.connection.execute("insert into xpoints.catalog_images values (%s, %s)", (mug, image_id))
     shop.connection.execute(b"update xpoints.catalog_items set retired_at = now()")
-    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER, PICTURES_BUCKET="pictures")
+    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER)
 
     event = record("CatalogItemRetired.v1", "catalog_item", mug, "item_id")
     assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
 
+    clean_region(load)
     assert [one["Key"] for one in objects.list_objects_v2(Bucket="pictures")["Contents"]] == ["cup.png"]
     assert shop.rows("select status, kind from xpoints.notifications") == [("SENT", "item-retired")]
     assert (shop.count("shopping_cart_items"), shop.count("images")) == (0, 0)

@@ -22,9 +22,11 @@ from domain.events import (
 )
 from sql.cascade import Outcome, Turn, UnknownStepError
 from sql.connection import Database
+from sql.queries import Statement
 from sql.references import REFERENCES
 from sql.transactions import retire_item_data as retirement
 from sql.transactions.audit_ledger import PARTS, audit_everything, audit_stock
+from sql.transactions.clean_region import Cleanup, Kind, clean, enter, waiting_cleanups
 from sql.transactions.erase_customer_data import NotErasedError, erase_customer_data
 from sql.transactions.notify import DueMessage, UndeliverableError
 from sql.transactions.place_order import place_order
@@ -49,9 +51,10 @@ def shop(connect: Connect) -> Shop:
 class World:
     """The cascades, with what they do outside recorded; they crash at the n-th look outside on demand."""
 
-    def __init__(self, shop: Shop, database: Database) -> None:
+    def __init__(self, shop: Shop, database: Database, jobs: Database | None = None) -> None:
         self.shop = shop
         self.database = database
+        self.jobs = jobs or database
         self.users: list[str] = []
         self.pictures: list[str] = []
         self.mails: list[DueMessage] = []
@@ -69,14 +72,14 @@ class World:
         self._look()
         return self.turn_is_over()
 
-    def delete_user(self, username: str, _: UUID) -> None:
-        self._look()
-        self.users.append(username)
-        self._look()
+    def clean(self, region: str = REGION) -> None:
+        """Have a Region delete what is left to it."""
+        for cleanup in waiting_cleanups(self.jobs, region):
+            clean(self.jobs, region, cleanup, self._delete)
 
-    def delete_picture(self, filename: str) -> None:
+    def _delete(self, cleanup: Cleanup) -> None:
         self._look()
-        self.pictures.append(filename)
+        (self.users if cleanup.kind is Kind.USER else self.pictures).append(cleanup.name)
         self._look()
 
     def send(self, message: DueMessage) -> None:
@@ -90,8 +93,8 @@ class World:
         database = database or self.database
         now = datetime.now(UTC)
         if isinstance(event.data, CustomerErased | CustomerErasureContinued):
-            return erase_customer_data(database, event, self.delete_user, self.is_over, REGION, now)
-        return retire_item_data(database, event, self.delete_picture, self.send, self.is_over, REGION, now)
+            return erase_customer_data(database, event, self.is_over, REGION, now)
+        return retire_item_data(database, event, self.send, self.is_over, REGION, now)
 
     def next_turns(self) -> list[Envelope[Any]]:
         """Give what cascades left in the outbox, as the relay would, and take it out."""
@@ -110,7 +113,7 @@ class World:
 
 @pytest.fixture
 def world(shop: Shop, database: Ways) -> World:
-    return World(shop, database("cascades"))
+    return World(shop, database("cascades"), database("jobs"))
 
 
 def audit(jobs: Database) -> set[Difference]:
@@ -193,6 +196,7 @@ def test_an_erased_customer_leaves_orders_and_ledger_and_nothing_that_names_them
 
     assert [turn.outcome for turn in turns] == [Outcome.DONE]
     assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
+    world.clean()
     assert world.users == [username]
     cursor = shop.connection.execute("select * from xpoints.customers where id = %s", (customer_id,))
     row = cursor.fetchone()
@@ -215,6 +219,7 @@ def test_no_row_of_an_erased_customer_holds_a_trace_of_their_name(
     )
     shop.connection.execute("update xpoints.idempotency_records set response_body = %s", (name,))
     world.run_to_the_end(erased(shop, customer_id))
+    world.clean()
     for (table,) in shop.rows(
         "select table_name from information_schema.tables "
         "where table_schema = 'xpoints' and table_type = 'BASE TABLE'"
@@ -342,12 +347,71 @@ def test_a_retired_item_takes_its_pictures_along_and_leaves_those_that_another_i
     thumbnail = add_image(shop, "bowl.png", mug, thumbnail_of=bowl)
 
     world.run_to_the_end(retired(shop, mug))
+    world.clean()
 
     assert sorted(world.pictures) == ["own.png", "small.png"]
     assert {image_id for (image_id,) in shop.rows("select id from xpoints.images")} == {shared, thumbnail}
     assert shop.count("image_urls") == 4
     assert shop.rows("select * from xpoints.catalog_images") == [(cup, shared)]
     assert shop.rows("select id from xpoints.catalog_items where thumbnail_id is not null") == [(bowl,)]
+
+
+OTHER = "us-west-2"
+
+
+def test_each_region_deletes_its_own_user_and_picture_whichever_took_the_turns(
+    shop: Shop, database: Ways, world: World
+) -> None:
+    for region in (REGION, OTHER):
+        enter(world.jobs, region)
+        enter(world.jobs, region)
+    customer_id, mug = customer_with_all(shop, database), shop.item()
+    username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
+    add_image(shop, "own.png", mug)
+    world.run_to_the_end(erased(shop, customer_id))
+    world.run_to_the_end(retired(shop, mug))
+
+    world.clean(REGION)
+    world.clean(REGION)
+    assert (world.users, world.pictures) == ([username], ["own.png"]), "not for the other Region"
+    world.clean(OTHER)
+    assert (world.users, world.pictures) == ([username] * 2, ["own.png"] * 2)
+    assert shop.count("region_cleanups") == 0
+
+
+def test_what_waits_for_a_region_is_given_page_by_page_and_no_row_twice(
+    shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sql.transactions.clean_region._PAGE", 2)
+    shop.connection.execute(
+        "insert into xpoints.region_cleanups (region, kind, subject_id, name) "
+        "select %s, kind, gen_random_uuid(), 'n' from unnest(array['user', 'picture']) kind, "
+        "generate_series(1, 3)",
+        (REGION,),
+    )
+    waiting = list(waiting_cleanups(world.jobs, REGION))
+    assert len(waiting) == len(set(waiting)) == 6
+
+
+def test_a_picture_of_two_items_that_are_retired_at_once_goes_with_the_later(
+    shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mug, cup = shop.item(), shop.item()
+    add_image(shop, "shared.png", mug, cup)
+    second = retired(shop, cup)
+    touch = retirement._TOUCH_IMAGE
+    meanwhile = [lambda: World(shop, database("cascades")).take(second)]
+
+    def touch_after_the_other(**parameters: UUID) -> Statement:
+        # Between this one's look and its commit, the other lets go of the picture.
+        if meanwhile:
+            meanwhile.pop()()
+        return touch(**parameters)
+
+    monkeypatch.setattr(retirement, "_TOUCH_IMAGE", touch_after_the_other)
+    world.take(retired(shop, mug))
+    world.clean()
+    assert (world.pictures, shop.count("images"), shop.count("image_urls")) == (["shared.png"], 0, 0)
 
 
 def test_a_shopper_who_cannot_be_reached_keeps_no_other_from_being_told(shop: Shop, world: World) -> None:
@@ -513,6 +577,17 @@ def crashes(world: World, event: Envelope[Any]) -> Iterator[int]:
         queue.extend(world.next_turns())
 
 
+def clean_after_every_crash(world: World) -> None:
+    """Have the Region delete what is left to it, crashing at its first look outside, then at its second..."""
+    crash = 0
+    while world.shop.count("region_cleanups"):
+        crash += 1
+        world.looks, world.crash_in = 0, crash
+        with suppress(CrashError):
+            world.clean()
+    assert crash == 3, "before it is deleted, after it, and not at all"
+
+
 @pytest.mark.parametrize("short_turns", [True, False])
 def test_a_retirement_that_crashes_at_every_place_one_after_another_ends_all_the_same(
     shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch, short_turns: bool
@@ -525,6 +600,7 @@ def test_a_retirement_that_crashes_at_every_place_one_after_another_ends_all_the
     times = sum(1 for _ in crashes(world, retired(shop, mug)))
     assert times >= 7
     assert (shop.count("shopping_cart_items"), shop.count("images"), shop.count("image_urls")) == (0, 0, 0)
+    clean_after_every_crash(world)
     assert set(world.pictures) == {"own.png"}
     told = [mail.id for mail in world.mails]
     assert len(set(told)) == 5
@@ -539,8 +615,9 @@ def test_an_erasure_that_crashes_at_every_place_one_after_another_ends_all_the_s
     world.turn_is_over = lambda: short_turns
     customer_id = customer_with_all(shop, database)
     username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
-    assert sum(1 for _ in crashes(world, erased(shop, customer_id))) > 5
+    assert sum(1 for _ in crashes(world, erased(shop, customer_id))) == 5, "after each step"
     assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
+    clean_after_every_crash(world)
     assert set(world.users) == {username}
     assert shop.scalar("select username from xpoints.customers where id = %s", [customer_id]) is None
     assert audit(database("jobs")) == set()

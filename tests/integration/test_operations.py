@@ -440,7 +440,7 @@ def test_the_turns_of_an_erasure_are_told_when_their_letters_have_left(
     while events:
         ((kind, detail),) = events
         event = Envelope[CONTRACTS[kind]].model_validate_json(detail)  # type: ignore[valid-type]
-        erase_customer_data(database("cascades"), event, lambda *_: None, lambda: True, "us-east-1", now)
+        erase_customer_data(database("cascades"), event, lambda: True, "us-east-1", now)
         turns += 1
         events = shop.rows(
             "delete from xpoints.outbox where event_type <> 'OrderPlaced.v1' returning event_type, detail"

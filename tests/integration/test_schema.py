@@ -250,11 +250,12 @@ GRANTS = {
     "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu order_items:s "
     "orders:su shopping_cart_items:sud",
     "cascades": "catalog_images:sd catalog_items:su customers:su idempotency_records:sd image_urls:sd "
-    "images:sd inbox:si notifications:siud outbox:i points_balances:sd shopping_cart_items:sd transactions:i",
+    "images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si regions:s "
+    "shopping_cart_items:sd transactions:i",
     "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
     "image_urls:sd images:s inbox:sd job_progress:siu notifications:sd operations_log:sd order_events:s "
-    "order_items:s orders:s outbox:s outbox_dead_letters:s points_balances:s relay_leases:s "
-    "schema_migrations:s shopping_cart_items:sd stock:s transactions:s",
+    "order_items:s orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si "
+    "relay_leases:s schema_migrations:s shopping_cart_items:sd stock:s transactions:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
     "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),
 }

@@ -42,7 +42,10 @@ API = ["CheckoutFunction", "StorefrontFunction", "OrdersFunction", "AccountFunct
 ROUTED = [*API, "FallbackFunction"]
 OF_THE_BUS = ["CleanCartFunction", "NotifyFunction", "EraseCustomerFunction", "RetireItemFunction"]
 QUEUED = [*OF_THE_BUS, "EnrolUsersFunction"]
-SCHEDULED = ["RelayFunction", "ExpireFunction", "SweepOrphansFunction", "MeasureBacklogFunction"]
+SCHEDULED = [
+    *("RelayFunction", "ExpireFunction", "SweepOrphansFunction", "CleanRegionFunction"),
+    "MeasureBacklogFunction",
+]
 
 #: What the local Region adds to AWS's event, and what it lacks of it.
 LOCAL_ONLY = {"version"}

@@ -34,6 +34,7 @@ BUDGETS = {
     "EnrolUsersFunction": 108,
     "ExpireFunction": 199,
     "SweepOrphansFunction": 199,
+    "CleanRegionFunction": 203,
     "AuditLedgerFunction": 200,
     "MeasureBacklogFunction": 196,
     "MigrationFunction": 194,

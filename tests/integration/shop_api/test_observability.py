@@ -10,7 +10,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
@@ -27,7 +27,7 @@ from bench.scale import COUNTED, ORDER_LINES
 from domain.events import OrderPlaced
 from handlers import checkout
 from handlers.edge import observability
-from handlers.edge.observability import NAMESPACE, count_faults, logger, metrics
+from handlers.edge.observability import NAMESPACE, FunctionFailedError, count_faults, logger, metrics
 from handlers.edge.turns import Turns
 from sql.cascade import Outcome, Turn
 from sql.connection import Database
@@ -248,6 +248,7 @@ def _follow_up(teller: Teller) -> None:
         notify._MAIL.send = fail
         assert notify.handler(placed, Context())["batchItemFailures"]
         notify._MAIL.send = usual
+        teller.shop.connection.execute(b"update xpoints.notifications set claimed_until = now()")
         for batch in (placed, placed, broken):
             notify.handler(batch, Context())
 
@@ -274,8 +275,10 @@ def _erase(teller: Teller, ana: UUID) -> None:
     erased = teller.records("CustomerErased.v1")
     assert erased["Records"]
     with teller.as_function("EraseCustomerFunction"):
-        module = teller.load("erase_customer", "cascades", USER_POOL_ID="us-east-1_none")
-        module.handler(erased, Context())  # the pool is not there: Cognito's error names the user
+        teller.load("erase_customer", "cascades").handler(erased, Context())
+    with teller.as_function("CleanRegionFunction"), suppress(FunctionFailedError):
+        module = teller.load("clean_region", "jobs", USER_POOL_ID="us-east-1_none", PICTURES_BUCKET="none")
+        module.handler({}, Context())  # the pool is not there: Cognito's error names the user
     with teller.as_function("EnrolUsersFunction"):
         module = teller.load(
             "enrol_users", None, USER_POOL_ID="us-east-1_none", DEMO_PASSWORD=f"{MARK}-password"

@@ -288,6 +288,6 @@ def test_every_schedule_is_there_and_calls_a_function_that_is_there(region: Loca
     }
     assert called == {
         region.outputs[f"{name}FunctionName"]
-        for name in ("Relay", "Expire", "SweepOrphans", "AuditLedger", "MeasureBacklog")
+        for name in ("Relay", "Expire", "SweepOrphans", "AuditLedger", "MeasureBacklog", "CleanRegion")
     }
     assert {schedule["State"] for schedule in schedules} == {"ENABLED"}

@@ -213,7 +213,8 @@ class Api:
             reply = error.problem
         except RetriesExhaustedError as error:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
-            metrics().add_metric(f"DatabaseGaveUp_{error.fault.value}", "Count", 1)
+            for metric in ("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}"):
+                metrics().add_metric(metric, "Count", 1)
             metrics().flush_metrics()
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
         except psycopg.OperationalError as error:

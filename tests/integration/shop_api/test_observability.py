@@ -8,7 +8,6 @@ import importlib
 import json
 import logging
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,16 +21,19 @@ import boto3
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 from moto import mock_aws
+from psycopg import OperationalError, errors
 
 from bench.scale import COUNTED, ORDER_LINES
 from domain.events import OrderPlaced
 from handlers import checkout
 from handlers.edge import observability
-from handlers.edge.observability import NAMESPACE, FunctionFailedError, count_faults, logger, metrics
+from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
 from handlers.edge.turns import Turns
 from sql.cascade import Outcome, Turn
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError
+from sql.pipeline import Connection
+from sql.queries import Statement
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
 from tests.template import template
@@ -197,13 +199,59 @@ def _shop_and_order(teller: Teller) -> UUID:
         assert _order(client, 6, "key-order").problem == "idempotency-key-reused"
         client.send("POST", "/orders", text=f'{{"{MARK}', headers={"Idempotency-Key": f"{MARK}-malformed"})
         client.send("POST", "/orders", body={MARK: MARK}, headers={"Idempotency-Key": f"{MARK}-unknown"})
-        count_faults(Counter(dict.fromkeys(Fault, 1)))
-        metrics().flush_metrics()
     order_id = placed.json["order_id"]
     teller.story.correlation_id = shop.scalar(
         "select correlation_id from xpoints.orders where id = %s", [order_id]
     )
     return ana
+
+
+def _meet_faults(teller: Teller, ana: UUID) -> None:
+    """Have a checkout meet each fault and try again: two by others' writes, four that the server raises."""
+    client, shop = teller.api.as_customer(ana), teller.shop
+    elsewhere, render, exchange = teller._database("admin"), checkout._render, Connection.exchange
+    left = {
+        Fault.SCHEMA_CHANGED: (False, errors.SerializationFailure("(OC001)")),
+        Fault.UNAVAILABLE: (False, errors.InternalError_("server unavailable")),
+        Fault.CONNECTION_LOST: (False, OperationalError("lost")),
+        Fault.UNKNOWN_COMMIT: (True, OperationalError("lost")),
+    }
+    theirs = {
+        Fault.CONFLICT: "update xpoints.points_balances set points_balance = points_balance + 1",
+        Fault.DUPLICATE_RECORD: (
+            "insert into xpoints.idempotency_records select customer_id, 'key-duplicate_record', "
+            "request_hash, result_id, response_status, response_body from xpoints.idempotency_records limit 1"
+        ),
+    }
+    assert left.keys() | theirs.keys() == set(Fault)
+    now: Fault | None = None
+
+    def meddle(command: Any, order: Any) -> Any:
+        nonlocal now
+        if now in theirs:
+            elsewhere.connection().execute(theirs[now].encode())
+            now = None
+        return render(command, order)
+
+    def fail(self: Connection, statements: Sequence[Statement], *rest: Any) -> Any:
+        nonlocal now
+        commits = statements[-1].query.name == "commit"
+        if now in left and left[now][0] == commits:
+            error, now = left[now][1], None
+            raise error
+        return exchange(self, statements, *rest)
+
+    with teller.as_function("CheckoutFunction"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkout, "_render", meddle)
+        patch.setattr(Connection, "exchange", fail)
+        for fault in Fault:
+            shop.connection.execute("delete from xpoints.shopping_cart_items")
+            shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
+            shop.fill_cart(ana, {shop.item(1): 1})
+            now = fault
+            answer = _order(client, 1, f"key-{fault.value}")
+            assert answer.status in (201, 422), answer.text
+            assert now is None
 
 
 def _change_account(teller: Teller, ana: UUID) -> None:
@@ -316,12 +364,14 @@ def _jobs(teller: Teller) -> None:
 
 
 def _give_up(teller: Teller, ana: UUID) -> None:
-    def give_up(*_: object) -> None:
-        raise RetriesExhaustedError(5, Fault.CONFLICT)
-
     with teller.as_function("CheckoutFunction"):
-        teller._monkeypatch.setattr(checkout, "place_order", give_up)
-        assert _order(teller.api.as_customer(ana), 1, "key-gives-up").status == 503
+        for fault in Fault:
+
+            def give_up(*_: object, fault: Fault = fault) -> None:
+                raise RetriesExhaustedError(5, fault)
+
+            teller._monkeypatch.setattr(checkout, "place_order", give_up)
+            assert _order(teller.api.as_customer(ana), 1, "key-gives-up").status == 503
 
 
 @pytest.fixture
@@ -339,6 +389,7 @@ def story(
         stack.callback(teller.forget)
         stack.enter_context(mock_aws())
         ana = _shop_and_order(teller)
+        _meet_faults(teller, ana)
         _change_account(teller, ana)
         _relay(teller)
         _follow_up(teller)

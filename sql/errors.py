@@ -26,9 +26,19 @@ _RECORD_CONSTRAINTS = frozenset({"idempotency_records_pkey", "inbox_pkey"})
 class Barrier(StrEnum):
     """Why there is no login although the network is well. Values are safe to log; each has its remedy."""
 
-    LOGIN = "login"  # role, token or rights are refused: look at the function's IAM policy and role mapping
-    CERTIFICATE = "certificate"  # the server is not who it should be, or speaks no TLS
-    NO_CERTIFICATES = "no_certificates"  # no file of trusted ones here: set SSL_CERT_FILE to one
+    LOGIN = "login"
+    CERTIFICATE = "certificate"
+    NO_CERTIFICATES = "no_certificates"
+
+
+_REMEDIES = {
+    Barrier.LOGIN: (
+        "the role, its token or its rights are refused; see that the role exists, is linked to the caller's "
+        "IAM role (sys.iam_pg_role_mappings), and that this one may dsql:DbConnect"
+    ),
+    Barrier.CERTIFICATE: "the server is not who it should be, or speaks no TLS; compare the host's name",
+    Barrier.NO_CERTIFICATES: "there is no file of trusted certificates here; set SSL_CERT_FILE to one",
+}
 
 
 #: libpq gives the failure of a login as text alone, without an SQLSTATE. This is what PostgreSQL says of the
@@ -54,7 +64,7 @@ class LoginRefusedError(psycopg.OperationalError):
     """There is no login, and another try would end the same way. The text names no host, role or token."""
 
     def __init__(self, barrier: Barrier) -> None:
-        super().__init__(f"no login: {barrier.value}")
+        super().__init__(f"no login ({barrier.value}): {_REMEDIES[barrier]}")
         self.barrier = barrier
 
 

@@ -19,6 +19,18 @@ create table if not exists xpoints.orders (
     constraint orders_refund_within_total check (refunded_points between 0 and total_points)
 );
 
+-- What happened to an order after it was placed (its version 1): one row a version, insert-only.
+create table if not exists xpoints.order_events (
+    order_id uuid not null,
+    version int not null,
+    event_id uuid not null,
+    event_type varchar(64) not null,
+    points bigint not null,
+    lines text not null,
+    occurred_at timestamptz not null,
+    constraint order_events_pkey primary key (order_id, version)
+);
+
 -- The stored answer of every write that a client may send again, in the transaction of that write.
 create table if not exists xpoints.idempotency_records (
     customer_id uuid not null,
@@ -52,6 +64,8 @@ create table if not exists xpoints.outbox (
     created_at timestamptz not null default now(),
     attempts smallint not null default 0,
     last_error varchar(200),
+    -- When a refused letter may be tried again, by the database's clock; null: at once.
+    retry_at timestamptz,
     primary key (region, shard, id)
 );
 
@@ -78,12 +92,31 @@ create table if not exists xpoints.relay_leases (
     primary key (region, shard)
 );
 
+-- The live relays of a Region, one row a line. A line is a succession of runs: a new run puts its token
+-- here, by which the run before it sees that it is to end, and others how many share the shards.
+create table if not exists xpoints.relays (
+    region varchar(20) not null,
+    line smallint not null,
+    token uuid not null,
+    expires_at timestamptz not null,
+    constraint relays_pkey primary key (region, line)
+);
+
 -- Which consumer has had its effect of which event, written in the transaction of that effect.
 create table if not exists xpoints.inbox (
     event_id uuid not null,
     consumer varchar(40) not null,
     processed_at timestamptz not null default now(),
     constraint inbox_pkey primary key (event_id, consumer)
+);
+
+-- The newest version of an aggregate that a consumer has had an effect of, for effects that depend on order.
+create table if not exists xpoints.consumed_versions (
+    aggregate_id uuid not null,
+    consumer varchar(40) not null,
+    version int not null,
+    processed_at timestamptz not null default now(),
+    constraint consumed_versions_pkey primary key (aggregate_id, consumer)
 );
 
 -- Messages to customers. Addresses are looked up at the moment of sending and never stored here.
@@ -97,5 +130,58 @@ create table if not exists xpoints.notifications (
     body text not null,
     created_at timestamptz not null default now(),
     sent_at timestamptz,
+    -- Which run is sending it, until when, by the database's clock.
+    claim_token uuid,
+    claimed_until timestamptz,
     constraint notifications_status_known check (status in ('PENDING', 'SENT', 'SKIPPED'))
 );
+
+-- How far each walk over a table has come, for all its runs in all Regions: a run advances the row in the
+-- transaction of what it did, so two runs at once share the work instead of doing it twice.
+create table if not exists xpoints.job_progress (
+    job varchar(80) primary key,
+    -- The last key that was passed, as a JSON array of texts; null between two passes.
+    passed varchar(400),
+    started_at timestamptz,
+    finished_at timestamptz
+);
+
+-- Who tried what, how it ended and how often it had to be tried: the scoreboard of a sale, and which of the
+-- staff credited whom.
+create table if not exists xpoints.operations_log (
+    id uuid primary key,
+    operation varchar(40) not null,
+    subject_id uuid not null,
+    actor_id uuid not null,
+    region varchar(20) not null,
+    outcome varchar(40) not null,
+    attempts smallint not null,
+    conflicts smallint not null,
+    started_at timestamptz not null,
+    ended_at timestamptz not null
+);
+
+-- The Regions that this shop runs in. Each enters itself; who takes one down for good deletes its row.
+create table if not exists xpoints.regions (
+    region varchar(20) primary key
+);
+
+-- What a Region has still to delete outside the database. A user's name stands here until its Region has
+-- deleted the user: the row of the customer has forgotten it by then.
+create table if not exists xpoints.region_cleanups (
+    region varchar(20) not null,
+    kind varchar(10) not null,
+    subject_id uuid not null,
+    name varchar(100) not null,
+    created_at timestamptz not null default now(),
+    constraint region_cleanups_pkey primary key (region, kind, subject_id),
+    constraint region_cleanups_kind_known check (kind in ('user', 'picture'))
+);
+
+-- The catalogue as shoppers see it: what is on the shelf, with what is left of limited stock (null: unlimited).
+create view xpoints.items_for_sale as
+select i.id, i.name, i.description, i.category, i.usd_price, i.points_price, i.rating, i.sku, i.weight, i.width,
+    i.height, i.depth, i.thumbnail_id,
+    (select sum(s.available) from xpoints.stock s where s.item_id = i.id)::int as available
+from xpoints.catalog_items i
+where i.retired_at is null and i.name is not null and i.points_price is not null;

@@ -198,13 +198,14 @@ def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mai
 
 
 def metrics_of(output: str) -> dict[str, float]:
-    """Gather the metrics that a function wrote as log lines."""
+    """Add up the metrics that a function wrote as log lines."""
     found: dict[str, float] = {}
     for line in output.splitlines():
         entry = json.loads(line) if line.startswith("{") else {}
         for group in entry.get("_aws", {}).get("CloudWatchMetrics", ()):
             for metric in group["Metrics"]:
-                (found[metric["Name"]],) = entry[metric["Name"]]
+                name = metric["Name"]
+                found[name] = found.get(name, 0) + sum(entry[name])
     return found
 
 

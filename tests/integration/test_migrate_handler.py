@@ -124,9 +124,9 @@ def test_deleting_the_stack_leaves_the_data_and_needs_no_database(
     ("variable", "value", "reason"),
     [
         ("DATABASE_PORT", "none", "ValidationError: .*DATABASE_PORT"),
-        ("DATABASE_ROLE", "nobody", 'role "nobody" does not exist'),
+        ("DATABASE_ROLE", "nobody", "LoginRefusedError: .*see that the role exists"),
     ],
-    ids=["wrong settings", "no connection"],
+    ids=["wrong settings", "no login"],
 )
 def test_a_failure_is_answered_with_its_reason(
     cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str

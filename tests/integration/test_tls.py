@@ -239,7 +239,8 @@ def test_a_login_that_is_refused_is_not_tried_again_and_says_nothing_of_who_aske
     with pytest.raises(LoginRefusedError) as raised:
         run(nobody, _nothing, sleep=_never)
     assert raised.value.barrier is Barrier.LOGIN
-    assert str(raised.value) == "no login: login"
+    assert str(raised.value).startswith("no login (login): the role, its token or its rights are refused")
+    assert "nobody_by_this_name" not in str(raised.value)
     assert describe(raised.value)[0]["code"] == "login", "what the log has of it"
 
 

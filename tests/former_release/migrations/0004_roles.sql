@@ -1,89 +1,190 @@
--- Database roles, one a purpose. On DSQL the migration links each to the IAM roles of the functions that
--- use it (AWS IAM GRANT); no role has a password.
+-- Database roles, one a purpose, and everything that each may do. On DSQL the migration links each to the IAM
+-- roles of the functions that use it (AWS IAM GRANT); no role has a password.
 
 -- The workshop's two roles, over its nine tables.
 create role rewards_ro with login;
 
+grant usage on schema xpoints to rewards_ro;
+
+grant select on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.customers, xpoints.image_urls, xpoints.images,
+    xpoints.order_items, xpoints.points_balances, xpoints.shopping_cart_items, xpoints.transactions
+    to rewards_ro;
+
 create role rewards_rw with login;
 
--- Customers' own reads and small writes.
+grant usage on schema xpoints to rewards_rw;
+
+grant select, insert, update, delete on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.customers, xpoints.image_urls, xpoints.images,
+    xpoints.order_items, xpoints.points_balances, xpoints.shopping_cart_items, xpoints.transactions
+    to rewards_rw;
+
+-- Customers' own reads, and their carts.
 create role storefront with login;
+
+grant usage on schema xpoints to storefront;
+
+grant select on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.customers, xpoints.image_urls, xpoints.images,
+    xpoints.items_for_sale, xpoints.order_events, xpoints.order_items, xpoints.orders,
+    xpoints.points_balances, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    to storefront;
+
+grant insert, update, delete on xpoints.image_urls, xpoints.shopping_cart_items to storefront;
 
 -- The money path: orders, refunds, transfers.
 create role checkout with login;
 
+grant usage on schema xpoints to checkout;
+
+grant select on
+    xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records, xpoints.order_events,
+    xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.shopping_cart_items,
+    xpoints.stock, xpoints.transactions
+    to checkout;
+
+grant insert on
+    xpoints.idempotency_records, xpoints.operations_log, xpoints.order_events, xpoints.order_items,
+    xpoints.orders, xpoints.outbox, xpoints.transactions
+    to checkout;
+
+grant update on xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.stock to checkout;
+
+-- Customers' own data: changes it, and marks it as erased.
+create role accounts with login;
+
+grant usage on schema xpoints to accounts;
+
+grant select on xpoints.customers, xpoints.points_balances, xpoints.transactions to accounts;
+
+grant insert on xpoints.outbox, xpoints.transactions to accounts;
+
+grant update on xpoints.customers, xpoints.points_balances to accounts;
+
+-- The staff's catalogue, stock and credits. `operations`, below, is for people and may do more.
+create role staff with login;
+
+grant usage on schema xpoints to staff;
+
+grant select on
+    xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records, xpoints.images,
+    xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.stock,
+    xpoints.transactions
+    to staff;
+
+grant insert on
+    xpoints.catalog_items, xpoints.idempotency_records, xpoints.operations_log, xpoints.outbox,
+    xpoints.stock, xpoints.transactions
+    to staff;
+
+grant update on xpoints.catalog_items, xpoints.points_balances, xpoints.stock to staff;
+
+grant delete on xpoints.stock to staff;
+
 -- Publishes the outbox.
 create role relay with login;
 
--- What follows an event: cascades and notifications.
+grant usage on schema xpoints to relay;
+
+grant select on xpoints.outbox, xpoints.outbox_dead_letters, xpoints.relay_leases, xpoints.relays to relay;
+
+grant insert on xpoints.outbox_dead_letters, xpoints.relay_leases, xpoints.relays to relay;
+
+grant update, delete on xpoints.outbox, xpoints.relay_leases, xpoints.relays to relay;
+
+-- What follows an order: its cart, its messages.
 create role consumers with login;
 
--- Scheduled expiry, sweeps, audit and backlog measurement.
-create role jobs with login;
-
--- People: read-only reports, and hands-on operations.
-create role reports with login;
-
-create role operations with login;
-
-grant usage on schema xpoints to rewards_ro, rewards_rw, storefront, checkout, relay, consumers, jobs, reports, operations;
+grant usage on schema xpoints to consumers;
 
 grant select on
-    xpoints.customers, xpoints.catalog_items, xpoints.catalog_images, xpoints.shopping_cart_items,
-    xpoints.points_balances, xpoints.transactions, xpoints.order_items, xpoints.images, xpoints.image_urls
-    to rewards_ro;
-
-grant select, insert, update, delete on
-    xpoints.customers, xpoints.catalog_items, xpoints.catalog_images, xpoints.shopping_cart_items,
-    xpoints.points_balances, xpoints.transactions, xpoints.order_items, xpoints.images, xpoints.image_urls
-    to rewards_rw;
-
-grant select on
-    xpoints.customers, xpoints.catalog_items, xpoints.catalog_images, xpoints.shopping_cart_items,
-    xpoints.points_balances, xpoints.transactions, xpoints.order_items, xpoints.images, xpoints.image_urls,
-    xpoints.orders, xpoints.stock
-    to storefront;
-
-grant insert, update, delete on xpoints.shopping_cart_items, xpoints.image_urls to storefront;
-
-grant select on
-    xpoints.customers, xpoints.catalog_items, xpoints.shopping_cart_items, xpoints.points_balances,
-    xpoints.transactions, xpoints.order_items, xpoints.orders, xpoints.stock, xpoints.idempotency_records
-    to checkout;
-
-grant update on xpoints.points_balances, xpoints.stock, xpoints.orders, xpoints.order_items to checkout;
-
-grant insert on
-    xpoints.orders, xpoints.order_items, xpoints.transactions, xpoints.idempotency_records, xpoints.outbox
-    to checkout;
-
-grant select, update, delete on xpoints.outbox to relay;
-
-grant select, insert, update, delete on xpoints.relay_leases to relay;
-
-grant select, insert on xpoints.outbox_dead_letters to relay;
-
-grant select on
-    xpoints.customers, xpoints.catalog_items, xpoints.shopping_cart_items, xpoints.orders,
-    xpoints.order_items, xpoints.inbox, xpoints.notifications
+    xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers, xpoints.inbox,
+    xpoints.notifications, xpoints.order_items, xpoints.orders, xpoints.shopping_cart_items
     to consumers;
 
-grant insert on xpoints.inbox, xpoints.notifications, xpoints.outbox to consumers;
+grant insert on xpoints.consumed_versions, xpoints.inbox, xpoints.notifications to consumers;
 
-grant update, delete on xpoints.shopping_cart_items, xpoints.notifications to consumers;
+grant update on
+    xpoints.consumed_versions, xpoints.notifications, xpoints.orders, xpoints.shopping_cart_items
+    to consumers;
 
-grant update on xpoints.orders to consumers;
+grant delete on xpoints.shopping_cart_items to consumers;
 
-grant select on all tables in schema xpoints to jobs;
+-- Removes what belonged to an erased customer or a retired item.
+create role cascades with login;
+
+grant usage on schema xpoints to cascades;
+
+grant select on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records,
+    xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.notifications, xpoints.points_balances,
+    xpoints.region_cleanups, xpoints.regions, xpoints.shopping_cart_items
+    to cascades;
+
+grant insert on
+    xpoints.inbox, xpoints.notifications, xpoints.outbox, xpoints.region_cleanups, xpoints.transactions
+    to cascades;
+
+grant update on xpoints.catalog_items, xpoints.customers, xpoints.images, xpoints.notifications to cascades;
 
 grant delete on
-    xpoints.idempotency_records, xpoints.inbox, xpoints.shopping_cart_items, xpoints.image_urls,
-    xpoints.notifications
+    xpoints.catalog_images, xpoints.idempotency_records, xpoints.image_urls, xpoints.images,
+    xpoints.notifications, xpoints.points_balances, xpoints.shopping_cart_items
+    to cascades;
+
+-- Scheduled expiry, sweeps, audit, cleaning and backlog measurement.
+create role jobs with login;
+
+grant usage on schema xpoints to jobs;
+
+grant select on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers,
+    xpoints.idempotency_records, xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.job_progress,
+    xpoints.notifications, xpoints.operations_log, xpoints.order_events, xpoints.order_items,
+    xpoints.orders, xpoints.outbox, xpoints.outbox_dead_letters, xpoints.points_balances,
+    xpoints.region_cleanups, xpoints.regions, xpoints.relay_leases, xpoints.schema_migrations,
+    xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
     to jobs;
+
+grant insert on xpoints.job_progress, xpoints.regions to jobs;
+
+grant update on xpoints.job_progress to jobs;
+
+grant delete on
+    xpoints.catalog_images, xpoints.consumed_versions, xpoints.idempotency_records, xpoints.image_urls,
+    xpoints.inbox, xpoints.notifications, xpoints.operations_log, xpoints.region_cleanups,
+    xpoints.shopping_cart_items
+    to jobs;
+
+-- People who read.
+create role reports with login;
+
+grant usage on schema xpoints to reports;
 
 grant select on all tables in schema xpoints to reports;
 
-grant select, insert, update, delete on all tables in schema xpoints to operations;
+-- People who put things right. What was applied is written by the migration alone, and the log of who
+-- tried what is only added to.
+create role operations with login;
 
--- What was applied is written by the migration alone.
-revoke insert, update, delete on xpoints.schema_migrations from operations;
+grant usage on schema xpoints to operations;
+
+grant select on all tables in schema xpoints to operations;
+
+grant insert on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers,
+    xpoints.idempotency_records, xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.job_progress,
+    xpoints.notifications, xpoints.operations_log, xpoints.order_events, xpoints.order_items,
+    xpoints.orders, xpoints.outbox, xpoints.outbox_dead_letters, xpoints.points_balances,
+    xpoints.region_cleanups, xpoints.regions, xpoints.relay_leases, xpoints.relays,
+    xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    to operations;
+
+grant update, delete on
+    xpoints.catalog_images, xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers,
+    xpoints.idempotency_records, xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.job_progress,
+    xpoints.notifications, xpoints.order_items, xpoints.orders, xpoints.outbox,
+    xpoints.outbox_dead_letters, xpoints.points_balances, xpoints.region_cleanups, xpoints.regions,
+    xpoints.relay_leases, xpoints.relays, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    to operations;

@@ -92,6 +92,10 @@ delete from xpoints.image_urls where image_id = %(image_id)s
 -- The picture itself.
 delete from xpoints.images where id = %(image_id)s
 
+-- name: touch_image
+-- Nothing changes but that two transactions that let go of the picture conflict.
+update xpoints.images set filename = filename where id = %(image_id)s
+
 -- name: delete_image_of_item
 -- The item no longer shows the picture.
 delete from xpoints.catalog_images where item_id = %(item_id)s and image_id = %(image_id)s
@@ -100,9 +104,9 @@ delete from xpoints.catalog_images where item_id = %(item_id)s and image_id = %(
 -- The item no longer shows the picture in lists.
 update xpoints.catalog_items set thumbnail_id = null where id = %(item_id)s and thumbnail_id = %(image_id)s
 
--- name: next_messages_of_event
--- The next messages about an event that are not sent yet.
+-- name: next_message_of_event
+-- The next message about an event that is not sent yet.
 select id from xpoints.notifications
 where event_id = %(event_id)s and id > %(after)s and status = 'PENDING'
 order by id
-limit %(most)s
+limit 1

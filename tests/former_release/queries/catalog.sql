@@ -61,7 +61,7 @@ from xpoints.items_for_sale i
 where i.id = %(item_id)s
 
 -- name: list_item_pictures
--- An item's pictures with what is cached of their URLs in this Region; the thumbnail comes with them.
+-- An item's pictures, its thumbnail before all others, with what is cached of their URLs in this Region.
 select m.id, m.filename, u.presigned_url, u.created
 from (
     select c.image_id from xpoints.catalog_images c where c.item_id = %(item_id)s
@@ -70,7 +70,7 @@ from (
 ) as wanted
 join xpoints.images m on m.id = wanted.image_id
 left join xpoints.image_urls u on u.image_id = m.id and u.region = %(region)s
-order by m.id
+order by coalesce(m.id = (select i.thumbnail_id from xpoints.catalog_items i where i.id = %(item_id)s), false) desc, m.id
 limit 20
 
 -- name: keep_picture_urls

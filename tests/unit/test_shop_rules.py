@@ -1,7 +1,9 @@
 """The rules around the checkout for whatever can be made up: carts, refunds, points, stock, accounts."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -153,6 +155,22 @@ def test_however_an_order_is_refunded_it_gives_back_what_it_cost_and_no_more(
         given_back += rest.points
         assert isinstance(decide_refund(refunded(order, rest), None), AlreadyRefunded)
     assert given_back == left
+
+
+def test_the_picture_of_an_orders_life_shows_every_change_that_there_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^    ([A-Z_]+) --> ([A-Z_]+): ", page, re.MULTILINE))
+    lines = (BoughtLine(UUID(int=1), 3, 0, 10), BoughtLine(UUID(int=2), 1, 0, 20))
+    waiting, changes = [BoughtOrder("PLACED", 1, lines)], set()
+    while waiting:
+        order = waiting.pop()
+        wishes: list[dict[UUID, int] | None] = [None, {UUID(int=1): 1}, {UUID(int=2): 1}]
+        for decision in [decide_cancellation(order), *(decide_refund(order, wish) for wish in wishes)]:
+            if isinstance(decision, AcceptedRefund):
+                changes.add((order.status, decision.status))
+                waiting.append(refunded(order, decision))
+
+    assert changes == shown
 
 
 @given(order=orders)

@@ -38,9 +38,19 @@ class StoredItem:
     data: ItemData
 
 
-def _as_stored(data: ItemData) -> list[object]:
-    """Give the values with numbers of the precision in which they are stored, which is single."""
-    return [struct.pack("f", value) if isinstance(value, float) else value for value in astuple(data)]
+def _packed(value: float) -> bytes:
+    """Give a measure or a rating as it is stored: in single precision."""
+    return struct.pack("f", value)
+
+
+def as_stored(value: float) -> float:
+    """Give a measure or a rating in the precision in which it is stored: what is too small for that is 0."""
+    (stored,) = struct.unpack("f", _packed(value))
+    return float(stored)
+
+
+def _in_bytes(data: ItemData) -> list[object]:
+    return [_packed(value) if isinstance(value, float) else value for value in astuple(data)]
 
 
 def decide_item_change(
@@ -55,7 +65,10 @@ def decide_item_change(
         return UnknownItem(item_id)
     if item.retired:
         return ItemRetired(item_id)
-    if _as_stored(wish) == _as_stored(item.data) and expected_version in (item.version, item.version - 1):
+    if _in_bytes(wish) == _in_bytes(item.data) and expected_version in (
+        item.version,
+        item.version - 1,
+    ):
         return item.version
     if item.version != expected_version:
         return VersionConflict(actual=item.version)

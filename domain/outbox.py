@@ -1,9 +1,9 @@
 """The outbox's letters, what the bus said to them, and which relay publishes which shard."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 #: Attempts after which a letter that the bus keeps refusing is set aside. With the pauses below that is no
@@ -11,6 +11,8 @@ from uuid import UUID
 MAX_ATTEMPTS = 10
 
 _LONGEST_PAUSE_S = 300
+
+T = TypeVar("T")
 
 
 class OutboxUnavailableError(Exception):
@@ -102,3 +104,20 @@ def share_out(shards: Sequence[int], mine: Iterable[int], others: Iterable[int],
     taken = {*held, *others}
     free = [shard for shard in shards if shard not in taken]
     return Share(give_up, keep + free[: fair - len(keep)])
+
+
+def lots(
+    things: Iterable[T], size_bytes: Callable[[T], int], most_bytes: int, most: int | None = None
+) -> Iterator[list[T]]:
+    """Cut things into lots of up to `most` that have up to `most_bytes` together; a larger one is alone."""
+    lot: list[T] = []
+    lot_bytes = 0
+    for thing in things:
+        thing_bytes = size_bytes(thing)
+        if lot and (len(lot) == most or lot_bytes + thing_bytes > most_bytes):
+            yield lot
+            lot, lot_bytes = [], 0
+        lot.append(thing)
+        lot_bytes += thing_bytes
+    if lot:
+        yield lot

@@ -1,12 +1,12 @@
 """Publishing: letters to the bus in batches, with every entry's result looked at."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from domain.outbox import Failure, Letter, Refusal
+from domain.outbox import Failure, Letter, Refusal, lots
 
 SOURCE = "rewards.orders"
 
@@ -78,7 +78,8 @@ class Publication:
             else:
                 sendable.append(letter)
         self._requests: list[Future[Outcome]] = [
-            pool.submit(_send, client, bus, batch) for batch in batches(sendable)
+            pool.submit(_send, client, bus, batch)
+            for batch in lots(sendable, size_bytes, MAX_BYTES, MAX_ENTRIES)
         ]
 
     def result(self) -> Outcome:
@@ -91,21 +92,6 @@ class Publication:
             outcome.outage = outcome.outage or answer.outage
         self._requests.clear()
         return outcome
-
-
-def batches(letters: Sequence[Letter]) -> Iterator[list[Letter]]:
-    """Cut letters into requests of at most ten entries and 256 KB."""
-    batch: list[Letter] = []
-    size = 0
-    for letter in letters:
-        letter_bytes = size_bytes(letter)
-        if batch and (len(batch) == MAX_ENTRIES or size + letter_bytes > MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(letter)
-        size += letter_bytes
-    if batch:
-        yield batch
 
 
 def size_bytes(letter: Letter) -> int:

@@ -1,7 +1,6 @@
 """What the shop's staff do: the catalogue, stock, points for members, a look at a customer's orders."""
 
 import json
-import struct
 import time
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from uuid import UUID, uuid4
 from pydantic import AfterValidator, Field, Strict
 from typing_extensions import TypedDict
 
-from domain.items import MAX_POINTS_PRICE, ItemData
+from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal, UnknownItem
 from domain.stock import MAX_SLOTS, MAX_STOCK
@@ -36,14 +35,7 @@ _Id = Annotated[UUID, Strict(False)]
 
 # --- Items --------------------------------------------------------------------------------------------------
 
-
-def _single(value: float) -> float:
-    """Give the number in single precision, as it is stored: what is too small for that is 0."""
-    (single,) = struct.unpack("f", struct.pack("f", value))
-    return float(single)
-
-
-_Measure = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), AfterValidator(_single)]
+_Measure = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), AfterValidator(as_stored)]
 
 
 class ItemWish(Body):
@@ -54,7 +46,7 @@ class ItemWish(Body):
     category: Annotated[PlainName, Field(min_length=1, max_length=20)] | None = None
     points_price: Whole = Field(ge=0, le=MAX_POINTS_PRICE)
     usd_price: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{2}$", examples=["34.90"])] | None = None
-    rating: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False), AfterValidator(_single)] | None = None
+    rating: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False), AfterValidator(as_stored)] | None = None
     sku: Annotated[PlainText, Field(max_length=20)] | None = None
     weight: _Measure | None = None
     width: _Measure | None = None

@@ -1,7 +1,6 @@
 """MiniStack, the AWS emulator: a process of this one, on 127.0.0.1, that ends when this one ends."""
 
 import os
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -15,8 +14,8 @@ import psutil
 from botocore.config import Config
 
 from local.guard import Guarded, StartError
+from local.ports import HOST, free_port, is_free
 
-HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 
 # Not 12 digits: MiniStack would take those for an account, and unsigned Cognito calls would miss the pool.
@@ -76,9 +75,9 @@ class Emulator:
 
     def start(self) -> None:
         """Start without waiting; `wait` tells when it answers. Raises StartError."""
-        if self._chosen_port and not _is_free(self._chosen_port):
+        if self._chosen_port and not is_free(self._chosen_port):
             raise StartError(f"port {self._chosen_port} is taken: choose another, or none to get a free one")
-        self.port = self._chosen_port or _free_port()
+        self.port = self._chosen_port or free_port()
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         # A clean environment: the functions that the emulator runs inherit it.
@@ -166,20 +165,3 @@ class Emulator:
 def _get(url: str) -> httpx.Response:
     # Not the environment's proxies: the address is this machine's.
     return httpx.get(url, timeout=10, trust_env=False)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As a server would bind it: connections that ended a moment ago do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind((HOST, port))
-            return True
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -11,7 +11,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local.emulator import CREDENTIALS, HOST
+from local.emulator import CREDENTIALS
+from local.ports import HOST
 from local.region import STACK_NAME
 
 #: The `aud` of the tokens in events/samples/.

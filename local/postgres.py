@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -24,8 +23,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.guard import StartError
+from local.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 SUPERUSER = "admin"
 """The role that owns everything, named as on DSQL."""
 
@@ -97,7 +96,7 @@ class EmbeddedPostgres:
         self._initialize()
         # A port that was free when asked for may be taken a moment later: then ask for another.
         for last_attempt in (False, False, True):
-            self.port = self._chosen_port or _free_port()
+            self.port = self._chosen_port or free_port()
             try:
                 self._start()
                 break
@@ -274,10 +273,3 @@ def _reachable(directory: Path, user: int | None) -> Path:
 def _may_be_entered_by_all(directory: Path) -> bool:
     ancestors = [directory.resolve(), *directory.resolve().parents]
     return all(each.stat().st_mode & 0o001 for each in ancestors if each.exists())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

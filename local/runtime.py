@@ -23,8 +23,8 @@ import psutil
 
 from local import bundle
 from local.guard import Guarded, StartError
+from local.ports import HOST
 
-HOST = "127.0.0.1"
 START_TIMEOUT_S = 30.0
 INVOKE_TIMEOUT_S = 120.0
 

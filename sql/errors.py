@@ -47,15 +47,11 @@ _REMEDIES = {
 _BARRIERS = (
     (
         Barrier.CERTIFICATE,
-        re.compile(
-            "certificate verify failed|does not match host name|does not support SSL|root certificate"
-        ),
+        "certificate verify failed|does not match host name|does not support SSL|root certificate",
     ),
     (
         Barrier.LOGIN,
-        re.compile(
-            'FATAL: .*(denied|authentication failed|pg_hba.conf|not permitted to log in|" does not exist)'
-        ),
+        'FATAL: .*(denied|authentication failed|pg_hba.conf|not permitted to log in|" does not exist)',
     ),
 )
 
@@ -70,7 +66,7 @@ class LoginRefusedError(psycopg.OperationalError):
 
 def why_refused(text: str) -> Barrier | None:
     """Tell from libpq's text why a connection could not be opened; None where another try may succeed."""
-    return next((barrier for barrier, pattern in _BARRIERS if pattern.search(text)), None)
+    return next((barrier for barrier, pattern in _BARRIERS if re.search(pattern, text)), None)
 
 
 def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:

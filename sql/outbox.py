@@ -1,13 +1,13 @@
 """The outbox: leaving a letter in the transaction of what it tells about, and the relay's side of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 
 from domain.events import Envelope
-from domain.outbox import Failure, Letter, OutboxUnavailableError, Verdict, pause_after_s, share_out
+from domain.outbox import Failure, Letter, OutboxUnavailableError, Verdict, lots, pause_after_s, share_out
 from sql.connection import Database
 from sql.errors import RetriesExhaustedError
 from sql.queries import Statement, load
@@ -159,12 +159,12 @@ class Outbox:
 
         Safe to repeat. Deleting needs no lease, as the bus has the letter; the other two do.
         """
-        for letters in _lots(accepted, lambda letter: letter):
+        for letters in lots(accepted, _written_bytes, _LOT_BYTES):
             self._alone(_DELETE(**_addresses(letters)))
-        for failures in _lots(verdict.counted, lambda failure: failure.letter):
+        for failures in lots(verdict.counted, _failed_bytes, _LOT_BYTES):
             pauses_s = [pause_after_s(failure.letter.attempts + 1) for failure in failures]
             self._alone(_COUNT_ATTEMPTS(token=self._token, **_failures(failures), pauses_s=pauses_s))
-        for failures in _lots(verdict.dead, lambda failure: failure.letter):
+        for failures in lots(verdict.dead, _failed_bytes, _LOT_BYTES):
             bury = (
                 _BURY(token=self._token, **_failures(failures)),
                 _DELETE_BURIED(ids=[failure.letter.id for failure in failures]),
@@ -194,19 +194,12 @@ def _places(places: Iterable[Place]) -> dict[str, list[Any]]:
     return {"regions": [region for region, _ in listed], "shards": [shard for _, shard in listed]}
 
 
-def _lots(of: Sequence[T], letter_of: Callable[[T], Letter]) -> Iterator[list[T]]:
-    """Cut letters, or what holds one, into as many as a transaction may write or delete."""
-    lot: list[T] = []
-    size = 0
-    for each in of:
-        size_bytes = len(letter_of(each).detail.encode())
-        if lot and size + size_bytes > _LOT_BYTES:
-            yield lot
-            lot, size = [], 0
-        lot.append(each)
-        size += size_bytes
-    if lot:
-        yield lot
+def _written_bytes(letter: Letter) -> int:
+    return len(letter.detail.encode())
+
+
+def _failed_bytes(failure: Failure) -> int:
+    return _written_bytes(failure.letter)
 
 
 def _addresses(letters: Sequence[Letter]) -> dict[str, list[Any]]:

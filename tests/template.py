@@ -29,11 +29,16 @@ def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[s
 _Loader.add_multi_constructor("!", _short_form)
 
 
+def read(text: str) -> dict[str, Any]:
+    """Read a template's text."""
+    loaded: dict[str, Any] = yaml.load(text, _Loader)
+    return loaded
+
+
 @cache
 def template(file: str = "template.yaml") -> dict[str, Any]:
     """Give a template."""
-    loaded: dict[str, Any] = yaml.load((ROOT / file).read_text(), _Loader)
-    return loaded
+    return read((ROOT / file).read_text())
 
 
 def resources(*kinds: str) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Hashable)
 
 
 class PartsFailedError(Exception):
-    """Some parts of a job failed, the others are done; the log has a line `part failed` for each."""
+    """Some parts of a job failed, the others are done; the log has a line for each that failed."""
 
 
 def clock(context: Any) -> Callable[[], bool]:

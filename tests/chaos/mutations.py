@@ -310,7 +310,7 @@ MUTATIONS = (
     Mutation(
         "an item change finds itself done",
         "domain/items.py",
-        "if _as_stored(wish) == _as_stored(item.data) and",
+        "if _in_bytes(wish) == _in_bytes(item.data) and",
         "if False and",
         f"{_STAFF}test_an_item_change_whose_answer_is_lost_is_found_and_not_refused",
     ),
@@ -652,8 +652,8 @@ MUTATIONS = (
     ),
     Mutation(
         "bytes of what the relay records at once",
-        "sql/outbox.py",
-        "if lot and size + size_bytes > _LOT_BYTES:",
+        "domain/outbox.py",
+        "if lot and (len(lot) == most or lot_bytes + thing_bytes > most_bytes):",
         "if False:",
         f"{_RELAY}test_what_the_bus_said_of_large_letters_is_recorded_in_transactions_that_dsql_takes",
     ),

@@ -12,7 +12,6 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
@@ -28,28 +27,10 @@ from operations.regions import (
     set_up_pair,
     wait_until_active,
 )
-from tests.template import referred, template
+from tests.template import read, referred, template
 
 A, B, WITNESS = "us-east-1", "us-east-2", "us-west-1"
 
-
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as {"Ref": x} and {"Fn::Name": x}."""
-
-
-def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    return {suffix if suffix == "Ref" else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _short_form)
 
 _NOTHING = object()
 
@@ -58,7 +39,7 @@ class Emulated:
     """An account whose CloudFormation knows one resource type, in as many Regions as are asked for."""
 
     def __init__(self) -> None:
-        self.template = yaml.load(TEMPLATE.read_text(), _Loader)
+        self.template = read(TEMPLATE.read_text())
         self.stacks: dict[str, ClusterStack] = {}
         self.deployments: list[tuple[str, str]] = []
         self.fail_after: int | None = None

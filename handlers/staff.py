@@ -13,7 +13,7 @@ from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal, UnknownItem
 from domain.stock import MAX_SLOTS, MAX_STOCK
-from handlers.edge.fields import IdText, PlainName, PlainText, Timestamp, Whole
+from handlers.edge.fields import WHOLE, IdText, PlainName, PlainText, Timestamp, Whole
 from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
 from handlers.edge.paging import Page
 from handlers.edge.problems import FieldError, Problem, ProblemError
@@ -172,7 +172,10 @@ class StockWish(Body):
     one slot queue up behind each other, buyers of different slots do not.
     """
 
-    available: Whole | None = Field(ge=0, le=MAX_STOCK, description="Units; null for unlimited stock.")
+    # The bounds stand next to int: behind WHOLE pydantic would not say them in the words of JSON Schema.
+    available: Annotated[int, Field(ge=0, le=MAX_STOCK), WHOLE] | None = Field(
+        description="Units; null for unlimited stock."
+    )
     slots: Whole = Field(
         1, ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit."
     )

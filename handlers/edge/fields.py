@@ -22,7 +22,8 @@ def _whole(value: Any) -> Any:
 
 
 #: JSON has one kind of number: 2.0 is as whole as 2. Text and booleans are no numbers.
-Whole = Annotated[int, BeforeValidator(_whole)]
+WHOLE = BeforeValidator(_whole)
+Whole = Annotated[int, WHOLE]
 
 #: In answers: an id, and a moment with its offset from UTC.
 IdText = Annotated[str, Field(json_schema_extra={"format": "uuid"})]

@@ -41,6 +41,43 @@ def test_nothing_that_was_promised_is_broken(document: dict[str, Any]) -> None:
     assert breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), document) == []
 
 
+#: The words of JSON Schema (2020-12) that say what a value may be, those that describe it, and OpenAPI's own.
+SCHEMA_WORDS = {
+    *(
+        "type",
+        "enum",
+        "const",
+        "anyOf",
+        "oneOf",
+        "not",
+        "format",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "multipleOf",
+    ),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "items", "minItems", "maxItems"),
+    *("uniqueItems", "properties", "required", "additionalProperties", "title", "description", "default"),
+    *("multipleOf", "examples"),
+}
+
+
+def schema_words(node: Any) -> set[str]:
+    """Give the words of all schemas below a node; a schema is what names a type of JSON's."""
+    if isinstance(node, list):
+        return {word for one in node for word in schema_words(one)}
+    if not isinstance(node, dict):
+        return set()
+    kinds = ("object", "array", "string", "integer", "number", "boolean", "null")
+    own = set(node) if isinstance(node.get("type"), str) and node["type"] in kinds else set()
+    return own.union(*(schema_words(one) for one in node.values()))
+
+
+def test_bounds_are_said_in_the_words_that_clients_know(document: dict[str, Any]) -> None:
+    # pydantic writes a bound as ge or le where a validator stands between it and the type that it bounds.
+    assert schema_words(document) <= SCHEMA_WORDS
+
+
 def test_the_fallback_knows_every_route_and_no_other() -> None:
     methods: dict[str, list[str]] = {}
     for _, route in routes():

@@ -5,19 +5,29 @@ Functions carry neither this module nor the document.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from inspect import cleandoc
+from typing import Any, is_typeddict
 
-from pydantic import TypeAdapter
+from msgspec.json import schema_components
 
 import api.environment  # noqa: F401  # before the handlers
 from api.examples import EXAMPLES
-from handlers import account, checkout, orders, staff, storefront
+from handlers import account, checkout, order_views, orders, staff, storefront
+from handlers.edge.fields import END
 from handlers.edge.http import MAX_BODY_BYTES, Route
 from handlers.edge.problems import KINDS, MEDIA_TYPE, Kind
 
 VERSION = "1.0.0"
 
 _MODULES = (storefront, checkout, orders, account, staff)
+
+#: The types of answers, and of what stands in them, by name.
+_ANSWERS = {
+    name: one
+    for module in (*_MODULES, order_views)
+    for name, one in vars(module).items()
+    if is_typeddict(one)
+}
 
 _TAGS = {
     "catalog": ("Catalogue", "What can be had for points."),
@@ -138,23 +148,40 @@ def _schemas() -> tuple[dict[str, Any], dict[int, str]]:
     types: dict[int, Any] = {}
     for _, route in routes():
         types |= {id(one): one for one in (route.body, route.answer) if one is not None}
-    mode: Literal["validation"] = "validation"
-    found, definitions = TypeAdapter.json_schemas(
-        [(key, mode, TypeAdapter(one)) for key, one in types.items()],
-        ref_template="#/components/schemas/{model}",
-    )
-    references = {key: schema["$ref"] for (key, _), schema in found.items()}
-    return {name: _tidy(schema) for name, schema in sorted(definitions.get("$defs", {}).items())}, references
+    found, definitions = schema_components(types.values(), ref_template="#/components/schemas/{name}")
+    references = {key: schema["$ref"] for key, schema in zip(types, found, strict=True)}
+    return {name: _ordered(name, _tidy(schema)) for name, schema in sorted(definitions.items())}, references
+
+
+def _ordered(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Put an answer's properties in the order of its class, where the most important stands first."""
+    if name not in _ANSWERS:
+        return schema
+    order = list(_ANSWERS[name].__annotations__)
+    required = [each for each in order if each in schema["required"]]
+    return {
+        **schema,
+        "properties": {each: schema["properties"][each] for each in order},
+        "required": required,
+    }
 
 
 def _tidy(schema: Any) -> Any:
-    """Leave out the titles that pydantic makes of field names: they say nothing more."""
+    """Say what JSON Schema takes for granted or wants to be told.
+
+    Titles say the name again, `$` is the end of the text in any case, and closed lists are of text.
+    """
     if isinstance(schema, dict):
-        return {
+        tidy = {
             key: _tidy(value)
             for key, value in schema.items()
             if not (key == "title" and isinstance(value, str))
         }
+        if isinstance(pattern := tidy.get("pattern"), str):
+            tidy["pattern"] = pattern.replace(END, "$")
+        if isinstance(description := tidy.get("description"), str):
+            tidy["description"] = cleandoc(description)
+        return {"type": "string", **tidy} if isinstance(tidy.get("enum"), list) else tidy
     return [_tidy(one) for one in schema] if isinstance(schema, list) else schema
 
 
@@ -186,7 +213,8 @@ def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
 def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
     if route.query is None:
         return
-    schema = route.query.model_json_schema()
+    _, definitions = schema_components([route.query])
+    schema = definitions[route.query.__name__]
     for name, one in schema["properties"].items():
         # "x or nothing": in a query string, nothing is said by leaving the parameter out.
         choices = [choice for choice in one.pop("anyOf", []) if choice != {"type": "null"}]

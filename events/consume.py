@@ -1,13 +1,12 @@
 """Consuming: SQS records with EventBridge events in, one typed call an event, a verdict a record out."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+from msgspec import DecodeError, Raw, Struct, field, json
 
-from domain.events import Envelope, Payload
+from domain.events import Envelope, Payload, read_event
 from events.log import logger
 
 #: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
@@ -40,6 +39,13 @@ class UnknownEventError(Exception):
 
 class MalformedEventError(Exception):
     """An event that does not fit its contract. Compare it with the schema of its type in events/schemas/."""
+
+
+class _Message(Struct, frozen=True):
+    """What is read of EventBridge's message, the event still unread."""
+
+    detail_type: str = field(name="detail-type")
+    detail: Raw
 
 
 class Consumer:
@@ -127,20 +133,17 @@ def _understand(
     body: str, by_type: Mapping[str, tuple[type[Payload], Effect]]
 ) -> tuple[Envelope[Any], Effect]:
     try:
-        message = json.loads(body)
-        detail_type = message["detail-type"]
-        detail = message["detail"]
-    except (ValueError, KeyError, TypeError) as error:
+        message = json.decode(body, type=_Message)
+    except (DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise MalformedEventError("the record holds no EventBridge event") from error
-    known = by_type.get(detail_type)
+    known = by_type.get(message.detail_type)
     if known is None:
-        raise UnknownEventError(f"no effect for events of type {detail_type!r}")
+        raise UnknownEventError(f"no effect for events of type {message.detail_type!r}")
     payload, effect = known
     try:
-        envelope = Envelope[payload].model_validate(detail)  # type: ignore[valid-type]
-    except ValidationError as error:
-        fields = ", ".join("/".join(map(str, problem["loc"])) for problem in error.errors())
-        raise MalformedEventError(f"{detail_type} does not fit its contract at {fields}") from error
-    if envelope.type != detail_type:
-        raise MalformedEventError(f"an event of type {envelope.type!r} came as {detail_type!r}")
+        envelope = read_event(payload, bytes(message.detail))
+    except (DecodeError, RecursionError) as error:
+        raise MalformedEventError(f"{message.detail_type} does not fit its contract: {error}") from error
+    if envelope.type != message.detail_type:
+        raise MalformedEventError(f"an event of type {envelope.type!r} came as {message.detail_type!r}")
     return envelope, effect

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+import msgspec
 
 from domain.events import CONTRACTS, Envelope, Payload
 from events.publish import SOURCE
@@ -36,8 +36,10 @@ Schema = dict[str, Any]
 
 def schema_of(contract: type[Payload]) -> Schema:
     """Give the JSON Schema of a contract's whole event, envelope and payload."""
-    envelope: type[BaseModel] = Envelope[contract]  # type: ignore[valid-type]
-    schema = envelope.model_json_schema()
+    envelope: Any = Envelope[contract]  # type: ignore[valid-type]
+    (reference,), definitions = msgspec.json.schema_components([envelope])
+    schema: Schema = definitions.pop(reference["$ref"].rpartition("/")[2])
+    schema["$defs"] = definitions
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = f"urn:rewards:event:{contract.type_name}"
     schema["title"] = contract.type_name
@@ -180,7 +182,8 @@ def _compare(old: Schema, new: Schema, old_root: Schema, new_root: Schema, path:
         yield from _compare(old["items"], new["items"], old_root, new_root, f"{path}/*")
     ours = _ANNOTATIONS | {"properties", "required", "items"}
     for word in sorted((old.keys() | new.keys()) - ours):
-        if old.get(word) != new.get(word):
+        same = word == "enum" and set(old.get(word, ())) == set(new.get(word, ()))  # in whatever order
+        if not same and old.get(word) != new.get(word):
             yield f"{here}: {word} was {old.get(word)} and is {new.get(word)}"
     if ("items" in old) != ("items" in new):
         yield f"{here}: was an array or is one"

@@ -2,15 +2,15 @@
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, TypedDict
 from uuid import uuid4
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from msgspec import Meta
+from msgspec.structs import asdict
 
 from domain.accounts import Member, Profile
 from domain.refusals import Refusal, UnknownCustomer
-from handlers.edge.fields import IdText, PlainText
+from handlers.edge.fields import END, IdText, PlainText
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
@@ -21,24 +21,24 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 #: The part of RFC 5321 that mail providers use; it holds no control character either.
-_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+" + END
 
-_Text20 = Annotated[PlainText, Field(max_length=20)]
-_Text50 = Annotated[PlainText, Field(max_length=50)]
+_Text20 = Annotated[PlainText, Meta(max_length=20)]
+_Text50 = Annotated[PlainText, Meta(max_length=50)]
 
 
-class AccountWish(Body):
+class AccountWish(Body, frozen=True):
     """All that a customer may change. What is left out or null is no longer known afterwards."""
 
     first_name: _Text50 | None = None
     last_name: _Text50 | None = None
-    email: Annotated[str, Field(max_length=50, pattern=_EMAIL)] | None = None
+    email: Annotated[str, Meta(max_length=50, pattern=_EMAIL)] | None = None
     phone_num: _Text20 | None = None
-    address: Annotated[PlainText, Field(max_length=100)] | None = None
+    address: Annotated[PlainText, Meta(max_length=100)] | None = None
     city: _Text50 | None = None
-    state: Annotated[PlainText, Field(max_length=25)] | None = None
+    state: Annotated[PlainText, Meta(max_length=25)] | None = None
     state_code: _Text20 | None = None
-    postal_code: Annotated[PlainText, Field(max_length=10)] | None = None
+    postal_code: Annotated[PlainText, Meta(max_length=10)] | None = None
 
 
 class Account(TypedDict):
@@ -98,7 +98,7 @@ def _show_account(call: Call) -> Reply | Problem:
 def _change_account(call: Call[AccountWish]) -> Reply | Problem:
     start_s = time.perf_counter()
     completed = change_account(
-        _DATABASE, call.caller.customer_id, call.expected_version(), Profile(**call.body.model_dump())
+        _DATABASE, call.caller.customer_id, call.expected_version(), Profile(**asdict(call.body))
     )
     outcome = completed.value
     record(

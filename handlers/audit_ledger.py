@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel
+from msgspec import Struct, convert
 
 from domain.audit import Difference
 from handlers.edge.jobs import Findings, clock, do_each
@@ -20,7 +20,7 @@ _DATABASE = DatabaseEnvironment.read().database()
 _MOST_LOGGED = 100
 
 
-class Order(BaseModel):
+class Order(Struct, frozen=True):
     """What the schedule asks for."""
 
     audit: Literal["sample", "whole"] = "sample"
@@ -29,7 +29,7 @@ class Order(BaseModel):
 @guarded
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Audit until done or until the time is nearly up; give the differences by kind."""
-    order = Order.model_validate(event)
+    order = convert(event, Order)
     time_is_up = clock(context)
     findings = Findings[Difference]("LedgerDifferences")
     kinds: Counter[str] = Counter()

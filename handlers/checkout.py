@@ -3,14 +3,13 @@
 import json
 import time
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal, TypedDict
 from uuid import uuid4
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from msgspec import Meta
 
 from domain.checkout import AcceptedOrder
-from handlers.edge.fields import IdText, Timestamp, Whole
+from handlers.edge.fields import IdText, Timestamp
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
@@ -21,12 +20,12 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class OrderWish(Body):
+class OrderWish(Body, frozen=True):
     """The wish to order the cart as it was shown."""
 
-    expected_total_points: Whole = Field(
-        ge=0, le=2**53, description="The cart's total in points as the shopper saw it."
-    )
+    expected_total_points: Annotated[
+        int, Meta(ge=0, le=2**53, description="The cart's total in points as the shopper saw it.")
+    ]
 
 
 class PlacedLine(TypedDict):

@@ -5,11 +5,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import Field
+from msgspec import field
 
 from handlers.edge.jobs import PartsFailedError, clock
 from handlers.edge.observability import guarded, logger, metrics
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from sql.transactions.clean_region import Cleanup, Kind, clean, enter, waiting_cleanups
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class _Environment(DatabaseEnvironment):
-    user_pool_id: str = Field(alias="USER_POOL_ID", min_length=1)
-    pictures_bucket: str = Field(alias="PICTURES_BUCKET", min_length=3)
+class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
+    user_pool_id: NonEmpty = field(name="USER_POOL_ID")
+    pictures_bucket: NonEmpty = field(name="PICTURES_BUCKET")
 
 
 _ENVIRONMENT = _Environment.read()

@@ -2,12 +2,12 @@
 
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta, Struct, field, json
 
 from handlers.edge.observability import logger
-from handlers.edge.settings import Environment
+from handlers.edge.settings import Environment, NonEmpty
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 _STAFF_GROUP = "staff"
 
 
-class _Environment(Environment):
-    user_pool_id: str = Field(alias="USER_POOL_ID", min_length=1)
-    demo_password: str = Field(alias="DEMO_PASSWORD", min_length=8, repr=False)
+class _Environment(Environment, frozen=True):
+    user_pool_id: NonEmpty = field(name="USER_POOL_ID")
+    demo_password: Annotated[str, Meta(min_length=8)] = field(name="DEMO_PASSWORD")
 
 
-class Enrolment(BaseModel):
+class Enrolment(Struct, frozen=True):
     """One customer to enrol."""
-
-    model_config = ConfigDict(frozen=True)
 
     username: str
     email: str
@@ -68,7 +66,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     failures = []
     for record in event["Records"]:
         try:
-            _enrol(Enrolment.model_validate_json(record["body"]))
+            _enrol(json.decode(record["body"], type=Enrolment))
         except Exception as error:
             logger.warning(
                 "enrolment failed", extra={"message_id": record["messageId"], "error": type(error).__name__}

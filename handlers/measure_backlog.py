@@ -4,18 +4,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import Field
+from msgspec import field
 
 from handlers.edge.observability import guarded, logger, metrics
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from sql.transactions.measure_backlog import measure_backlog
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
-class _Environment(DatabaseEnvironment):
-    dead_letter_queue_urls: str = Field(alias="DEAD_LETTER_QUEUE_URLS", min_length=1)
+class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
+    dead_letter_queue_urls: NonEmpty = field(name="DEAD_LETTER_QUEUE_URLS")
 
 
 _ENVIRONMENT = _Environment.read()

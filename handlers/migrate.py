@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Struct, convert, field
 
 from handlers.edge.observability import logger
 from handlers.edge.settings import DatabaseEnvironment
@@ -37,12 +37,10 @@ class LambdaContext(Protocol):
         ...
 
 
-class Properties(BaseModel):
+class Properties(Struct, frozen=True):
     """The custom resource's properties that matter here."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    role_arns: dict[str, list[str]] = Field(default_factory=dict, alias="RoleArns")
+    role_arns: dict[str, list[str]] = field(name="RoleArns", default_factory=dict)
 
 
 class _Answer:
@@ -98,7 +96,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     database = None
     try:
         database = DatabaseEnvironment.read().database()
-        properties = Properties.model_validate(event.get("ResourceProperties", {}))
+        properties = convert(event.get("ResourceProperties", {}), Properties)
         applied = migrate(database, properties.role_arns, report=logger.info)
     except Exception as error:
         logger.exception("migration failed")

@@ -1,17 +1,17 @@
 """Consumer of OrderPlaced and OrderCancelled: sends the e-mail that confirms it."""
 
-from pydantic import Field
+from msgspec import field
 
 from domain.events import OrderCancelled, OrderPlaced
 from events.consume import Consumer
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded, observe_effect
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from sql.transactions.notify import confirm_cancellation, confirm_order
 
 
-class _Environment(DatabaseEnvironment):
-    sender_address: str = Field(alias="SENDER_ADDRESS", min_length=3)
+class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
+    sender_address: NonEmpty = field(name="SENDER_ADDRESS")
 
 
 _ENVIRONMENT = _Environment.read()

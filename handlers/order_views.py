@@ -2,9 +2,8 @@
 
 import json
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
-
-from typing_extensions import TypedDict
 
 from domain.events import OrderPlaced
 from domain.refusals import Refusal

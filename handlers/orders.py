@@ -2,16 +2,15 @@
 
 import json
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 from uuid import UUID, uuid4
 
-from pydantic import Field, Strict
-from typing_extensions import TypedDict
+from msgspec import Meta
 
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.points import MAX_POINTS_AT_ONCE, AcceptedTransfer
 from domain.refunds import wished_units
-from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
+from handlers.edge.fields import IdText, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
 from handlers.edge.settings import DatabaseEnvironment
@@ -23,18 +22,17 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class RefundWishLine(Body):
+class RefundWishLine(Body, frozen=True):
     """Units of one line to give back."""
 
-    # An id comes as text; that is no laxity.
-    item_id: Annotated[UUID, Strict(False)]
-    quantity: Whole = Field(ge=1, le=MAX_LINE_QUANTITY)
+    item_id: UUID
+    quantity: Annotated[int, Meta(ge=1, le=MAX_LINE_QUANTITY)]
 
 
-class RefundWish(Body):
+class RefundWish(Body, frozen=True):
     """What to give back; without `lines`, all that is left of the order."""
 
-    lines: Annotated[list[RefundWishLine], Field(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
+    lines: Annotated[list[RefundWishLine], Meta(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
 
 
 class RefundedLine(TypedDict):
@@ -102,11 +100,11 @@ def _cancel_order(call: Call) -> Reply | Problem:
     return settle(call, "Cancellation", "cancelled", completed, start_s)
 
 
-class TransferWish(Body):
+class TransferWish(Body, frozen=True):
     """Points for another member."""
 
-    payee_username: PlainText = Field(min_length=1, max_length=50)
-    points: Whole = Field(ge=1, le=MAX_POINTS_AT_ONCE)
+    payee_username: Annotated[PlainText, Meta(min_length=1, max_length=50)]
+    points: Annotated[int, Meta(ge=1, le=MAX_POINTS_AT_ONCE)]
 
 
 class TransferDone(TypedDict):

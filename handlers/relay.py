@@ -6,16 +6,16 @@ A schedule's input may name a `line`, 0 by default: runs of a line follow each o
 import os
 import time
 from functools import cache
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from uuid import uuid4
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import Field
+from msgspec import Meta, field
 
 from events.publish import EventsClient
 from events.relay import Relay, RelaySettings
 from handlers.edge.observability import guarded, logger, metrics
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from sql.outbox import Outbox
 
 #: Time kept back for the last requests, their record, the leases and the metrics.
@@ -30,10 +30,10 @@ _READ_TIMEOUT_S = 2
 _TRIES = 2
 
 
-class _Environment(DatabaseEnvironment):
-    event_bus_name: str = Field(alias="EVENT_BUS_NAME", min_length=1)
-    run_s: float = Field(65.0, alias="RELAY_RUN_S", gt=0, le=800)
-    takeover_s: float = Field(60.0, alias="RELAY_TAKEOVER_S", gt=0)
+class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
+    event_bus_name: NonEmpty = field(name="EVENT_BUS_NAME")
+    run_s: Annotated[float, Meta(gt=0, le=800)] = field(name="RELAY_RUN_S", default=65.0)
+    takeover_s: Annotated[float, Meta(gt=0)] = field(name="RELAY_TAKEOVER_S", default=60.0)
 
 
 _ENVIRONMENT = _Environment.read()

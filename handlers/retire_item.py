@@ -4,19 +4,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import Field
+from msgspec import field
 
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementContinued
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.turns import Turns
 from sql.cascade import Turn
 from sql.transactions.retire_item_data import retire_item_data
 
 
-class _Environment(DatabaseEnvironment):
-    sender_address: str = Field(alias="SENDER_ADDRESS", min_length=3)
+class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
+    sender_address: NonEmpty = field(name="SENDER_ADDRESS")
 
 
 _ENVIRONMENT = _Environment.read()

@@ -3,17 +3,17 @@
 import json
 import time
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID, uuid4
 
-from pydantic import AfterValidator, Field, Strict
-from typing_extensions import TypedDict
+from msgspec import Meta
+from msgspec.structs import asdict
 
 from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal, UnknownItem
 from domain.stock import MAX_SLOTS, MAX_STOCK
-from handlers.edge.fields import WHOLE, IdText, PlainName, PlainText, Timestamp, Whole
+from handlers.edge.fields import END, IdText, PlainName, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
 from handlers.edge.paging import Page
 from handlers.edge.problems import FieldError, Problem, ProblemError
@@ -30,29 +30,27 @@ _DATABASE = _ENVIRONMENT.database()
 
 _STAFF = frozenset({"staff"})
 
-# An id comes as text; that is no laxity.
-_Id = Annotated[UUID, Strict(False)]
-
 # --- Items --------------------------------------------------------------------------------------------------
 
-_Measure = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), AfterValidator(as_stored)]
+_Measure = Annotated[float, Meta(ge=0, le=1_000_000)]
+_Points = Annotated[int, Meta(ge=1, le=MAX_POINTS_AT_ONCE)]
 
 
-class ItemWish(Body):
+class ItemWish(Body, kw_only=True, frozen=True):
     """All that the staff decide of an item. What is left out or null is not known of it."""
 
-    name: PlainName = Field(min_length=1, max_length=50)
-    description: Annotated[PlainText, Field(max_length=200)] | None = None
-    category: Annotated[PlainName, Field(min_length=1, max_length=20)] | None = None
-    points_price: Whole = Field(ge=0, le=MAX_POINTS_PRICE)
-    usd_price: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{2}$", examples=["34.90"])] | None = None
-    rating: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False), AfterValidator(as_stored)] | None = None
-    sku: Annotated[PlainText, Field(max_length=20)] | None = None
+    name: Annotated[PlainName, Meta(min_length=1, max_length=50)]
+    description: Annotated[PlainText, Meta(max_length=200)] | None = None
+    category: Annotated[PlainName, Meta(min_length=1, max_length=20)] | None = None
+    points_price: Annotated[int, Meta(ge=0, le=MAX_POINTS_PRICE)]
+    usd_price: Annotated[str, Meta(pattern=r"^[0-9]{1,6}\.[0-9]{2}" + END, examples=["34.90"])] | None = None
+    rating: Annotated[float, Meta(ge=0, le=5)] | None = None
+    sku: Annotated[PlainText, Meta(max_length=20)] | None = None
     weight: _Measure | None = None
     width: _Measure | None = None
     height: _Measure | None = None
     depth: _Measure | None = None
-    thumbnail_id: _Id | None = None
+    thumbnail_id: UUID | None = None
 
 
 class Slot(TypedDict):
@@ -91,7 +89,9 @@ class ItemVersion(TypedDict):
 
 
 def _data(wish: ItemWish) -> ItemData:
-    fields = wish.model_dump()
+    fields: dict[str, Any] = {
+        name: as_stored(value) if isinstance(value, float) else value for name, value in asdict(wish).items()
+    }
     fields["usd_price"] = None if wish.usd_price is None else Decimal(wish.usd_price)
     return ItemData(**fields)
 
@@ -165,20 +165,19 @@ def _retire_item(call: Call) -> Reply | Problem:
 # --- Stock --------------------------------------------------------------------------------------------------
 
 
-class StockWish(Body):
+class StockWish(Body, frozen=True):
     """The stock that an item shall have.
 
     One slot does for an ordinary item. For a drop that thousands wait for, lay the units into many: buyers of
     one slot queue up behind each other, buyers of different slots do not.
     """
 
-    # The bounds stand next to int: behind WHOLE pydantic would not say them in the words of JSON Schema.
-    available: Annotated[int, Field(ge=0, le=MAX_STOCK), WHOLE] | None = Field(
-        description="Units; null for unlimited stock."
-    )
-    slots: Whole = Field(
-        1, ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit."
-    )
+    available: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_STOCK)] | None, Meta(description="Units; null for unlimited stock.")
+    ]
+    slots: Annotated[
+        int, Meta(ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit.")
+    ] = 1
 
 
 class Stock(TypedDict):
@@ -188,12 +187,13 @@ class Stock(TypedDict):
     slots: int
 
 
-class StockChange(Body):
+class StockChange(Body, frozen=True):
     """Units that came in, or, negative, that went missing."""
 
-    delta: Whole = Field(
-        ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.", json_schema_extra={"not": {"const": 0}}
-    )
+    delta: Annotated[
+        int,
+        Meta(ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.", extra_json_schema={"not": {"const": 0}}),
+    ]
 
 
 class StockLeft(TypedDict):
@@ -236,12 +236,12 @@ def _adjust_stock(call: Call[StockChange]) -> Reply | Problem:
 # --- Points -------------------------------------------------------------------------------------------------
 
 
-class CreditWish(Body):
+class CreditWish(Body, frozen=True):
     """Points for a member, and what for. The description is not about the member: it outlives the account."""
 
-    points: Whole = Field(ge=1, le=MAX_POINTS_AT_ONCE)
+    points: _Points
     kind: CreditKind
-    description: PlainName = Field("Credited by the shop", min_length=1, max_length=50)
+    description: Annotated[PlainName, Meta(min_length=1, max_length=50)] = "Credited by the shop"
 
 
 class CreditDone(TypedDict):
@@ -253,13 +253,13 @@ class CreditDone(TypedDict):
     balance_after: int
 
 
-class BoostWish(Body):
+class BoostWish(Body, frozen=True):
     """Points for one of a household's two members, while both together have fewer than `below_points`."""
 
-    beneficiary: _Id
-    partner: _Id
-    points: Whole = Field(429, ge=1, le=MAX_POINTS_AT_ONCE)
-    below_points: Whole = Field(1000, ge=1, le=MAX_POINTS_AT_ONCE)
+    beneficiary: UUID
+    partner: UUID
+    points: _Points = 429
+    below_points: _Points = 1000
 
 
 def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int, str]:
@@ -306,10 +306,10 @@ def _boost_household(call: Call[BoostWish]) -> Reply | Problem:
 # --- Customers ----------------------------------------------------------------------------------------------
 
 
-class MemberQuery(Parameters):
+class MemberQuery(Parameters, frozen=True):
     """Whom to look for."""
 
-    username: PlainText = Field(min_length=1, max_length=50)
+    username: Annotated[PlainText, Meta(min_length=1, max_length=50)]
 
 
 class MemberFound(TypedDict):

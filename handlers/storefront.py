@@ -2,15 +2,14 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
-from pydantic import Field
-from typing_extensions import TypedDict
+from msgspec import Meta, field
 
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.refusals import Refusal, UnknownCustomer, UnknownItem
-from handlers.edge.fields import IdText, PlainText, Timestamp, Whole
+from handlers.edge.fields import IdText, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from handlers.edge.pictures import PictureUrls
@@ -29,10 +28,10 @@ from sql.reads import (
 from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 
 
-class StorefrontEnvironment(DatabaseEnvironment):
+class StorefrontEnvironment(DatabaseEnvironment, frozen=True):
     """The environment of this function. Without a bucket, items have no pictures."""
 
-    pictures_bucket: str | None = Field(None, alias="PICTURES_BUCKET", min_length=3)
+    pictures_bucket: Annotated[str, Meta(min_length=3)] | None = field(name="PICTURES_BUCKET", default=None)
 
 
 _ENVIRONMENT = StorefrontEnvironment.read()
@@ -52,13 +51,13 @@ _STARTS: dict[Sort, tuple[Any, UUID, type]] = {
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
-class CatalogQuery(Page):
+class CatalogQuery(Page, frozen=True):
     """Which items, in which order."""
 
     category: (
         Annotated[
             PlainText,
-            Field(
+            Meta(
                 min_length=1,
                 max_length=20,
                 description="A category as items show it, letter by letter; there is no list of them.",
@@ -69,11 +68,13 @@ class CatalogQuery(Page):
     q: (
         Annotated[
             PlainText,
-            Field(min_length=1, max_length=50, description="Text within the name or the description."),
+            Meta(min_length=1, max_length=50, description="Text within the name or the description."),
         ]
         | None
     ) = None
-    sort: Sort = Field("name", description="By -rating, best first, items that nobody rated are left out.")
+    sort: Annotated[
+        Sort, Meta(description="By -rating, best first, items that nobody rated are left out.")
+    ] = "name"
 
 
 class CatalogItem(TypedDict):
@@ -178,10 +179,10 @@ def _show_item(call: Call) -> Reply | Problem:
 # --- The cart -----------------------------------------------------------------------------------------------
 
 
-class Quantity(Body):
+class Quantity(Body, frozen=True):
     """How many units of the item the cart shall hold."""
 
-    quantity: Whole = Field(ge=1, le=MAX_LINE_QUANTITY)
+    quantity: Annotated[int, Meta(ge=1, le=MAX_LINE_QUANTITY)]
 
 
 class CartLine(TypedDict):

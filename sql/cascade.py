@@ -118,8 +118,9 @@ def next_turn(
     """Give the statement that leaves the event of the next turn; its id follows from this turn's."""
     _, next_id = islice(turns(event.id, consumer), 2)
     origin = Origin(next_id, now, region, event.correlation_id, event.trace_id)
-    envelope = origin.announce(following, event.aggregate_id, event.aggregate_version)
-    return letter(envelope.model_copy(update={"causation_id": str(event.id)}))
+    return letter(
+        origin.announce(following, event.aggregate_id, event.aggregate_version, causation_id=str(event.id))
+    )
 
 
 def by_rest(database: Database, delete: Query, most: int, **parameters: UUID) -> Step:

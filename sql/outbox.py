@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from domain.events import Envelope
+from domain.events import Envelope, write_event
 from domain.outbox import Failure, Letter, OutboxUnavailableError, Verdict, lots, pause_after_s, share_out
 from sql.connection import Database
 from sql.errors import RetriesExhaustedError
@@ -55,7 +55,7 @@ def letter(event: Envelope[Any]) -> Statement:
         shard=SHARDS[event.id.int % len(SHARDS)],
         id=event.id,
         event_type=event.type,
-        detail=event.model_dump_json(),
+        detail=write_event(event),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple
 from uuid import UUID
 
 import psycopg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from msgspec import DecodeError, Struct, ValidationError, convert, json
 from typing_extensions import TypeVar
 
 from domain.idempotency import Request
@@ -23,9 +23,6 @@ from sql.errors import RetriesExhaustedError
 
 #: Bytes of a request body. API Gateway's own limit is 10 MB; nothing here needs more than this.
 MAX_BODY_BYTES = 64 * 1024
-
-#: Wrong values that one problem document names; the caller mends these first.
-MAX_FIELD_ERRORS = 20
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
 
@@ -56,31 +53,24 @@ _BUSY = (
     "The database is busy or out of reach. Nothing is lost: send the same request with the same "
     "Idempotency-Key again after Retry-After seconds."
 )
-#: Where pydantic's own words would help nobody.
-_MESSAGES = {"string_pattern_mismatch": "holds a character that may not stand here, or has another form"}
-
 NO_OPERATION = "There is no such operation. See the API's OpenAPI document."
 
-_CORRECT = "Correct the values named in errors and send the request again."
 _OURS = (
     "The fault is ours and was recorded. Send the same request with the same Idempotency-Key again later; "
     "if it stays, tell us the instance."
 )
 
-B = TypeVar("B", bound=BaseModel | None, default=None)
-Q = TypeVar("Q", bound=BaseModel | None, default=None)
+S = TypeVar("S", bound=Struct)
+B = TypeVar("B", bound=Struct | None, default=None)
+Q = TypeVar("Q", bound=Struct | None, default=None)
 
 
-class Body(BaseModel):
+class Body(Struct, frozen=True, forbid_unknown_fields=True):
     """What a request body's model starts from: no unknown member, no value of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-
-class Parameters(BaseModel):
+class Parameters(Struct, frozen=True, forbid_unknown_fields=True):
     """What a query string's model starts from: no unknown parameter; text is read as the type asked for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Caller(NamedTuple):
@@ -151,11 +141,11 @@ class Call(NamedTuple, Generic[B, Q]):
                 "Send an Idempotency-Key of 8 to 64 letters, digits or any of _ . : -",
                 [FieldError("header:Idempotency-Key", "must be 8 to 64 characters of A-Z a-z 0-9 _ . : -")],
             )
-        content = self.body.model_dump_json() if self.body is not None else ""
+        content = json.encode(self.body) if self.body is not None else b""
         return Request(
             customer_id=self.caller.customer_id,
             key=key,
-            hash=sha256(f"{operation}\n{content}".encode()).hexdigest(),
+            hash=sha256(f"{operation}\n".encode() + content).hexdigest(),
             result_id=result_id,
         )
 
@@ -182,8 +172,8 @@ class Route(NamedTuple):
     resource: str
     serve: Callable[[Call[Any, Any]], Reply | Problem]
     summary: str
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
     groups: frozenset[str] = frozenset()
     answer: Any = None
     status: int = 200
@@ -290,7 +280,7 @@ def _caller(event: dict[str, Any]) -> Caller:
     return Caller(customer_id, frozenset(groups))
 
 
-def _query(event: dict[str, Any], model: type[BaseModel] | None) -> BaseModel | None:
+def _query(event: dict[str, Any], model: type[Struct] | None) -> Struct | None:
     parameters = event.get("queryStringParameters") or {}
     if not parameters and model is None:
         return None
@@ -302,13 +292,17 @@ def _query(event: dict[str, Any], model: type[BaseModel] | None) -> BaseModel | 
         errors += [FieldError(f"query:{name}", "is not a parameter of this operation") for name in parameters]
     elif not errors:
         try:
-            return model.model_validate(parameters)
-        except ValidationError as error:
-            errors = _field_errors(error, lambda names: f"query:{names[0]}")
-    raise ProblemError("invalid-request", _CORRECT, errors)
+            return convert(parameters, model, strict=False)
+        except ValidationError:
+            from handlers.edge.wrong_values import refuse_parameters
+
+            refuse_parameters(parameters, model)
+    raise ProblemError(
+        "invalid-request", "Send each parameter once, and only those that the operation has.", errors
+    )
 
 
-def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[B]) -> B:
+def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[S]) -> S:
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise ProblemError(
             "unsupported-media-type", "Send the body as JSON, with Content-Type application/json."
@@ -319,32 +313,13 @@ def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[B]) -> 
         raise ProblemError("too-large", f"Send a body of at most {MAX_BODY_BYTES} bytes.")
     if event.get("isBase64Encoded"):
         raise ProblemError("malformed-request", "Send the body as UTF-8 text, not as binary.")
-    assert issubclass(model, BaseModel)
     try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        problems = _field_errors(error, json_pointer)
-        unreadable = error.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
-    if unreadable == "json_invalid":
-        raise ProblemError("malformed-request", "The body is not valid JSON. Send a JSON object.")
-    raise ProblemError("invalid-request", _CORRECT, problems)
+        return json.decode(text, type=model)
+    except (DecodeError, UnicodeEncodeError, RecursionError):
+        from handlers.edge.wrong_values import read_again  # most starts never need it
+
+        return read_again(text, model)
 
 
 def _utf8_bytes(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
-
-
-def _field_errors(error: ValidationError, place: Callable[[Sequence[int | str]], str]) -> list[FieldError]:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    return [
-        FieldError(place(problem["loc"]), _MESSAGES.get(problem["type"], problem["msg"]))
-        for problem in problems[:MAX_FIELD_ERRORS]
-    ]
-
-
-def json_pointer(names: Sequence[int | str]) -> str:
-    """Say where a value stands in a document (RFC 6901); the whole document is the empty text.
-
-    Names are never cut, which would point to something else: the body that they come from is bounded.
-    """
-    return "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)

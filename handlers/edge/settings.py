@@ -1,38 +1,40 @@
 """A function's settings, validated when its module is imported: a wrong deployment fails its first start."""
 
 import os
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta, Struct, convert, field
 
 if TYPE_CHECKING:
     from sql.connection import Database
 
 
-class Environment(BaseModel):
+NonEmpty = Annotated[str, Meta(min_length=1)]
+
+
+class Environment(Struct, frozen=True):
     """What every function finds in its environment."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    region: str = Field(alias="AWS_REGION", min_length=1)
+    region: NonEmpty = field(name="AWS_REGION")
 
     @classmethod
-    def read(cls) -> Self:
-        """Read the process environment. Raises pydantic.ValidationError naming each wrong variable."""
-        return cls.model_validate(os.environ)
+    def read(cls, variables: Mapping[str, str] = os.environ) -> Self:
+        """Read the process environment. Raises msgspec.ValidationError naming a wrong variable."""
+        return convert(dict(variables), cls, strict=False)
 
 
-class DatabaseEnvironment(Environment):
+class DatabaseEnvironment(Environment, frozen=True):
     """The environment of a function that uses the database."""
 
-    database_host: str = Field(alias="DATABASE_HOST", min_length=1)
-    database_port: int = Field(5432, alias="DATABASE_PORT", ge=1, le=65535)
-    database_name: str = Field("postgres", alias="DATABASE_NAME", min_length=1)
-    database_role: str = Field(alias="DATABASE_ROLE", pattern=r"^[a-z_]+$")
-    database_tls: Literal["verify-full", "disable"] = Field("verify-full", alias="DATABASE_TLS")
-    database_pipeline: Literal["on", "off"] = Field("on", alias="DATABASE_PIPELINE")
-    database_attempt_s: float = Field(5.0, alias="DATABASE_ATTEMPT_S", gt=0, le=300)
-    function_name: str = Field("local", alias="AWS_LAMBDA_FUNCTION_NAME")
+    database_host: NonEmpty = field(name="DATABASE_HOST")
+    database_role: Annotated[str, Meta(pattern="^[a-z_]+$")] = field(name="DATABASE_ROLE")
+    database_port: Annotated[int, Meta(ge=1, le=65535)] = field(name="DATABASE_PORT", default=5432)
+    database_name: NonEmpty = field(name="DATABASE_NAME", default="postgres")
+    database_tls: Literal["verify-full", "disable"] = field(name="DATABASE_TLS", default="verify-full")
+    database_pipeline: Literal["on", "off"] = field(name="DATABASE_PIPELINE", default="on")
+    database_attempt_s: Annotated[float, Meta(gt=0, le=300)] = field(name="DATABASE_ATTEMPT_S", default=5.0)
+    function_name: str = field(name="AWS_LAMBDA_FUNCTION_NAME", default="local")
 
     def database(self) -> "Database":
         """Give the way to the database; nothing is connected yet."""

@@ -147,35 +147,23 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
 def _last_unit(command: PlaceOrder, item_id: UUID) -> Envelope[StockExhausted]:
     # Too rare for the caller to have an id ready: one that follows from the order's own.
     sale_id = uuid5(command.event_id, item_id.hex)
-    origin = Origin(
-        sale_id,
-        command.now,
-        command.region,
-        command.correlation_id,
-        command.trace_id,
-    )
-    return origin.announce(StockExhausted(item_id=item_id, order_id=command.request.result_id), sale_id)
+    sale = StockExhausted(item_id=item_id, order_id=command.request.result_id)
+    return _origin(command, sale_id).announce(sale, sale_id)
 
 
 def _announcement(command: PlaceOrder, order: AcceptedOrder) -> Envelope[OrderPlaced]:
     request = command.request
-    return Envelope[OrderPlaced](
-        id=command.event_id,
-        type=OrderPlaced.type_name,
-        occurred_at=command.now,
-        aggregate_type=OrderPlaced.aggregate_type,
-        aggregate_id=request.result_id,
-        aggregate_version=1,
-        region=command.region,
-        correlation_id=command.correlation_id,
-        trace_id=command.trace_id,
-        data=OrderPlaced(
-            order_id=request.result_id,
-            customer_id=request.customer_id,
-            total_points=order.total_points,
-            lines=tuple(
-                OrderedLine(item_id=line.item_id, quantity=line.quantity, unit_points=line.unit_points)
-                for line in order.lines
-            ),
+    placed = OrderPlaced(
+        order_id=request.result_id,
+        customer_id=request.customer_id,
+        total_points=order.total_points,
+        lines=tuple(
+            OrderedLine(item_id=line.item_id, quantity=line.quantity, unit_points=line.unit_points)
+            for line in order.lines
         ),
     )
+    return _origin(command, command.event_id).announce(placed, request.result_id)
+
+
+def _origin(command: PlaceOrder, event_id: UUID) -> Origin:
+    return Origin(event_id, command.now, command.region, command.correlation_id, command.trace_id)

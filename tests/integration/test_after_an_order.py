@@ -1,6 +1,5 @@
 """What follows an order: its cart is cleaned and its customer written to, once each, whatever is repeated."""
 
-import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.events import Envelope, OrderCancelled, OrderPlaced, Origin
+from domain.events import Envelope, OrderCancelled, OrderPlaced, Origin, read_event
 from sql.connection import Database
 from sql.inbox import Effect
 from sql.transactions.clean_cart import clean_cart
@@ -46,7 +45,7 @@ def order(shop: Shop, database: DatabaseFactory) -> Callable[..., Envelope[Order
         command = wish(customer_id, total, key)
         place_order(database("checkout"), command, render)
         detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
-        return Envelope[OrderPlaced].model_validate(json.loads(detail))
+        return read_event(OrderPlaced, detail)
 
     return place
 

@@ -19,6 +19,7 @@ from domain.events import (
     Envelope,
     ItemRetirementContinued,
     Origin,
+    read_event,
 )
 from sql.cascade import Outcome, Turn, UnknownStepError
 from sql.connection import Database
@@ -100,7 +101,7 @@ class World:
         """Give what cascades left in the outbox, as the relay would, and take it out."""
         rows = self.shop.rows("delete from xpoints.outbox returning event_type, detail")
         following = [(CONTRACTS[kind], detail) for kind, detail in rows if "Continued" in kind]
-        return [Envelope[kind].model_validate_json(detail) for kind, detail in following]  # type: ignore[valid-type]
+        return [read_event(kind, detail) for kind, detail in following]
 
     def run_to_the_end(self, event: Envelope[Any]) -> list[Turn]:
         """Take turns until none is handed on."""

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from domain.events import CONTRACTS, Envelope, OrderPlaced, Origin, event_of
+from domain.events import CONTRACTS, OrderPlaced, Origin, event_of, read_event
 from events.contracts import sample
 from operations import command, queues
 from operations.command import main
@@ -398,7 +398,7 @@ def ordered(connect: Connect, database: Callable[..., Database]) -> tuple[Shop, 
     command = wish(customer_id, 10, "key-12345")
     place_order(database("checkout"), command, render)
     detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
-    clean_cart(database("consumers"), Envelope[OrderPlaced].model_validate_json(detail))
+    clean_cart(database("consumers"), read_event(OrderPlaced, detail))
     return shop, customer_id, command.request.result_id
 
 
@@ -439,7 +439,7 @@ def test_the_turns_of_an_erasure_are_told_when_their_letters_have_left(
     turns = 0
     while events:
         ((kind, detail),) = events
-        event = Envelope[CONTRACTS[kind]].model_validate_json(detail)  # type: ignore[valid-type]
+        event: Any = read_event(CONTRACTS[kind], detail)
         erase_customer_data(database("cascades"), event, lambda: True, "us-east-1", now)
         turns += 1
         events = shop.rows(

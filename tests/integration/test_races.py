@@ -1,6 +1,5 @@
 """Races of two writers that random runs meet too seldom: each made to happen between a read and its write."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from domain.cart import LineFacts, decide_quantity
 from domain.checkout import AcceptedOrder
-from domain.events import Envelope, OrderPlaced, Origin
+from domain.events import Envelope, OrderPlaced, Origin, read_event
 from domain.idempotency import Request
 from domain.points import BalanceChange
 from domain.refusals import UnknownCustomer
@@ -25,7 +24,7 @@ from tests.integration.shop import REGION, Shop, render, wish
 
 
 def event_of(shop: Shop) -> Envelope[OrderPlaced]:
-    return Envelope[OrderPlaced].model_validate(json.loads(shop.scalar("select detail from xpoints.outbox")))
+    return read_event(OrderPlaced, shop.scalar("select detail from xpoints.outbox"))
 
 
 def set_while_cleaning(

@@ -1,6 +1,5 @@
 """The figures that docs/scale.md multiplies are what the code does, counted on its connections."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.scale import COUNTED, ORDER_LINES, Work
-from domain.events import Envelope, OrderPlaced
+from domain.events import Envelope, OrderPlaced, read_event
 from domain.outbox import Verdict
 from sql.connection import Database
 from sql.pipeline import Connection, Written
@@ -83,7 +82,7 @@ def event(
     place_order(database("checkout"), command, render)
     work = counter.take()
     detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
-    return Envelope[OrderPlaced].model_validate(json.loads(detail)), len(detail.encode()), work
+    return read_event(OrderPlaced, detail), len(detail.encode()), work
 
 
 def test_a_checkout_takes_what_the_model_says(event: tuple[Envelope[Any], int, Work]) -> None:

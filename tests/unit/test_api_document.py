@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec import convert
 
 import api.__main__ as command
 from api import problems
@@ -74,7 +75,6 @@ def schema_words(node: Any) -> set[str]:
 
 
 def test_bounds_are_said_in_the_words_that_clients_know(document: dict[str, Any]) -> None:
-    # pydantic writes a bound as ge or le where a validator stands between it and the type that it bounds.
     assert schema_words(document) <= SCHEMA_WORDS
 
 
@@ -112,7 +112,7 @@ def test_every_problem_that_a_route_names_is_a_kind_and_every_operation_has_a_na
 def test_the_examples_are_what_the_operations_accept() -> None:
     for name, route in routes():
         if route.body is not None:
-            route.body.model_validate_json(json.dumps(EXAMPLES[name]))
+            convert(EXAMPLES[name], route.body)
 
 
 def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:

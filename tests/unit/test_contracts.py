@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 from uuid import UUID, uuid4
 
 import jsonschema
 import pytest
-from pydantic import BaseModel, ValidationError
+from msgspec import Struct, ValidationError, convert, structs
 
-from domain.events import CONTRACTS, Envelope, Origin, Payload
+from domain.events import CONTRACTS, OrderedLine, OrderPlaced, Origin, Payload, read_event, write_event
 from events.contracts import (
     GOLDEN,
     SCHEMAS,
@@ -43,14 +43,16 @@ FREE_TEXT = {
 PLAIN = {UUID, int, bool, datetime, type(None)}
 
 
-def fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
+def fields(model: type[Struct], path: str = "") -> Iterator[tuple[str, Any]]:
     """Give every field of a model with its path and its plain type, through nested models and lists."""
-    for name, field in model.model_fields.items():
-        yield from _fields(field.annotation, f"{path}.{name}" if path else name)
+    for field in structs.fields(model):
+        yield from _fields(field.type, f"{path}.{field.name}" if path else field.name)
 
 
 def _fields(annotation: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if get_origin(annotation) is Annotated:
+        yield from _fields(get_args(annotation)[0], path)
+    elif isinstance(annotation, type) and issubclass(annotation, Struct):
         yield from fields(annotation, path)
     elif all(isinstance(argument, str) for argument in get_args(annotation)) and get_args(annotation):
         yield path, type(None)  # a closed list of words
@@ -72,7 +74,7 @@ def test_no_field_of_an_event_can_hold_personal_data(name: str) -> None:
 
 
 def test_the_rule_against_personal_data_would_find_some() -> None:
-    class Telling(Payload):
+    class Telling(Payload, frozen=True):
         first_name: UUID
         customer_email: UUID
         remark: str
@@ -86,7 +88,7 @@ def test_the_rule_against_personal_data_would_find_some() -> None:
 def test_a_contract_is_named_as_a_past_fact_with_a_version(name: str) -> None:
     assert re.fullmatch(r"([A-Z][a-z]+){2,}(ed|en)\.v[1-9]\d*", name)
     assert CONTRACTS[name].type_name == name
-    assert CONTRACTS[name].model_config.get("frozen") is True
+    assert CONTRACTS[name].__struct_config__.frozen
 
 
 def test_what_is_generated_is_current() -> None:
@@ -163,6 +165,13 @@ def test_a_breaking_change_is_noticed(path: str, value: Any, complaint: str) -> 
     assert any(change.startswith(complaint) for change in changes), changes
 
 
+def test_a_closed_list_in_another_order_is_the_same_list() -> None:
+    published = schema_of(CONTRACTS["PointsCredited.v1"])
+    kinds = "$defs/PointsCredited/properties/kind/enum"
+    assert list(breaking_changes(published, _change(published, kinds, ["EARN", "GIFT", "BOOST"]))) == []
+    assert list(breaking_changes(published, _change(published, kinds, ["EARN", "GIFT"]))) != []
+
+
 def test_an_optional_field_more_is_no_breaking_change() -> None:
     published = schema_of(CONTRACTS["OrderPlaced.v1"])
     more = _change(published, "$defs/OrderPlaced/properties/gift", {"type": "boolean", "default": False})
@@ -172,33 +181,42 @@ def test_an_optional_field_more_is_no_breaking_change() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_event_as_it_is_written_fits_its_schema_and_its_type(name: str) -> None:
     contract, schema = CONTRACTS[name], schema_of(CONTRACTS[name])
-    payload = contract.model_validate(example(schema)["data"])
+    payload = convert(example(schema)["data"], contract)
     origin = Origin(uuid4(), datetime(2026, 1, 1, 12, tzinfo=UTC), "us-east-1", "request-1", "trace-1")
-    written = json.loads(origin.announce(payload, uuid4(), version=3).model_dump_json())
+    written = write_event(origin.announce(payload, uuid4(), version=3))
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-    validator.validate(written)
-    assert Envelope[contract].model_validate(written).data == payload  # type: ignore[valid-type]
+    validator.validate(json.loads(written))
+    assert read_event(contract, written).data == payload
 
 
 def test_a_consumer_of_today_reads_an_event_with_a_field_of_tomorrow() -> None:
     contract = CONTRACTS["OrderPlaced.v1"]
     detail = {**example(schema_of(contract)), "tomorrow": 1}
     detail["data"]["tomorrow"] = 1
-    Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+    read_event(contract, json.dumps(detail))
 
 
 def test_an_event_without_a_time_zone_is_refused() -> None:
     contract = CONTRACTS["OrderPlaced.v1"]
     detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T12:00:00"}
     with pytest.raises(ValidationError):
-        Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
+        read_event(contract, json.dumps(detail))
 
 
-def test_a_moment_of_another_time_zone_is_read_and_written_as_utc() -> None:
+def test_a_moment_of_another_time_zone_is_read_as_the_same_moment() -> None:
     contract = CONTRACTS["OrderPlaced.v1"]
     detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T14:00:00+02:00"}
-    envelope = Envelope[contract].model_validate(detail)  # type: ignore[valid-type]
-    assert json.loads(envelope.model_dump_json())["occurred_at"] == "2026-01-01T12:00:00Z"
+    envelope = read_event(contract, json.dumps(detail))
+    assert envelope.occurred_at == datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("total", "quantity"), [(-1, 1), (10, 0)])
+def test_an_event_that_no_consumer_could_read_is_not_written(total: int, quantity: int) -> None:
+    line = OrderedLine(item_id=uuid4(), quantity=quantity, unit_points=10)
+    placed = OrderPlaced(order_id=uuid4(), customer_id=uuid4(), total_points=total, lines=(line,))
+    origin = Origin(uuid4(), datetime(2026, 1, 1, 12, tzinfo=UTC), "us-east-1", "request-1")
+    with pytest.raises(ValidationError, match=r"at `\$\.data"):
+        write_event(origin.announce(placed, placed.order_id))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -206,7 +224,7 @@ def test_samples_hold_an_event_that_its_consumer_can_read(name: str) -> None:
     contract = CONTRACTS[name]
     body = json.loads(sample(contract)["Records"][0]["body"])
     assert body["detail-type"] == body["detail"]["type"] == name
-    Envelope[contract].model_validate(body["detail"])  # type: ignore[valid-type]
+    read_event(contract, json.dumps(body["detail"]))
 
 
 def test_the_asyncapi_document_refers_to_what_is_there() -> None:

@@ -56,7 +56,7 @@ FORBIDDEN = (
     "botocore",
     "httpx",
     "numpy",
-    "pydantic.v1",
+    "pydantic",
     "requests",
     "unittest",
     "urllib3",

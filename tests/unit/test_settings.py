@@ -15,11 +15,11 @@ VARIABLES = {
 @pytest.mark.parametrize(("given", "pipelined"), [(None, True), ("on", True), ("off", False)])
 def test_pipelining_is_switched_by_the_environment(given: str | None, pipelined: bool) -> None:
     variables = VARIABLES | ({} if given is None else {"DATABASE_PIPELINE": given})
-    assert DatabaseEnvironment.model_validate(variables).database().settings.pipelined is pipelined
+    assert DatabaseEnvironment.read(variables).database().settings.pipelined is pipelined
 
 
 def test_how_long_an_attempt_waits_is_the_functions_own() -> None:
-    asked = DatabaseEnvironment.model_validate(VARIABLES | {"DATABASE_ATTEMPT_S": "60"})
+    asked = DatabaseEnvironment.read(VARIABLES | {"DATABASE_ATTEMPT_S": "60"})
     assert asked.database().settings.attempt_s == 60
 
 
@@ -36,9 +36,9 @@ def test_how_long_an_attempt_waits_is_the_functions_own() -> None:
 )
 def test_a_wrong_variable_fails_the_start_and_is_named(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
-        DatabaseEnvironment.model_validate(VARIABLES | {name: value})
+        DatabaseEnvironment.read(VARIABLES | {name: value})
 
 
 def test_a_session_names_its_function_within_what_postgresql_keeps() -> None:
-    named = DatabaseEnvironment.model_validate(VARIABLES | {"AWS_LAMBDA_FUNCTION_NAME": "x" * 64})
+    named = DatabaseEnvironment.read(VARIABLES | {"AWS_LAMBDA_FUNCTION_NAME": "x" * 64})
     assert named.database().settings.application_name == "rewards-" + "x" * 55

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 import api.environment  # noqa: F401  # before the handlers
-from handlers import fallback, orders, staff
+from handlers import fallback, orders, staff, storefront
+from handlers.edge.wrong_values import read_again
+from handlers.orders import TransferWish
 
 
 def send(
@@ -48,6 +50,53 @@ def test_a_wrong_value_is_named_by_a_json_pointer(body: str, pointers: list[str]
     answer = send(orders.handler, "POST", "/orders/{order_id}/refunds", body)
     assert answer["statusCode"] == 400
     assert [error["pointer"] for error in answer["body"]["errors"]] == pointers
+
+
+@pytest.mark.parametrize(
+    ("body", "details"),
+    [
+        ("{}", ["is required", "is required"]),
+        (
+            '{"payee_username": 7, "points": "5"}',
+            ["must be a string, got an integer", "must be an integer, got a string"],
+        ),
+        ('{"payee_username": "ana", "points": 0}', ["must be an integer >= 1"]),
+        ('{"payee_username": "ana", "points": 1.5}', ["must be an integer, got a number"]),
+        ('{"payee_username": "ana", "points": 1e400}', ["must be an integer, got a number"]),
+        (
+            '{"payee_username": "a\\n", "points": 1}',
+            ["holds a character that may not stand here, or has another form"],
+        ),
+        ('{"payee_username": "ana", "points": 1, "note": ""}', ["is not known here"]),
+    ],
+)
+def test_each_wrong_value_is_told_what_it_must_be(body: str, details: list[str]) -> None:
+    answer = send(orders.handler, "POST", "/points/transfers", body)
+    assert [error["detail"] for error in answer["body"]["errors"]] == details
+
+
+def test_a_value_from_a_closed_list_is_told_the_list() -> None:
+    answer = send(storefront.handler, "GET", "/catalog", query={"sort": "size", "limit": "many"})
+    assert {error["pointer"]: error["detail"] for error in answer["body"]["errors"]} == {
+        "query:limit": "must be an integer",
+        "query:sort": "must be one of name, points, -points, -rating",
+    }
+
+
+@pytest.mark.parametrize(
+    "body", ['{"points":', "[" * 40_000, '{"x":' + "[" * 30_000 + "]" * 30_000 + "}", "\ud800", ""]
+)
+def test_what_is_no_json_is_said_to_be_none(body: str) -> None:
+    answer = send(orders.handler, "POST", "/points/transfers", body)
+    assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:rewards:problem:malformed-request")
+
+
+def test_a_number_is_whole_however_it_is_written() -> None:
+    read = [
+        read_again(f'{{"points": {text}, "payee_username": "ana"}}', TransferWish)
+        for text in ("2", "2.0", "0.2e1")
+    ]
+    assert [(wish.points, type(wish.points)) for wish in read] == [(2, int)] * 3
 
 
 def test_a_wrong_parameter_is_named_as_it_was_sent() -> None:

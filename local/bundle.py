@@ -32,7 +32,7 @@ DATA = {
     "sql.migrate": "sql/migrations/*.sql",
 }
 
-#: Parts of the dependencies that nothing here can come to use: an eighth of the zip. Each function is run
+#: Parts of the dependencies that nothing here can come to use: a seventh of the zip. Each function is run
 #: with its sample event against the layer without them, and one that imports them is not built.
 UNUSED = (
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a web page's scripts
@@ -192,7 +192,7 @@ def _compile(directory: Path) -> None:
 
 
 def _point_to(layer: Path, directory: Path) -> None:
-    # On this machine every function process would unpack its own 30 MB. A path file leads them all to one
+    # On this machine every function process would unpack its own 20 MB. A path file leads them all to one
     # copy instead; ahead of the emulator's own packages, as a layer is.
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site = directory / "python" / "lib" / version / "site-packages"

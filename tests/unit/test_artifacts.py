@@ -13,7 +13,7 @@ from bench.coldstart import functions
 from local import bundle
 
 #: Of the layer and any one function together.
-MOST_ZIPPED_BYTES = 10_000_000
+MOST_ZIPPED_BYTES = 8_000_000
 
 #: What Lambda's runtime carries, what only tools need, and what a start must not pay for.
 NOT_IN_THE_LAYER = {"awslambdaric", "aws_xray_sdk", "boto3", "botocore", "pip", "pytest", "setuptools"}

@@ -169,19 +169,21 @@ def _ordered(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _tidy(schema: Any) -> Any:
     """Say what JSON Schema takes for granted or wants to be told.
 
-    Titles say the name again, `$` is the end of the text in any case, and closed lists are of text.
+    Titles say the name again, `$` is the end of the text in any case, and closed lists of words are of text.
     """
     if isinstance(schema, dict):
         tidy = {
             key: _tidy(value)
             for key, value in schema.items()
-            if not (key == "title" and isinstance(value, str))
+            if not (key == "title" and isinstance(value, str)) and (key, value) != ("required", [])
         }
         if isinstance(pattern := tidy.get("pattern"), str):
             tidy["pattern"] = pattern.replace(END, "$")
         if isinstance(description := tidy.get("description"), str):
             tidy["description"] = cleandoc(description)
-        return {"type": "string", **tidy} if isinstance(tidy.get("enum"), list) else tidy
+        words = tidy.get("enum")
+        texts = isinstance(words, list) and all(isinstance(word, str) for word in words)
+        return {"type": "string", **tidy} if texts else tidy
     return [_tidy(one) for one in schema] if isinstance(schema, list) else schema
 
 

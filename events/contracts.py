@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,13 @@ def schema_of(contract: type[Payload]) -> Schema:
     envelope: Any = Envelope[contract]  # type: ignore[valid-type]
     (reference,), definitions = msgspec.json.schema_components([envelope])
     schema: Schema = definitions.pop(reference["$ref"].rpartition("/")[2])
-    schema["$defs"] = definitions
+    schema["$defs"] = {
+        name: {**one, "description": cleandoc(one["description"])} for name, one in definitions.items()
+    }
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = f"urn:rewards:event:{contract.type_name}"
     schema["title"] = contract.type_name
-    schema["description"] = _text(contract)
+    schema["description"] = cleandoc(contract.__doc__ or "")
     schema["properties"]["type"] = {"const": contract.type_name}
     schema["properties"]["aggregate_type"] = {"const": contract.aggregate_type}
     return schema
@@ -81,7 +84,7 @@ def asyncapi() -> Schema:
             "messages": {
                 name: {
                     "name": name,
-                    "summary": _text(CONTRACTS[name]).partition("\n")[0],
+                    "summary": cleandoc(CONTRACTS[name].__doc__ or "").partition("\n")[0],
                     "correlationId": {"location": "$message.payload#/correlation_id"},
                     "payload": {
                         "schemaFormat": "application/schema+json;version=draft-2020-12",
@@ -193,10 +196,6 @@ def _resolve(schema: Schema, root: Schema) -> Schema:
     while "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
     return schema
-
-
-def _text(contract: type[Payload]) -> str:
-    return "\n".join(line.strip() for line in (contract.__doc__ or "").strip().splitlines())
 
 
 def documents() -> dict[Path, str]:

@@ -19,6 +19,9 @@ class _Environment(Environment, frozen=True):
     user_pool_id: NonEmpty = field(name="USER_POOL_ID")
     demo_password: Annotated[str, Meta(min_length=8)] = field(name="DEMO_PASSWORD")
 
+    def __repr__(self) -> str:
+        return "_Environment(...)"  # the password is nobody's to see
+
 
 class Enrolment(Struct, frozen=True):
     """One customer to enrol."""

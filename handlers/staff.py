@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID, uuid4
 
 from msgspec import Meta
-from msgspec.structs import asdict
+from msgspec.structs import asdict, force_setattr
 
 from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
@@ -52,6 +52,12 @@ class ItemWish(Body, kw_only=True, frozen=True):
     depth: _Measure | None = None
     thumbnail_id: UUID | None = None
 
+    def __post_init__(self) -> None:
+        # What is stored alike is the same wish, under an Idempotency-Key too.
+        for name in ("rating", "weight", "width", "height", "depth"):
+            if (value := getattr(self, name)) is not None:
+                force_setattr(self, name, as_stored(value))
+
 
 class Slot(TypedDict):
     """A part of an item's stock that buyers compete for on its own."""
@@ -89,9 +95,7 @@ class ItemVersion(TypedDict):
 
 
 def _data(wish: ItemWish) -> ItemData:
-    fields: dict[str, Any] = {
-        name: as_stored(value) if isinstance(value, float) else value for name, value in asdict(wish).items()
-    }
+    fields: dict[str, Any] = asdict(wish)
     fields["usd_price"] = None if wish.usd_price is None else Decimal(wish.usd_price)
     return ItemData(**fields)
 

@@ -14,7 +14,7 @@ from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from handlers.edge.pictures import PictureUrls
 from handlers.edge.problems import FieldError, Problem, ProblemError
-from handlers.edge.settings import DatabaseEnvironment
+from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import (
     Item,
@@ -31,7 +31,7 @@ from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 class StorefrontEnvironment(DatabaseEnvironment, frozen=True):
     """The environment of this function. Without a bucket, items have no pictures."""
 
-    pictures_bucket: Annotated[str, Meta(min_length=3)] | None = field(name="PICTURES_BUCKET", default=None)
+    pictures_bucket: NonEmpty | None = field(name="PICTURES_BUCKET", default=None)
 
 
 _ENVIRONMENT = StorefrontEnvironment.read()

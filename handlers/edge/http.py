@@ -288,6 +288,11 @@ def _query(event: dict[str, Any], model: type[Struct] | None) -> Struct | None:
     errors = [
         FieldError(f"query:{name}", "is given twice") for name, all_ in repeated.items() if len(all_) > 1
     ]
+    errors += [
+        FieldError(f"query:{name}", "holds half of a character")
+        for name, value in parameters.items()
+        if not (_is_text(name) and _is_text(value))
+    ]
     if model is None:
         errors += [FieldError(f"query:{name}", "is not a parameter of this operation") for name in parameters]
     elif not errors:
@@ -319,6 +324,11 @@ def _body(event: dict[str, Any], headers: Mapping[str, str], model: type[S]) -> 
         from handlers.edge.wrong_values import read_again  # most starts never need it
 
         return read_again(text, model)
+
+
+def _is_text(value: str) -> bool:
+    """Say whether no half of a UTF-16 pair is in it, which neither UTF-8 nor the database can hold."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _utf8_bytes(text: str) -> int:

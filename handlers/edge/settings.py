@@ -21,14 +21,14 @@ class Environment(Struct, frozen=True):
     @classmethod
     def read(cls, variables: Mapping[str, str] = os.environ) -> Self:
         """Read the process environment. Raises msgspec.ValidationError naming a wrong variable."""
-        return convert(dict(variables), cls, strict=False)
+        return convert(variables, cls, strict=False)
 
 
 class DatabaseEnvironment(Environment, frozen=True):
     """The environment of a function that uses the database."""
 
     database_host: NonEmpty = field(name="DATABASE_HOST")
-    database_role: Annotated[str, Meta(pattern="^[a-z_]+$")] = field(name="DATABASE_ROLE")
+    database_role: Annotated[str, Meta(pattern=r"^[a-z_]+\Z")] = field(name="DATABASE_ROLE")
     database_port: Annotated[int, Meta(ge=1, le=65535)] = field(name="DATABASE_PORT", default=5432)
     database_name: NonEmpty = field(name="DATABASE_NAME", default="postgres")
     database_tls: Literal["verify-full", "disable"] = field(name="DATABASE_TLS", default="verify-full")

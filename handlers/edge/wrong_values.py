@@ -5,8 +5,8 @@ all of them at once.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from types import UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -34,6 +34,9 @@ _JSON_NAMES = {
 }
 
 _QUOTED = re.compile(r"`([^`]+)`")
+
+#: How msgspec says that an element is wrong, and not the list that it is in.
+_IN_A_LIST = " - at `$["
 
 
 def read_again(text: str, model: type[S]) -> S:
@@ -72,34 +75,38 @@ def _number(digits: str) -> float | int:
 _READER = json.Decoder(float_hook=_number)
 
 
-def _refuse(wrong: Sequence[Wrong], point: Callable[[Place], str]) -> NoReturn:
-    errors = [FieldError(point(place), detail) for place, detail in wrong[:MAX_FIELD_ERRORS]]
+def _refuse(wrong: Iterator[Wrong], point: Callable[[Place], str]) -> NoReturn:
+    errors = [FieldError(point(place), detail) for place, detail in islice(wrong, MAX_FIELD_ERRORS)]
     raise ProblemError(
         "invalid-request", "Correct the values named in errors and send the request again.", errors
     )
 
 
-def _wrong_values(value: Any, kind: Any, *, strict: bool, place: Place = ()) -> list[Wrong]:
+def _wrong_values(value: Any, kind: Any, *, strict: bool, place: Place = ()) -> Iterator[Wrong]:
     """Give the place of each value that does not fit its kind, and what it must be."""
-    wrong: list[Wrong] = []
+    try:
+        convert(value, kind, strict=strict)
+    except ValidationError as error:
+        said = str(error)
+    else:
+        return
     for one in _alternatives(kind):
         if isinstance(one, type) and issubclass(one, Struct) and isinstance(value, Mapping):
             members = {member.encode_name: member for member in fields(one)}
             for name, member in members.items():
                 if name in value:
-                    wrong += _wrong_values(value[name], member.type, strict=strict, place=(*place, name))
+                    yield from _wrong_values(value[name], member.type, strict=strict, place=(*place, name))
                 elif member.required:
-                    wrong.append(((*place, name), "is required"))
-            wrong += [((*place, name), "is not known here") for name in value if name not in members]
-        elif get_origin(one) is list and isinstance(value, list):
+                    yield (*place, name), "is required"
+            for name in value:
+                if name not in members:
+                    yield (*place, name), "is not known here"
+            return
+        if get_origin(one) is list and isinstance(value, list) and _IN_A_LIST in said:
             for index, element in enumerate(value):
-                wrong += _wrong_values(element, get_args(one)[0], strict=strict, place=(*place, index))
-    if not wrong:
-        try:
-            convert(value, kind, strict=strict)
-        except ValidationError as error:
-            wrong.append((place, _words(str(error), kind, strict=strict)))
-    return wrong
+                yield from _wrong_values(element, get_args(one)[0], strict=strict, place=(*place, index))
+            return
+    yield place, _words(said, kind, strict=strict)
 
 
 def _alternatives(kind: Any) -> Iterator[Any]:
@@ -121,6 +128,8 @@ def _words(text: str, kind: Any, *, strict: bool) -> str:
     if text.startswith("Invalid enum value"):
         closed = (get_args(one) for one in _alternatives(kind) if get_origin(one) is Literal)
         return "must be one of " + ", ".join(chain.from_iterable(closed))
+    if "out of range" in text:
+        return "must be a smaller number"
     text = text.replace("Expected", "must be").replace("Invalid", "must be a valid")
     if not strict:  # in a query string everything comes as text
         text = text.partition(", got")[0]

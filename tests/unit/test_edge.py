@@ -2,13 +2,17 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from msgspec import convert
 
 import api.environment  # noqa: F401  # before the handlers
 from handlers import fallback, orders, staff, storefront
+from handlers.edge import wrong_values
 from handlers.edge.wrong_values import read_again
 from handlers.orders import TransferWish
+from handlers.staff import ItemWish
 
 
 def send(
@@ -73,6 +77,37 @@ def test_a_wrong_value_is_named_by_a_json_pointer(body: str, pointers: list[str]
 def test_each_wrong_value_is_told_what_it_must_be(body: str, details: list[str]) -> None:
     answer = send(orders.handler, "POST", "/points/transfers", body)
     assert [error["detail"] for error in answer["body"]["errors"]] == details
+
+
+def refused_refund(lines: list[Any]) -> dict[str, str]:
+    answer = send(orders.handler, "POST", "/orders/{order_id}/refunds", json.dumps({"lines": lines}))
+    return {error["pointer"]: error["detail"] for error in answer["body"]["errors"]}
+
+
+def test_a_list_of_too_many_is_told_so_and_not_what_is_wrong_in_it() -> None:
+    assert refused_refund([1] * 101) == {"/lines": "must be an array of length <= 100"}
+
+
+def test_of_thousands_of_wrong_values_no_more_are_looked_at_than_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = Mock(side_effect=convert)
+    monkeypatch.setattr(wrong_values, "convert", looked_at)
+    monkeypatch.setattr(wrong_values, "MAX_FIELD_ERRORS", 3)
+    assert list(refused_refund([{}] * 100)) == ["/lines/0/item_id", "/lines/0/quantity", "/lines/1/item_id"]
+    assert looked_at.call_count < 10
+
+
+@pytest.mark.parametrize("query", [{"q": "a\ud800"}, {"limit": "\udc00"}, {"\ud800": "1"}])
+def test_half_of_a_character_is_refused_in_a_query(query: dict[str, str]) -> None:
+    answer = send(storefront.handler, "GET", "/catalog", query=query)
+    (error,) = answer["body"]["errors"]
+    assert (answer["statusCode"], error["detail"]) == (400, "holds half of a character")
+
+
+def test_what_is_stored_alike_is_the_same_wish() -> None:
+    item = {"name": "Mug", "points_price": 1}
+    assert convert({**item, "rating": 4.35}, ItemWish) == convert({**item, "rating": 4.3500000001}, ItemWish)
 
 
 def test_a_value_from_a_closed_list_is_told_the_list() -> None:

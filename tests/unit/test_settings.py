@@ -1,5 +1,7 @@
 """What a function's environment says, and what the database is asked for then."""
 
+from importlib import import_module
+
 import pytest
 
 from handlers.edge.settings import DatabaseEnvironment
@@ -30,6 +32,7 @@ def test_how_long_an_attempt_waits_is_the_functions_own() -> None:
         ("DATABASE_TLS", "require"),
         ("DATABASE_PORT", "0"),
         ("DATABASE_ROLE", "Robert'; drop table orders"),
+        ("DATABASE_ROLE", "checkout\n"),
         ("DATABASE_HOST", ""),
         ("DATABASE_ATTEMPT_S", "0"),
     ],
@@ -42,3 +45,16 @@ def test_a_wrong_variable_fails_the_start_and_is_named(name: str, value: str) ->
 def test_a_session_names_its_function_within_what_postgresql_keeps() -> None:
     named = DatabaseEnvironment.read(VARIABLES | {"AWS_LAMBDA_FUNCTION_NAME": "x" * 64})
     assert named.database().settings.application_name == "rewards-" + "x" * 55
+
+
+def test_the_demo_password_is_not_in_what_the_settings_say_of_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "AWS_REGION": "us-east-1",
+        "USER_POOL_ID": "pool",
+        "DEMO_PASSWORD": "hunter2-22",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = import_module("handlers.enrol_users")._Environment.read()
+    assert "hunter2" not in repr(settings) + str(settings)

@@ -26,12 +26,6 @@ LAYER = "DependenciesLayer"
 CLOUD_VERSION = "3.13"
 CLOUD_PLATFORM = "aarch64-manylinux_2_28"
 
-#: What a module reads from beside itself.
-DATA = {
-    "sql.queries": "sql/queries/**/*.sql",
-    "sql.migrate": "sql/migrations/*.sql",
-}
-
 #: Parts of the dependencies that nothing here can come to use: a seventh of the zip. Each function is run
 #: with its sample event against the layer without them, and one that imports them is not built.
 UNUSED = (
@@ -91,6 +85,31 @@ def modules_of(name: str) -> dict[str, Path]:
     return found
 
 
+def sql_of(modules: dict[str, Path]) -> list[Path]:
+    """Give the SQL that modules read: the queries that they load, and the migrations. Raises BundleError.
+
+    Nothing beyond it, so that a function is deployed anew when what it runs has changed, and only then.
+    """
+    names = {name for module, path in modules.items() if module.startswith("sql.") for name in _loads(path)}
+    queries = [ROOT / "sql" / "queries" / f"{name}.sql" for name in sorted(names)]
+    missing = [str(path.relative_to(ROOT)) for path in queries if not path.is_file()]
+    if missing:
+        raise BundleError(f"{', '.join(missing)} is loaded and does not exist")
+    migrations = ROOT.glob("sql/migrations/*.sql") if "sql.migrate" in modules else ()
+    return [*queries, *sorted(migrations)]
+
+
+def _loads(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        match node:
+            case ast.Call(func=ast.Name(id="load"), args=[ast.Constant(value=str(name))]):
+                yield name
+            case ast.Call(func=ast.Name(id="load")):
+                raise BundleError(
+                    f"{path.relative_to(ROOT)}:{node.lineno}: give load() the file's name itself"
+                )
+
+
 def handler_module(name: str) -> str:
     """Give the module of a function's handler, as the template says it. Raises BundleError."""
     template = (ROOT / "template.yaml").read_text(encoding="utf-8")
@@ -120,10 +139,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 def _copy_function(name: str, directory: Path) -> None:
     found = modules_of(name)
-    data = [
-        path for module, pattern in DATA.items() if module in found for path in sorted(ROOT.glob(pattern))
-    ]
-    for path in [*found.values(), *data]:
+    for path in [*found.values(), *sql_of(found)]:
         target = directory / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

@@ -81,7 +81,13 @@ def test_a_region_stopped_by_sigterm_leaves_no_process_and_no_file(tmp_path: Pat
 def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     with (tmp_path / "output").open("wb") as output:
         make = subprocess.Popen(
-            ["make", "demo"], cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+            ["make", "demo"],
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            # Where the tests run in the background of a shell, Ctrl-C is ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     while "deploying" not in (tmp_path / "output").read_text():
         assert make.poll() is None, (tmp_path / "output").read_text()

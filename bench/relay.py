@@ -6,12 +6,14 @@ server on this machine that answers at once. Statements are those that the serve
 """
 
 import contextlib
+import multiprocessing
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import boto3
@@ -20,7 +22,7 @@ from botocore.config import Config
 
 from bench.harness import Options, machine, percentile, read_options, say, spread, table, write_json
 from bench.shop import REGION, Shop, open_shop
-from events.publish import EventsClient
+from events.publish import MAX_ENTRIES, EventsClient
 from events.relay import Relay, RelaySettings
 from sql.connection import Database, DatabaseSettings
 from sql.outbox import SHARDS, Outbox
@@ -78,23 +80,34 @@ class _Server(socketserver.ThreadingTCPServer):
         return request, address
 
 
+def _serve(port: Connection) -> None:
+    with _Server(("127.0.0.1", 0), _Answer) as server:
+        port.send(server.server_address[1])
+        server.serve_forever()
+
+
 @contextlib.contextmanager
 def loopback_client(parallel: int) -> Iterator[EventsClient]:
-    """Give boto3's EventBridge client with a server that answers at once."""
-    with _Server(("127.0.0.1", 0), _Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    """Give boto3's EventBridge client with a server that answers at once, a process of its own."""
+    processes = multiprocessing.get_context("spawn")
+    port, told = processes.Pipe(duplex=False)
+    server = processes.Process(target=_serve, args=(told,), daemon=True)
+    server.start()
+    try:
         yield cast(
             EventsClient,
             boto3.client(
                 "events",
                 region_name=REGION,
-                endpoint_url=f"http://127.0.0.1:{server.server_address[1]}",
+                endpoint_url=f"http://127.0.0.1:{port.recv()}",
                 aws_access_key_id="test",
                 aws_secret_access_key="test",  # noqa: S106
                 config=Config(max_pool_connections=parallel, proxies={}),
             ),
         )
-        server.shutdown()
+    finally:
+        server.terminate()
+        server.join()
 
 
 def main() -> None:
@@ -122,8 +135,10 @@ def _measure(shop: Shop, options: Options) -> dict[str, Any]:
     lags_ms, steady_statements = _steady(shop, settings, steady_s)
     say("Polling an empty outbox ...")
     idle_polls_per_s, idle_statements_per_s, poll_ms = _idle(shop, settings)
-    rates, statements = (spread([one[index] for one in drained]) for index in (0, 1))
-    boto3_rates = spread([one[0] for one in real])
+    rates = spread([one.events_per_s for one in drained])
+    statements = spread([one.statements_per_event for one in drained])
+    boto3_rates = spread([one.events_per_s for one in real])
+    boto3_cpu_ms = spread([one.cpu_ms_per_event * MAX_ENTRIES for one in real])
     rows = [
         [
             "events/s, stub of 10 ms a request",
@@ -135,6 +150,11 @@ def _measure(shop: Shop, options: Options) -> dict[str, Any]:
             "events/s, boto3 to this machine",
             f"{boto3_rates.median:,.0f}",
             f"{boto3_rates.least:,.0f}..{boto3_rates.most:,.0f}",
+        ],
+        [
+            "processor ms of ten of these",
+            f"{boto3_cpu_ms.median:.2f}",
+            f"{boto3_cpu_ms.least:.2f}..{boto3_cpu_ms.most:.2f}",
         ],
         [f"lag p50 ms at {STEADY_EVENTS_PER_S}/s", f"{percentile(lags_ms, 50):.0f}", ""],
         [f"lag p99 ms at {STEADY_EVENTS_PER_S}/s", f"{percentile(lags_ms, 99):.0f}", f"..{max(lags_ms):.0f}"],
@@ -151,6 +171,7 @@ def _measure(shop: Shop, options: Options) -> dict[str, Any]:
         "lag_p50_ms": round(percentile(lags_ms, 50)),
         "lag_p99_ms": round(percentile(lags_ms, 99)),
         "events_per_s_boto3": round(boto3_rates.median),
+        "cpu_ms_of_ten_boto3": round(boto3_cpu_ms.median, 2),
         "statements_per_event_steady": round(steady_statements, 4),
         "idle_polls_per_s": round(idle_polls_per_s, 2),
         "idle_statements_per_s": round(idle_statements_per_s, 2),
@@ -168,8 +189,16 @@ def _outbox(shop: Shop) -> Outbox:
     return Outbox(Database(way, mint=lambda _: ""), REGION, uuid4(), "bench")
 
 
-def _drain(shop: Shop, client: EventsClient, settings: RelaySettings, events: int) -> tuple[float, float]:
-    """Empty a full outbox; give events a second and statements an event."""
+class _Drained(NamedTuple):
+    """How an outbox was emptied. `cpu_ms_per_event` is this process's: the relay's and its AWS client's."""
+
+    events_per_s: float
+    statements_per_event: float
+    cpu_ms_per_event: float
+
+
+def _drain(shop: Shop, client: EventsClient, settings: RelaySettings, events: int) -> _Drained:
+    """Empty a full outbox."""
     shop.admin.execute("truncate xpoints.outbox")
     shop.admin.execute(_FILL, (REGION, len(SHARDS), DETAIL_BYTES, events))
     shop.admin.execute("vacuum analyze xpoints.outbox")
@@ -180,14 +209,14 @@ def _drain(shop: Shop, client: EventsClient, settings: RelaySettings, events: in
 
     outbox = _outbox(shop)
     relay = Relay(outbox, lambda: client, settings, sleep=no_rest)
-    began = time.monotonic()
+    began, cpu_before_s = time.monotonic(), time.process_time()
     with contextlib.suppress(_EmptyError):
         relay.run(began + 600)
-    took_s = time.monotonic() - began
+    took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_before_s
     outbox.leave()
     if relay.report.published != events:
         raise RuntimeError(f"{relay.report.published} of {events} events were published")
-    return events / took_s, (_statements(shop) - statements_before) / events
+    return _Drained(events / took_s, (_statements(shop) - statements_before) / events, 1000 * cpu_s / events)
 
 
 def _steady(shop: Shop, settings: RelaySettings, for_s: float) -> tuple[list[float], float]:

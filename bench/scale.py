@@ -81,7 +81,7 @@ class Assumed(NamedTuple):
     method_metrics: int = 5  # what API Gateway emits of a method, at the price of a custom metric
     job_ms: float = 500.0
     job_transactions: float = 5.0
-    put_events_a_second_of_relay: float = 4_500.0
+    relay_ms_of_ten: float = 1.1  # of a whole processor; `python -m bench.relay` measured it on x86-64
 
 
 class Prices(NamedTuple):
@@ -113,6 +113,8 @@ class Quotas(NamedTuple):
     put_events_a_second: float = 10_000.0
     bus_deliveries_a_second: float = 18_750.0
     lambda_concurrency: float = 1_000.0
+    lambda_mb_of_a_processor: float = 1_769.0
+    mapping_concurrency: float = 1_000.0  # the largest MaximumConcurrency
     dsql_connections: float = 10_000.0
     dsql_connections_a_second: float = 100.0
     dsql_connection_burst: float = 1_000.0
@@ -235,6 +237,8 @@ def ceilings(
     """Give the limits in the order in which a growing shop meets them."""
     environments = (assumed.checkout_ms + assumed.clean_cart_ms + assumed.notify_ms) / 1000
     hot_row = 1000 / assumed.commit_ms
+    processor = template.memory_mb / quotas.lambda_mb_of_a_processor
+    whole_relay = 10 * 1000 / assumed.relay_ms_of_ten
     found = [
         Ceiling(
             "SES, a new account's sending rate",
@@ -278,12 +282,13 @@ def ceilings(
             "provisioned concurrency before the sale, or let traffic in over minutes",
         ),
         Ceiling(
-            f"one relay at {template.memory_mb} MB "
-            "(0.3 of a processor; boto3 takes 0.62 ms a request of ten)",
-            assumed.put_events_a_second_of_relay,
+            f"one relay at {template.memory_mb} MB ({processor:.1f} of a processor, "
+            f"of which ten events take {assumed.relay_ms_of_ten} ms)",
+            processor * whole_relay,
             "the outbox grows, lag grows, nothing is lost",
-            "memory up to 1,769 MB (a whole processor: 15,000/s), "
-            "then more lines (`line` in a schedule's input); shards divide by themselves",
+            f"memory up to {quotas.lambda_mb_of_a_processor:,.0f} MB "
+            f"(a whole processor: {whole_relay:,.0f}/s), then more lines "
+            "(`line` in a schedule's input); shards divide by themselves",
         ),
         Ceiling(
             f"{quotas.lambda_concurrency:,.0f} concurrent executions: checkout, cart and mail together hold "
@@ -298,6 +303,13 @@ def ceilings(
             quotas.bus_deliveries_a_second / template.queues_of_an_order,
             "deliveries come later",
             "quota; one queue with a fan-out behind it",
+        ),
+        Ceiling(
+            f"one queue's mapping: {quotas.mapping_concurrency:,.0f} batches at once, "
+            f"{assumed.notify_ms:.0f} ms a mail",
+            quotas.mapping_concurrency * 1000 / assumed.notify_ms,
+            "mails wait in their queue",
+            "provisioned pollers in place of `MaximumConcurrency`, or a second queue",
         ),
         Ceiling(
             "PutEvents of an account",

@@ -74,6 +74,14 @@ def test_the_documentation_has_the_models_tables() -> None:
     assert len(re.findall(r"^\|.*\|\n\| ---", text, re.M)) == len(tables())
 
 
+def test_the_relay_is_as_slow_here_as_it_was_measured() -> None:
+    measured = re.search(
+        r"of processor for ten events: ([\d.]+) ms", (ROOT / "docs" / "performance.md").read_text()
+    )
+    assert measured is not None
+    assert round(float(measured[1]), 1) == ASSUMED.relay_ms_of_ten
+
+
 def test_a_rare_checkout_bears_the_relays_looking_alone() -> None:
     each = COUNTED.checkout.transactions + COUNTED.clean_cart.transactions + COUNTED.notify.transactions
     idle = COUNTED.idle_relay_transactions_a_minute / 60
@@ -120,4 +128,6 @@ def test_ceilings_are_what_their_formulas_say() -> None:
     assert _at("the notify consumer") == pytest.approx(
         TEMPLATE.notify_concurrency / (ASSUMED.notify_ms / 1000)
     )
+    assert _at("one relay") == pytest.approx(10_000 / ASSUMED.relay_ms_of_ten * TEMPLATE.memory_mb / 1769)
+    assert _at("one queue's mapping") == pytest.approx(1000 / (ASSUMED.notify_ms / 1000))
     assert _at("deliveries of the bus") * TEMPLATE.queues_of_an_order == QUOTAS.bus_deliveries_a_second

@@ -96,8 +96,8 @@ _AFTER = """
 The gateway's own answers (401, 413 above 10 MB, 429, 503 where a function does not answer in time, a root
 path that is not there) are `GatewayResponses` in template.yaml. The local emulator's import leaves those out,
 and what a preflight request is answered with; `local/gateway.py` puts both in from the template after the
-deployment. Differences that remain: the emulator does not throttle, and waits for a slow function instead of
-answering 503; TRACE and CONNECT never reach an API on AWS and are 404 on one machine.
+deployment. Differences that remain: the emulator waits for a slow function instead of answering 503; TRACE
+and CONNECT never reach an API on AWS and are 404 on one machine.
 
 The firewall, which is on AWS alone, answers two things by itself: 413 and 429 for an address that sends too
 much. It can say a problem's members but neither its media type (it is `application/json` there) nor an

@@ -28,7 +28,7 @@ class Options:
 
 def read_options(name: str, description: str, arguments: Sequence[str] | None = None) -> Options:
     """Read the command line of `python -m bench.<name>`."""
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}".rstrip("."), description=description)
     parser.add_argument(
         "--quick", action="store_true", help="seconds instead of minutes, with a wider spread"
     )

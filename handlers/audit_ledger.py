@@ -1,4 +1,4 @@
-"""Scheduled: audits a sample of the ledger often, and all of it once a day."""
+"""Scheduled: audits a sample of the ledger often, and all of it every day."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

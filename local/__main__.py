@@ -75,7 +75,8 @@ def _how_to_use(region: LocalRegion, reference_url: str) -> str:
   sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}
   try        curl -H "Authorization: $(cat {_short(token)})" {region.api_url}/cart
              (signed in as {DEMO_USERNAME}, for an hour)
-  AWS APIs   AWS_ENDPOINT_URL={region.endpoint_url} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  AWS APIs   export AWS_ENDPOINT_URL={region.endpoint_url} AWS_REGION={region.region_name}
+             export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
   e-mails    curl {region.endpoint_url}/_ministack/ses/messages
   database   postgresql://admin@{region.postgres.host}:{region.postgres.port}/postgres
   log        {_short(region.log)}

@@ -5,6 +5,7 @@
 starts a Region on this machine, takes the tour and writes the page.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -266,6 +267,7 @@ def write(page: str, path: Path = PAGE) -> None:
 
 def main() -> None:
     """Start a Region, take the tour, write the page."""
+    argparse.ArgumentParser(prog="python -m local.tour", description=main.__doc__).parse_args()
     stop_on_signals()
     say: Callable[[str], None] = stopwatch()
     with LocalRegion(say=say) as region:

@@ -110,6 +110,24 @@ def test_a_function_starts_without_what_it_may_never_need(function: str) -> None
     assert within(imported(function), FORBIDDEN) in ([], ["botocore"])
 
 
+_COLLECTIONS = """
+import gc, importlib, sys
+import handlers
+before = sum(generation["collections"] for generation in gc.get_stats())
+importlib.import_module(sys.argv[1])
+print(sum(generation["collections"] for generation in gc.get_stats()) - before)
+"""
+
+
+def test_no_garbage_collection_falls_into_a_start() -> None:
+    function = "StaffFunction"  # the one that imports most
+    imported(function)  # from here on there is bytecode: compiling makes objects of its own
+    environment = {"PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **ENVIRONMENT}
+    command = [sys.executable, "-c", _COLLECTIONS, handler_module(function)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 0
+
+
 @pytest.mark.parametrize("function", sorted(WITHOUT_DATABASE))
 def test_a_function_without_a_database_starts_without_its_client(function: str) -> None:
     assert within(imported(function), ("psycopg", "psycopg_binary", "asyncio")) == []

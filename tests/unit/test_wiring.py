@@ -1,11 +1,13 @@
 """The template, the contracts and the consumers agree on which event goes where."""
 
 import importlib
+import json
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -185,3 +187,22 @@ def test_a_run_of_the_relay_has_the_time_to_end_in_order() -> None:
     function = resources("AWS::Serverless::Function")["RelayFunction"]
     assert function["Timeout"] - parameters["RelayRunS"]["MaxValue"] >= 8
     assert parameters["RelayRunS"]["Default"] > 60  # the next run begins before this one ends
+
+
+#: What the functions that schedules send something make of it.
+INPUTS = {"AuditLedgerFunction": ("handlers.audit_ledger", "Order")}
+
+
+@pytest.mark.usefixtures("_environment")
+def test_what_a_schedule_sends_is_what_its_function_reads() -> None:
+    sent: dict[str, list[Any]] = {}
+    for function, properties in resources("AWS::Serverless::Function").items():
+        for event in properties.get("Events", {}).values():
+            if event["Type"] == "ScheduleV2" and "Input" in event["Properties"]:
+                sent.setdefault(function, []).append(json.loads(event["Properties"]["Input"]))
+    assert set(sent) == set(INPUTS)
+    for function, inputs in sent.items():
+        module, kind = INPUTS[function]
+        read = [msgspec.convert(one, getattr(importlib.import_module(module), kind)) for one in inputs]
+        assert [msgspec.to_builtins(one) for one in read] == inputs
+        assert json.loads((ROOT / "events" / "samples" / f"{function}.json").read_text()) in inputs

@@ -54,6 +54,7 @@ _RACES = "tests/integration/test_races.py::"
 _ROUTES = "tests/integration/shop_api/test_every_route.py::"
 _STAFF = "tests/integration/shop_api/test_staff.py::"
 _POINTS = "tests/integration/shop_api/test_points.py::"
+_EDGE = "tests/unit/test_edge.py::"
 _RETRY = "tests/unit/test_retry.py::test_passing_faults_are_told_apart"
 
 
@@ -187,6 +188,35 @@ MUTATIONS = (
         "and c.erased_at is null\n\n-- name: find_payee",
         "\n\n-- name: find_payee",
         f"{_CHECKOUT}test_whoever_is_being_erased_orders_nothing_more_not_even_for_nothing",
+    ),
+    # --- What comes in ------------------------------------------------------------------------------------
+    Mutation(
+        "a body has no member that nobody asked for",
+        "handlers/edge/http.py",
+        "class Body(Struct, frozen=True, forbid_unknown_fields=True):",
+        "class Body(Struct, frozen=True):",
+        f"{_EDGE}test_each_wrong_value_is_told_what_it_must_be",
+    ),
+    Mutation(
+        "no more wrong values are looked at than are named",
+        "handlers/edge/wrong_values.py",
+        "in islice(wrong, MAX_FIELD_ERRORS)]",
+        "in list(wrong)[:MAX_FIELD_ERRORS]]",
+        f"{_EDGE}test_of_thousands_of_wrong_values_no_more_are_looked_at_than_are_named",
+    ),
+    Mutation(
+        "half of a character is no text",
+        "handlers/edge/http.py",
+        "        if not (_is_text(name) and _is_text(value))\n",
+        "        if False\n",
+        f"{_EDGE}test_half_of_a_character_is_refused_in_a_query",
+    ),
+    Mutation(
+        "a pattern ends where the text ends",
+        "handlers/edge/fields.py",
+        'END = r"$(?!\\n)"',
+        'END = r"$"',
+        f"{_EDGE}test_each_wrong_value_is_told_what_it_must_be",
     ),
     # --- Idempotency -------------------------------------------------------------------------------------
     Mutation(
@@ -545,6 +575,13 @@ MUTATIONS = (
         f"{_JOBS}test_a_parent_that_was_erased_or_retired_counts_as_gone",
     ),
     # --- Outbox and relay --------------------------------------------------------------------------------
+    Mutation(
+        "an event that no consumer could read is not committed",
+        "domain/events.py",
+        "    read_event(type(event.data), detail)\n",
+        "",
+        "tests/unit/test_contracts.py::test_an_event_that_no_consumer_could_read_is_not_written",
+    ),
     Mutation(
         "outbox row in the order's transaction",
         "sql/transactions/place_order.py",

@@ -1,12 +1,14 @@
 """Who may do what: every function its own role, every right named, every wildcard with its reason."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 
 from sql.connection import DatabaseSettings
+from tests.sam import deployed
 from tests.template import ROOT, functions, referred, resources, template, variables
 
 FILES = ["template.yaml", "cluster.yaml"]
@@ -64,16 +66,190 @@ def test_a_wildcard_without_a_reason_is_found() -> None:
     assert unreasoned(text.replace(REASON, "# ")) != []
 
 
+# --- The roles of both stacks, whole
+
+LAMBDA = "lambda.amazonaws.com"
+PEOPLE = "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"
+AWS_ROLES = "arn:${AWS::Partition}:iam::aws:policy/service-role"
+
+LOGS, CONNECT, RUN = "WriteLogsAndTracesPolicy", "ConnectToDatabasePolicy", "RunScheduledWorkPolicy"
+USUAL = f"{LOGS} {CONNECT}"
+
+TAKE = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
+QUEUES = "CleanCartQueue NotifyQueue EraseCustomerQueue RetireItemQueue UserEnrolmentQueue"
+DEAD_LETTERS = (
+    "UndeliveredEventsQueue CleanCartDeadLetterQueue NotifyDeadLetterQueue EraseCustomerDeadLetterQueue "
+    "RetireItemDeadLetterQueue UserEnrolmentDeadLetterQueue"
+)
+SCHEDULED = (
+    "RelayFunction ExpireFunction SweepOrphansFunction AuditLedgerFunction MeasureBacklogFunction "
+    "CleanRegionFunction"
+)
+
+#: The policies that several roles may have attached: resources to the actions that are allowed on them.
+ATTACHED = {
+    LOGS: {
+        "FunctionLogs": "logs:CreateLogStream logs:PutLogEvents",
+        "*": "xray:PutTraceSegments xray:PutTelemetryRecords",
+    },
+    CONNECT: {"dsql:cluster/${Cluster}": "dsql:DbConnect"},
+    RUN: {SCHEDULED: "lambda:InvokeFunction"},
+}
+
+#: Who may assume each role, the policies that are attached to it, and what else it may, as above.
+ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "CheckoutFunctionRole": (LAMBDA, USUAL, {}),
+    "StorefrontFunctionRole": (LAMBDA, USUAL, {"PicturesBucket/*": "s3:GetObject"}),
+    "OrdersFunctionRole": (LAMBDA, USUAL, {}),
+    "AccountFunctionRole": (LAMBDA, USUAL, {}),
+    "StaffFunctionRole": (LAMBDA, USUAL, {}),
+    "FallbackFunctionRole": (LAMBDA, LOGS, {}),
+    "RelayFunctionRole": (LAMBDA, USUAL, {"EventBus": "events:PutEvents"}),
+    "CleanCartFunctionRole": (LAMBDA, USUAL, {"CleanCartQueue": TAKE}),
+    "NotifyFunctionRole": (
+        LAMBDA,
+        USUAL,
+        {"NotifyQueue": TAKE, "ses:identity/*": "ses:SendEmail"},
+    ),
+    "EraseCustomerFunctionRole": (LAMBDA, USUAL, {"EraseCustomerQueue": TAKE}),
+    "RetireItemFunctionRole": (
+        LAMBDA,
+        USUAL,
+        {"RetireItemQueue": TAKE, "ses:identity/*": "ses:SendEmail"},
+    ),
+    "EnrolUsersFunctionRole": (
+        LAMBDA,
+        LOGS,
+        {
+            "UserEnrolmentQueue": TAKE,
+            "UserPool": "cognito-idp:AdminCreateUser cognito-idp:AdminSetUserPassword "
+            "cognito-idp:AdminAddUserToGroup",
+        },
+    ),
+    "ExpireFunctionRole": (LAMBDA, USUAL, {}),
+    "SweepOrphansFunctionRole": (LAMBDA, USUAL, {}),
+    "AuditLedgerFunctionRole": (LAMBDA, USUAL, {}),
+    "MeasureBacklogFunctionRole": (LAMBDA, USUAL, {DEAD_LETTERS: "sqs:GetQueueAttributes"}),
+    "CleanRegionFunctionRole": (
+        LAMBDA,
+        USUAL,
+        {
+            "UserPool": "cognito-idp:AdminGetUser cognito-idp:AdminDeleteUser",
+            "PicturesBucket/*": "s3:DeleteObject",
+        },
+    ),
+    "MigrationFunctionRole": (LAMBDA, LOGS, {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"}),
+    "ScheduleRole": ("scheduler.amazonaws.com", "", {SCHEDULED: "lambda:InvokeFunction"}),
+    "OperationsRole": (
+        PEOPLE,
+        f"{CONNECT} {RUN}",
+        {
+            "AWS::StackId": "cloudformation:DescribeStacks",
+            "FunctionLogs": "logs:FilterLogEvents",
+            QUEUES: "sqs:GetQueueUrl sqs:SendMessage",
+            DEAD_LETTERS: "sqs:GetQueueAttributes sqs:ReceiveMessage sqs:DeleteMessage "
+            "sqs:ChangeMessageVisibility",
+            "EventBus events:rule/${EventBus}/*": "events:DescribeEventBus events:ListRules",
+            "events:rule/${EventBus}/*": "events:ListTargetsByRule",
+            "EventBus events:archive/* events:replay/*": "events:DescribeArchive events:StartReplay "
+            "events:DescribeReplay",
+            "*": "events:ListArchives scheduler:ListSchedules lambda:ListEventSourceMappings",
+        },
+    ),
+    "ReportsRole": (PEOPLE, CONNECT, {}),
+    # SAM's own, for the gradual deployments.
+    "CodeDeployServiceRole": (
+        "codedeploy.amazonaws.com",
+        "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambda",
+        {},
+    ),
+    # cluster.yaml
+    "BackupRole": ("backup.amazonaws.com", f"{AWS_ROLES}/AWSBackupServiceRolePolicyForBackup", {}),
+    "ApiLogsRole": ("apigateway.amazonaws.com", f"{AWS_ROLES}/AmazonAPIGatewayPushToCloudWatchLogs", {}),
+}
+
+
+def in_short(value: Any) -> str:
+    """Give a resource by its logical name, an ARN of this account and Region from its service on."""
+    if isinstance(value, dict):
+        ((form, of),) = value.items()
+        if form == "Fn::Sub":
+            text = of if isinstance(of, str) else of[0]
+            text = re.sub(r"^\$\{(\w+)\.Arn\}", r"\1", text)
+            return re.sub(
+                r"^arn:\$\{AWS::Partition\}:(\w+):\$\{AWS::Region\}:\$\{AWS::AccountId\}:", r"\1:", text
+            )
+        value = of
+    return str(value).removesuffix(".Arn")
+
+
+def listed(value: Any) -> list[Any]:
+    """Give a list as it is, and anything else as a list of it alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def allowed(statements: Iterable[dict[str, Any]]) -> dict[frozenset[str], set[str]]:
+    """Give the actions that statements allow, by the resources on which they do."""
+    found: dict[frozenset[str], set[str]] = {}
+    for statement in statements:
+        assert set(statement) <= {"Effect", "Action", "Resource", "Condition"}, statement
+        assert statement["Effect"] == "Allow", statement
+        on = frozenset(map(in_short, listed(statement["Resource"])))
+        found.setdefault(on, set()).update(listed(statement["Action"]))
+    return found
+
+
+def tabled(rights: dict[str, str]) -> dict[frozenset[str], set[str]]:
+    """Give a table's rights in the same form."""
+    return {frozenset(on.split()): set(actions.split()) for on, actions in rights.items()}
+
+
+def deployed_by(kind: str) -> dict[str, dict[str, Any]]:
+    """Give the properties of both stacks' resources of a type, with those that SAM adds."""
+    made = {**deployed(), **template("cluster.yaml")["Resources"]}
+    return {name: each["Properties"] for name, each in made.items() if each["Type"] == kind}
+
+
 def policies(role: str) -> list[dict[str, Any]]:
     """Give the statements that a role has of its own."""
-    own = resources("AWS::IAM::Role")[role]["Properties"].get("Policies", [])
+    own = deployed_by("AWS::IAM::Role")[role].get("Policies", [])
     return [statement for policy in own for statement in policy["PolicyDocument"]["Statement"]]
 
 
-def actions(statement: dict[str, Any]) -> set[str]:
-    """Give a statement's actions, however many it has."""
-    named = statement["Action"]
-    return {named} if isinstance(named, str) else set(named)
+def test_the_roles_are_those_of_the_table_and_nothing_else_gives_rights() -> None:
+    assert set(deployed_by("AWS::IAM::Role")) == set(ROLES)
+    kinds = {
+        each["Type"]
+        for each in (*deployed().values(), *template("cluster.yaml")["Resources"].values())
+        if each["Type"].startswith("AWS::IAM::")
+    }
+    assert kinds == {"AWS::IAM::Role", "AWS::IAM::ManagedPolicy"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_what_the_table_says_and_no_more(role: str) -> None:
+    assumed_by, attached, own = ROLES[role]
+    properties = deployed_by("AWS::IAM::Role")[role]
+    (trust,) = properties["AssumeRolePolicyDocument"]["Statement"]
+    (principals,) = trust["Principal"].values()
+    assert (trust["Effect"], listed(trust["Action"])) == ("Allow", ["sts:AssumeRole"])
+    assert set(trust) <= {"Effect", "Principal", "Action", "Condition"}
+    assert list(map(in_short, listed(principals))) == [assumed_by]
+    arns = list(map(in_short, properties.get("ManagedPolicyArns", [])))
+    arns += [
+        name
+        for name, policy in deployed_by("AWS::IAM::ManagedPolicy").items()
+        if role in map(in_short, policy.get("Roles", []))
+    ]
+    assert sorted(arns) == sorted(attached.split())
+    assert allowed(policies(role)) == tabled(own)
+
+
+def test_a_policy_that_is_attached_allows_what_the_table_says_and_no_more() -> None:
+    documents = deployed_by("AWS::IAM::ManagedPolicy")
+    assert {name: allowed(each["PolicyDocument"]["Statement"]) for name, each in documents.items()} == {
+        name: tabled(rights) for name, rights in ATTACHED.items()
+    }
 
 
 def test_each_function_has_a_role_that_no_other_has() -> None:
@@ -82,12 +258,6 @@ def test_each_function_has_a_role_that_no_other_has() -> None:
 
 
 def test_only_the_migration_connects_as_admin() -> None:
-    admins = {
-        role
-        for role in resources("AWS::IAM::Role")
-        if any("dsql:DbConnectAdmin" in actions(statement) for statement in policies(role))
-    }
-    assert admins == {"MigrationFunctionRole"}
     assert {name for name in functions() if variables(name).get("DATABASE_ROLE") == "admin"} == {
         "MigrationFunction"
     }
@@ -116,15 +286,7 @@ def test_no_function_takes_a_role_that_is_for_people() -> None:
 
 
 def test_events_are_put_by_the_relay_alone_on_our_bus_with_our_source() -> None:
-    putting = {
-        role: statement
-        for role in resources("AWS::IAM::Role")
-        for statement in policies(role)
-        if "events:PutEvents" in actions(statement)
-    }
-    (statement,) = putting.values()
-    assert set(putting) == {"RelayFunctionRole"}
-    assert statement["Resource"] == {"Fn::GetAtt": "EventBus.Arn"}
+    (statement,) = policies("RelayFunctionRole")
     assert statement["Condition"] == {"StringEquals": {"events:source": "rewards.orders"}}
     denied = template()["Resources"]["OnlyTheRelayPublishes"]["Properties"]["Statement"]
     assert denied["Effect"] == "Deny"
@@ -144,9 +306,7 @@ def test_schedules_of_this_account_alone_invoke_what_has_one_and_nothing_else() 
         if event["Type"] == "ScheduleV2"
     }
     assert all(arn == {"Fn::GetAtt": "ScheduleRole.Arn"} for arn in scheduled.values())
-    (invokes,) = policies("ScheduleRole")
-    assert actions(invokes) == {"lambda:InvokeFunction"}
-    assert set(referred(invokes["Resource"])) == set(scheduled)
+    assert set(scheduled) == set(SCHEDULED.split())
 
 
 def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
@@ -154,7 +314,7 @@ def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
         read = {
             queue
             for statement in policies(f"{name}Role")
-            if "sqs:ReceiveMessage" in actions(statement)
+            if "sqs:ReceiveMessage" in listed(statement["Action"])
             for queue in referred(statement["Resource"])
         }
         sources = {
@@ -167,9 +327,9 @@ def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
 
 
 def test_mail_is_sent_from_the_shops_address_alone() -> None:
-    for role in resources("AWS::IAM::Role"):
+    for role in ROLES:
         for statement in policies(role):
-            if "ses:SendEmail" in actions(statement):
+            if "ses:SendEmail" in listed(statement["Action"]):
                 assert statement["Condition"] == {
                     "StringEquals": {"ses:FromAddress": {"Ref": "SenderAddress"}}
                 }, role

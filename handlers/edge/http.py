@@ -203,15 +203,16 @@ class Api:
             reply = error.problem
         except RetriesExhaustedError as error:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
-            for metric in ("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}"):
-                metrics().add_metric(metric, "Count", 1)
-            metrics().flush_metrics()
+            _count("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}")
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
         except psycopg.OperationalError as error:
+            # Only what no repetition mends comes here, a refused login say.
             logger.exception("database not reachable", extra={"sqlstate": error.sqlstate})
+            _count("InternalErrors")
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "2"})
         except Exception:
             logger.exception("unexpected error")
+            _count("InternalErrors")
             reply = Problem(KINDS["internal-error"], _OURS, headers={"Retry-After": "5"})
         return reply
 
@@ -259,6 +260,13 @@ def tagged(call: Call[Any, Any], body: str) -> Reply:
     ):
         return Reply(304, "", headers)
     return Reply(200, body, headers)
+
+
+def _count(*names: str) -> None:
+    """Count one of each, and write it now: the request ends here, and its environment may not see another."""
+    for name in names:
+        metrics().add_metric(name, "Count", 1)
+    metrics().flush_metrics()
 
 
 def _caller(event: dict[str, Any]) -> Caller:

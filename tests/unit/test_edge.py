@@ -10,9 +10,12 @@ from msgspec import convert
 import api.environment  # noqa: F401  # before the handlers
 from handlers import fallback, orders, staff, storefront
 from handlers.edge import wrong_values
+from handlers.edge.http import Api, Route
+from handlers.edge.problems import ProblemError
 from handlers.edge.wrong_values import read_again
 from handlers.orders import TransferWish
 from handlers.staff import ItemWish
+from sql.errors import Barrier, Fault, LoginRefusedError, RetriesExhaustedError
 
 
 def send(
@@ -158,3 +161,21 @@ def test_a_method_that_a_path_has_is_not_refused_as_one_that_it_has_not(
     answer = send(fallback.handler, method, "/{proxy+}", proxy=path)
     assert (answer["statusCode"], answer["headers"].get("Allow")) == (status, allowed)
     assert ("slash" in answer["body"]["detail"]) == (status == 404 and path != "nothing")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "counted"),
+    [
+        (LookupError("a bug"), 500, True),
+        (LoginRefusedError(Barrier.LOGIN), 503, True),
+        (RetriesExhaustedError(6, Fault.CONFLICT), 503, False),  # DatabaseGaveUp counts it
+        (ProblemError("not-found", "It is not there."), 404, False),
+    ],
+)
+def test_what_no_repetition_mends_is_counted_by_the_request_that_met_it(
+    error: Exception, status: int, counted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = send(Api([Route("GET", "/thing", Mock(side_effect=error), "")]), "GET", "/thing")
+    assert answer["statusCode"] == status
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["InternalErrors"] for line in said if "InternalErrors" in line] == [[1.0]] * counted

@@ -242,6 +242,9 @@ def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:
     serving = {name for name in functions() if serves_requests(name)}
     for alarm in ("RequestFunctionsFailingAlarm", "RequestsThrottledAlarm"):
         assert {metric.function for metric in _of_alarm(alarms()[alarm])} == serving
+    # The fallback's few lines catch nothing: what it meets is an error of Lambda's.
+    watched = {(metric.name, metric.function) for metric in _of_alarm(alarms()["InternalErrorsAlarm"])}
+    assert watched == {("InternalErrors", name) for name in serving - {"FallbackFunction"}}
 
 
 def test_the_objectives_of_the_documentation_are_those_of_the_alarms() -> None:

@@ -25,9 +25,17 @@ ONLY_ON_AWS = {
     "AWS::WAFv2::WebACLAssociation": "IsCloud",
 }
 
+#: The alarms at which a deployment goes back.
+TAKES_BACK = {
+    "CheckoutsFailingAlarm",
+    "InternalErrorsAlarm",
+    "RequestFunctionsFailingAlarm",
+    "RequestsFailingAlarm",
+}
+
 
 def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() -> None:
-    alarms = set(resources("AWS::CloudWatch::Alarm"))
+    alarms = resources("AWS::CloudWatch::Alarm")
     for name, properties in functions().items():
         if not serves_requests(name):
             continue
@@ -35,9 +43,10 @@ def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() 
         preference = properties["DeploymentPreference"]
         assert preference["Type"].startswith(("Canary", "Linear")), name
         assert preference["Enabled"] == {"Ref": "InCloud"}, name
-        _, watched, _ = preference["Alarms"]["Fn::If"]
-        assert {alarm["Ref"] for alarm in watched} <= alarms
-        assert {"Ref": "CheckoutsFailingAlarm"} in watched, name
+        _, watched, emulated = preference["Alarms"]["Fn::If"]
+        assert {alarm["Ref"] for alarm in watched} == TAKES_BACK, name
+        made_everywhere = {name for name, each in alarms.items() if "Condition" not in each}
+        assert {alarm["Ref"] for alarm in emulated} == TAKES_BACK & made_everywhere, name
 
 
 def test_a_new_checkout_that_answers_500_is_seen_while_a_tenth_of_the_requests_goes_to_it() -> None:
@@ -57,6 +66,15 @@ def test_a_stray_time_out_takes_no_deployment_back() -> None:
     alarm = resources("AWS::CloudWatch::Alarm")["RequestFunctionsFailingAlarm"]["Properties"]
     assert alarm["Threshold"] >= 2
     assert alarm["DatapointsToAlarm"] >= 2
+
+
+def test_a_broken_route_that_few_call_takes_a_deployment_back_and_a_single_request_does_not() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["InternalErrorsAlarm"]["Properties"]
+    (together, *each) = alarm["Metrics"]
+    assert together["Expression"] == "SUM(METRICS())"
+    assert {one["MetricStat"]["Stat"] for one in each} == {"Sum"}
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert 2 <= alarm["DatapointsToAlarm"] <= alarm["EvaluationPeriods"]
 
 
 def test_a_function_has_answered_before_its_time_is_up_although_the_database_has_not() -> None:

@@ -25,7 +25,7 @@ from psycopg import OperationalError, errors
 
 from bench.scale import COUNTED, ORDER_LINES
 from domain.events import OrderPlaced
-from handlers import checkout
+from handlers import account, checkout, orders, staff, storefront
 from handlers.edge import observability
 from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
 from handlers.edge.turns import Turns
@@ -374,6 +374,22 @@ def _give_up(teller: Teller, ana: UUID) -> None:
             assert _order(teller.api.as_customer(ana), 1, "key-gives-up").status == 503
 
 
+def _meet_bugs(teller: Teller) -> None:
+    """Have a route of each function of the API raise what nobody expects."""
+    customer = teller.api.as_customer(uuid4())
+    for module, client, method, path, body in (
+        (checkout, customer, "POST", "/orders", {"expected_total_points": 1}),
+        (storefront, customer, "GET", "/catalog", None),
+        (orders, customer, "POST", f"/orders/{uuid4()}/cancel", None),
+        (account, customer, "GET", "/account", None),
+        (staff, teller.api.as_staff(), "GET", f"/staff/items/{uuid4()}", None),
+    ):
+        name = module.__name__.rpartition(".")[2].capitalize()
+        with teller.as_function(f"{name}Function"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_DATABASE", None)
+            assert client.ask(method, path, body).problem == "internal-error"
+
+
 @pytest.fixture
 def story(
     api: Api,
@@ -395,6 +411,7 @@ def story(
         _follow_up(teller)
         _cascades(teller, ana)
         _notify_nobody(teller, ana)
+        _meet_bugs(teller)
         _give_up(teller, ana)
         _erase(teller, ana)
         _jobs(teller)

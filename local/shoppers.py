@@ -150,12 +150,12 @@ class BusTap:
 
 
 def reader(region: LocalRegion, application_name: str) -> Database:
-    """Give the database as a role that reads all and writes nothing."""
+    """Give the database as the role of people who look after the pipeline."""
     return Database(
         DatabaseSettings(
             host=region.postgres.host,
             port=region.postgres.port,
-            role="reports",
+            role="operations",
             region=region.region_name,
             tls="disable",
             application_name=application_name,

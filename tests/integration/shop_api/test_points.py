@@ -192,7 +192,7 @@ def _boost_both_at_once(
             points=429,
             below_points=1000,
         )
-        return module.boost_household(database("operations"), command, _render)
+        return module.boost_household(database("staff"), command, _render)
 
     with ThreadPoolExecutor(2) as regions:
         outcomes = list(regions.map(boost, household))

@@ -1,4 +1,4 @@
-"""Scheduled: measures the outbox and the dead-letter queues from outside, so that a missing relay is seen."""
+"""Scheduled: measures what waits, from outside of who should take it, so that a missing relay is seen."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,18 @@ def _queues() -> "SQSClient":
 
 @guarded
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
-    """Emit depth and age of the outbox over all Regions, and the dead letters in the table and the queues."""
+    """Emit the outbox and the cleanups of all Regions, and the dead letters in the table and the queues."""
     depths = {url.rpartition("/")[2]: _depth(url) for url in _ENVIRONMENT.dead_letter_queue_urls.split(",")}
-    backlogs, dead = measure_backlog(_DATABASE)
+    backlogs, dead, cleanup_age_s = measure_backlog(_DATABASE)
     figures = {
         "OutboxDepth": sum(backlog.depth for backlog in backlogs),
         "OutboxAge": max((backlog.age_s for backlog in backlogs), default=0),
         "OutboxDeadLetters": dead,
         "QueueDeadLetters": sum(depths.values()),
+        "RegionCleanupAge": cleanup_age_s,
     }
     for name, value in figures.items():
-        unit = MetricUnit.Seconds if name == "OutboxAge" else MetricUnit.Count
+        unit = MetricUnit.Seconds if name.endswith("Age") else MetricUnit.Count
         metrics().add_metric(name, unit, value)
     metrics().flush_metrics()
     regions = {backlog.region: backlog.depth for backlog in backlogs}

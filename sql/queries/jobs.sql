@@ -154,3 +154,7 @@ order by region
 -- name: count_outbox_dead_letters
 -- Letters that the bus never accepted and nobody has dealt with.
 select count(*) from xpoints.outbox_dead_letters
+
+-- name: measure_region_cleanups
+-- Age of the oldest of what Regions have still to delete, over all of them: one that is lost cannot say so.
+select coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as age_s from xpoints.region_cleanups

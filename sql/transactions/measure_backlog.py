@@ -1,4 +1,4 @@
-"""The backlog, measured from outside the relay: a relay that is missing cannot report that it is."""
+"""The backlog, measured from outside: a relay or a Region that is missing cannot report that it is."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,22 @@ class Backlog(NamedTuple):
     age_s: int
 
 
-def measure_backlog(database: Database) -> tuple[list[Backlog], int]:
-    """Give each Region's backlog and the number of dead letters, in one round trip."""
-    outbox, dead = run(
+class Measured(NamedTuple):
+    """What waits over all Regions; `cleanup_age_s` of the oldest row of `region_cleanups`, 0 without one."""
+
+    outboxes: list[Backlog]
+    dead_letters: int
+    cleanup_age_s: int
+
+
+def measure_backlog(database: Database) -> Measured:
+    """Measure all of it in one round trip."""
+    outbox, dead, cleanups = run(
         database,
         lambda transaction: transaction.commit(
-            _QUERIES["measure_outbox"](), _QUERIES["count_outbox_dead_letters"]()
+            _QUERIES["measure_outbox"](),
+            _QUERIES["count_outbox_dead_letters"](),
+            _QUERIES["measure_region_cleanups"](),
         ),
     ).value
-    return [Backlog(*row) for row in outbox.rows], dead.rows[0][0]
+    return Measured([Backlog(*row) for row in outbox.rows], dead.rows[0][0], cleanups.rows[0][0])

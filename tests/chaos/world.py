@@ -482,7 +482,7 @@ class World:
                 self.exchanges.problems.append(f"the audit reports {each}")
 
     def _measure(self, database: ChaosDatabase) -> None:
-        backlogs, dead = measure_backlog(database)
+        backlogs, dead, _ = measure_backlog(database)
         if dead > len(self.poison) or (self._quiet and (backlogs or dead != len(self.poison))):
             self.exchanges.problems.append(f"{dead} letters count as set aside, of {self.poison}: {backlogs}")
 

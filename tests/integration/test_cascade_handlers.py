@@ -173,6 +173,20 @@ def test_what_cannot_be_deleted_keeps_nothing_else_from_it_and_comes_again(
     assert module.handler({}, Context(9_999)) == {"deleted": 0}, "no time: nothing is begun"
 
 
+def test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others(
+    shop: Shop, aws: None, load: Callable[..., ModuleType]
+) -> None:
+    queue = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
+    module = load("measure_backlog", "jobs", DEAD_LETTER_QUEUE_URLS=queue)
+    assert module.handler({}, Context(60_000))["RegionCleanupAge"] == 0
+    shop.connection.execute(
+        "insert into xpoints.region_cleanups (region, kind, subject_id, name, created_at) values "
+        "('us-east-1', 'user', gen_random_uuid(), 'ana', now()), "
+        "('us-west-2', 'user', gen_random_uuid(), 'bea', now() - interval '2 days')"
+    )
+    assert module.handler({}, Context(60_000))["RegionCleanupAge"] // 86_400 == 2
+
+
 def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mail(
     shop: Shop, aws: None, load: Callable[..., ModuleType]
 ) -> None:

@@ -104,7 +104,7 @@ def test_a_sampled_trace_is_rarer_the_more_there_are() -> None:
 
 def test_what_stands_follows_the_template_and_the_prices() -> None:
     more = TEMPLATE._replace(alarm_metrics=2 * TEMPLATE.alarm_metrics)
-    assert standing_dollars(more)["Alarms"] == 2 * standing_dollars()["Alarms"] == pytest.approx(9.0)
+    assert standing_dollars(more)["Alarms"] == 2 * standing_dollars()["Alarms"] == pytest.approx(10.2)
 
 
 def test_the_price_follows_the_prices() -> None:

@@ -203,13 +203,14 @@ class LocalRegion:
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
             "InCloud": "false",
+            "GradualDeployment": "false",
             # CloudFormation has no archives here; the emulator's own API has, see below.
             "EventArchiveDays": "0",
             **self._parameters,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
         template = directory / "sam" / "build" / "template.yaml"
-        _leave_out_what_only_aws_has(template)
+        _deploy_at_once(template)
         deploy = self._sam(
             ["deploy", "--template-file", template, "--parameter-overrides", *overrides], directory
         )
@@ -271,17 +272,19 @@ class LocalRegion:
         return Guarded(command, environment, directory / f"sam-{name}.log")
 
 
-def _leave_out_what_only_aws_has(built: Path) -> None:
-    """Make InCloud false in a built template's defaults, too.
+def _deploy_at_once(built: Path) -> None:
+    """Make GradualDeployment false in a built template's defaults, too.
 
     The emulator applies SAM's transform without the parameters' values, and it is the transform that makes
     the resources of a gradual deployment.
     """
     text, made = re.subn(
-        r"(\n  InCloud:\n(?: {4}.*\n)*? {4}Default: )['\"]true['\"]", r"\1'false'", built.read_text()
+        r"(\n  GradualDeployment:\n(?: {4}.*\n)*? {4}Default: )['\"]true['\"]",
+        r"\1'false'",
+        built.read_text(),
     )
     if made != 1:
-        raise StartError(f"{built} has no parameter InCloud with the default 'true'")
+        raise StartError(f"{built} has no parameter GradualDeployment with the default 'true'")
     built.write_text(text)
 
 

@@ -105,6 +105,18 @@ def test_a_version_is_replaced_whenever_a_value_in_its_environment_may_have_chan
     assert version["Properties"]["Description"] == functions()["CheckoutFunction"]["VersionDescription"]
 
 
+def test_a_mend_can_go_out_although_an_alarm_is_on() -> None:
+    """CodeDeploy stops any deployment then, one at once too; so it is left out, and nothing else is."""
+    at_once = translated(template(), {"GradualDeployment": "false"})
+    of_codedeploy = {"ServerlessDeploymentApplication", "CodeDeployServiceRole"} | {
+        f"{name}DeploymentGroup" for name in functions() if serves_requests(name)
+    }
+    assert set(deployed()) - set(at_once) == of_codedeploy
+    assert not any("UpdatePolicy" in each for each in at_once.values())
+    gradually = {name for name, each in deployed().items() if "UpdatePolicy" in each}
+    assert gradually == {f"{name}Aliaslive" for name in functions() if serves_requests(name)}
+
+
 def _named(value: Any) -> set[str]:
     """Give the parameters and resources that a value is made of, those in texts included."""
     return {*referred(value), *re.findall(r"\$\{(\w+)\}", str(value))} - {"Host"}

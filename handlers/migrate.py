@@ -2,7 +2,8 @@
 
 CloudFormation invokes the function when the stack is made, and again when a property of the resource changes:
 so the template gives it the role links (`RoleArns`: database role -> list of IAM role ARNs) and something
-that changes with the migrations. Whatever happens, CloudFormation gets an answer: without one it waits for
+that changes with the migrations. With an update come the properties before it (`OldResourceProperties`): the
+links of functions that still run. Whatever happens, CloudFormation gets an answer: without one it waits for
 an hour. That is why the settings are read inside the invocation here, and not at import.
 """
 
@@ -97,7 +98,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     try:
         database = DatabaseEnvironment.read().database()
         properties = convert(event.get("ResourceProperties", {}), Properties)
-        applied = migrate(database, properties.role_arns, report=logger.info)
+        former = convert(event.get("OldResourceProperties", {}), Properties)
+        applied = migrate(
+            database, properties.role_arns, former_role_arns=former.role_arns, report=logger.info
+        )
     except Exception as error:
         logger.exception("migration failed")
         answer.fail(f"{type(error).__name__}: {error}")

@@ -46,6 +46,14 @@ _VALIDATION = re.compile(
     r"(?i)\Aalter\s+table\s+async\s+(?P<schema>\w+)\.(?P<table>\w+)\s+validate\s+constraint\s+(?P<name>\w+)"
 )
 
+# DSQL's own grammar; names cannot be sent as parameters there.
+_IAM_GRANT = sql.SQL("AWS IAM GRANT {} TO {}")
+_IAM_REVOKE = sql.SQL("AWS IAM REVOKE {} FROM {}")
+
+RoleArns = Mapping[str, Sequence[str]]
+Link = tuple[str, str]
+"""A database role and an IAM role that may connect as it."""
+
 Report = Callable[[str], None]
 Rows = list[tuple[Any, ...]]
 
@@ -115,22 +123,29 @@ def read_migrations(directory: Path = DIRECTORY) -> list[Migration]:
 
 def migrate(
     database: Database,
-    role_arns: Mapping[str, Sequence[str]] | None = None,
+    role_arns: RoleArns | None = None,
     *,
+    former_role_arns: RoleArns | None = None,
     migrations: Sequence[Migration] | None = None,
     report: Report = lambda _message: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Apply what is missing, as the role `admin`; give the number of statements that were applied.
 
-    `role_arns` names, for each database role, the IAM roles that may connect as it; on DSQL they are linked
-    (never unlinked), elsewhere there is nothing to link. `report` is called with a line of progress for each
-    statement. Raises MigrationChangedError before anything is applied, MigrationFailedError or
-    BackgroundJobFailedError at the statement that failed.
+    `role_arns` names, for each database role, the IAM roles that may connect as it; on DSQL they are linked,
+    elsewhere there is nothing to link. `former_role_arns` are those of the deployment before, whose functions
+    run until this one is through, and again if it is taken back: their links stay. Any other link of an IAM
+    role in `role_arns` is revoked; IAM roles that are not in it are left alone. `report` is called with a
+    line of progress for each statement. Raises MigrationChangedError before anything is applied,
+    MigrationFailedError or BackgroundJobFailedError at the statement that failed.
     """
     return _Run(database, report, sleep).migrate(
-        read_migrations() if migrations is None else migrations, role_arns or {}
+        read_migrations() if migrations is None else migrations, role_arns or {}, former_role_arns or {}
     )
+
+
+def _links(role_arns: RoleArns) -> set[Link]:
+    return {(role, arn) for role, arns in role_arns.items() for arn in arns}
 
 
 def _message(migration: Migration, kind: type[Exception], detail: str = "") -> str:
@@ -143,7 +158,7 @@ class _Run:
         self._report = report
         self._sleep = sleep
 
-    def migrate(self, migrations: Sequence[Migration], role_arns: Mapping[str, Sequence[str]]) -> int:
+    def migrate(self, migrations: Sequence[Migration], role_arns: RoleArns, former: RoleArns) -> int:
         on_dsql: bool = self._ask("is_dsql")[0][0]
         self._make(_QUERIES["create_schema"].text)
         self._make(_QUERIES["create_record"].text)
@@ -163,7 +178,7 @@ class _Run:
             )
             self._report(f"[{position}/{len(missing)}] {migration}: {time.monotonic() - started:.1f} s")
         if on_dsql:
-            self._link(role_arns)
+            self._link(_links(role_arns), _links(former))
         return len(missing)
 
     def _apply(self, migration: Migration, on_dsql: bool) -> None:
@@ -208,16 +223,17 @@ class _Run:
         rows = self._ask("find_running_job", object_name=object_name)
         return rows[0][0] if rows else None
 
-    def _link(self, role_arns: Mapping[str, Sequence[str]]) -> None:
+    def _link(self, wanted: set[Link], former: set[Link]) -> None:
         linked = set(self._ask("read_role_links"))
-        wanted = [(role, arn) for role, arns in role_arns.items() for arn in arns]
-        for role, arn in wanted:
-            if (role, arn) in linked:
-                continue
-            # DSQL's own grammar; names cannot be sent as parameters there.
-            link = sql.SQL("AWS IAM GRANT {} TO {}").format(sql.Identifier(role), sql.Literal(arn))
-            self._execute(link.as_bytes(None))
-            self._report(f"{arn} may connect as {role}")
+        arns = {arn for _, arn in wanted}
+        unwanted = {(role, arn) for role, arn in linked - wanted - former if arn in arns}
+        for links, statement, may in (
+            (wanted - linked, _IAM_GRANT, "may"),
+            (unwanted, _IAM_REVOKE, "may no longer"),
+        ):
+            for role, arn in sorted(links):
+                self._execute(statement.format(sql.Identifier(role), sql.Literal(arn)).as_bytes(None))
+                self._report(f"{arn} {may} connect as {role}")
 
     def _make(self, ddl: bytes) -> Rows:
         try:

@@ -3,7 +3,7 @@
 What it has is written down from the Aurora DSQL user guide and from recordings of real clusters: a schema
 `sys` with `jobs`, `iam_pg_role_mappings` and the procedure `wait_for_job`; `CREATE INDEX ASYNC` and
 `ALTER TABLE ASYNC` that answer with a job's id at once and leave an index that is not valid, or a constraint
-that is not validated, until the job has ended; `AWS IAM GRANT`.
+that is not validated, until the job has ended; `AWS IAM GRANT` and `AWS IAM REVOKE`.
 
 What tests on it prove is that the runner asks in the right order, waits, and judges by the catalogue. They do
 not prove that DSQL's own words and answers are the ones written down here; only a cluster can.
@@ -48,7 +48,8 @@ _INDEX = re.compile(
     r"(?is)\A(create\s+(?:unique\s+)?index)\s+async(\s+(?:if\s+not\s+exists\s+)?)(\w+)(\s+on\s+)(\w+)\.(.*)\Z"
 )
 _VALIDATE = re.compile(r"(?is)\A(alter\s+table)\s+async\s+((\w+\.\w+)\s+validate\s+constraint\s+\w+)\Z")
-_LINK = re.compile(r"""(?is)\Aaws\s+iam\s+grant\s+"?(\w+)"?\s+to\s+'([^']+)'\Z""")
+_LINK = re.compile(r"""(?is)\Aaws\s+iam\s+(?:grant|(revoke))\s+"?(\w+)"?\s+(?(1)from|to)\s+'([^']+)'\Z""")
+_REVOKE_LINK: LiteralString = "delete from sys.iam_pg_role_mappings where arn = %s and pg_role_name = %s"
 
 
 class Intercepted(Database):
@@ -106,8 +107,9 @@ class DsqlStandIn(Intercepted):
             alter, what, table = validation.groups()
             return self._job(execute, "VALIDATE_CONSTRAINT", table, f"{alter} {what}")
         if link := _LINK.match(text):
-            role, arn = link.groups()
-            return execute("insert into sys.iam_pg_role_mappings values (%s, %s)", [arn, role])
+            revoke, role, arn = link.groups()
+            change = _REVOKE_LINK if revoke else "insert into sys.iam_pg_role_mappings values (%s, %s)"
+            return execute(change, [arn, role])
         return None
 
     def _job(self, execute: Execute, kind: str, about: str, effect: str) -> Cursor:

@@ -112,6 +112,23 @@ def test_updating_the_stack_keeps_the_resource(cloudformation: CloudFormation) -
     assert cloudformation.answers[1]["Data"] == {"AppliedStatements": "0"}
 
 
+def test_an_update_tells_which_links_the_functions_before_it_have(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def migrate(_database: Any, role_arns: Any, *, former_role_arns: Any, report: Any) -> int:
+        told.append((role_arns, former_role_arns))
+        return 0
+
+    monkeypatch.setattr("handlers.migrate.migrate", migrate)
+    links = {"checkout": ["arn:a"]}, {"orders": ["arn:a"]}
+    update = cloudformation.request("Update", RoleArns=links[0])
+    handler({**update, "OldResourceProperties": {"ServiceToken": "arn", "RoleArns": links[1]}}, Context())
+    handler(cloudformation.request("Create", RoleArns=links[0]), Context())
+    assert told == [links, (links[0], {})]
+
+
 def test_deleting_the_stack_leaves_the_data_and_needs_no_database(
     cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,14 +307,35 @@ def test_elsewhere_a_constraint_is_validated_at_once(admin: Database, look: Conn
     test_a_constraint_is_validated_in_the_background_and_waited_for(cast("DsqlStandIn", admin), look)
 
 
+def links(look: Connection) -> list[tuple[Any, ...]]:
+    return look.execute("select pg_role_name, arn from sys.iam_pg_role_mappings order by 2, 1").fetchall()
+
+
 def test_iam_roles_are_linked_to_database_roles_once(dsql: DsqlStandIn, look: Connection) -> None:
     arns = {"checkout": ["arn:aws:iam::111122223333:role/a"], "relay": ["arn:aws:iam::111122223333:role/b"]}
     migrate(dsql, arns, migrations=[SCHEMA])
     arns["relay"] += ["arn:aws:iam::111122223333:role/c"]
     migrate(dsql, arns, migrations=[SCHEMA])
-    links = look.execute("select pg_role_name, arn from sys.iam_pg_role_mappings order by arn").fetchall()
-    assert links == [
+    assert links(look) == [
         ("checkout", "arn:aws:iam::111122223333:role/a"),
         ("relay", "arn:aws:iam::111122223333:role/b"),
         ("relay", "arn:aws:iam::111122223333:role/c"),
     ]
+
+
+def test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one(
+    dsql: DsqlStandIn, look: Connection
+) -> None:
+    """With this one the functions before it still connect by it, and again if it is taken back."""
+    before, after = {"operations": ["arn:a"], "relay": ["arn:b"]}, {"staff": ["arn:a"], "relay": ["arn:b"]}
+    migrate(dsql, before, migrations=[SCHEMA])
+    migrate(dsql, {"reports": ["arn:of-another-stack"]}, migrations=[SCHEMA])
+    others = [("relay", "arn:b"), ("reports", "arn:of-another-stack")]
+
+    migrate(dsql, after, former_role_arns=before, migrations=[SCHEMA])
+    assert links(look) == [("operations", "arn:a"), ("staff", "arn:a"), *others]
+
+    lines: list[str] = []
+    migrate(dsql, after, former_role_arns=after, migrations=[SCHEMA], report=lines.append)
+    assert links(look) == [("staff", "arn:a"), *others]
+    assert lines == ["arn:a may no longer connect as operations"]

@@ -51,7 +51,7 @@ class Template(NamedTuple):
     memory_mb: int = 512
     checkouts_a_second: int = 200
     clean_cart_concurrency: int = 20
-    notify_concurrency: int = 5
+    notify_concurrency: int = 2
     queues_of_an_order: int = 2
     batch_size: int = 10
     runs_a_minute: float = 3 + 1 / 5 + 1 / 15 + 2 / 60  # of schedules, the relay's one among them
@@ -250,7 +250,8 @@ def ceilings(
             f"the notify consumer: {template.notify_concurrency} at once, {assumed.notify_ms:.0f} ms a mail",
             template.notify_concurrency * 1000 / assumed.notify_ms,
             "the same",
-            "`MaximumConcurrency` of NotifyFunction, with SES's rate",
+            "`MaximumConcurrency` of NotifyFunction, with SES's rate: "
+            f"so many a second x {assumed.notify_ms:.0f} ms",
         ),
         Ceiling(
             f"one row: 1 / commit latency ({assumed.commit_ms:.0f} ms)",

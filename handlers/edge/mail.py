@@ -1,6 +1,7 @@
 """E-mail by SES, with what no repetition can mend told apart."""
 
 from functools import cache
+from time import sleep
 from typing import TYPE_CHECKING
 
 from sql.transactions.notify import DueMessage, UndeliverableError
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
 #: SES's error for an address that is none. MessageRejected is not here: an unverified sender is rejected like
 #: that, and messages have to wait until somebody has verified it.
 _REFUSED = "BadRequestException"
+
+#: SES's error for what exceeds the account's rate: surely not taken, so asking again sends no second copy.
+_TOO_FAST = "TooManyRequestsException"
+
+#: The pause before that, in seconds. It slows a run down to SES's rate; without it a long queue would
+#: use up the deliveries of its messages.
+_PAUSE_S = 0.2
 
 
 @cache
@@ -34,20 +42,29 @@ class Mail:
         """Hand a message to SES. Raises UndeliverableError, or botocore's errors where it may work later."""
         from botocore.exceptions import ClientError
 
-        try:
-            _client().send_email(
-                FromEmailAddress=self._sender_address,
-                Destination={"ToAddresses": [message.email]},
-                Content={
-                    "Simple": {
-                        "Subject": {"Data": message.text.subject, "Charset": "UTF-8"},
-                        "Body": {"Text": {"Data": message.text.body, "Charset": "UTF-8"}},
-                        # Lets a mailbox or a support person recognise the rare second copy.
-                        "Headers": [{"Name": "X-Rewards-Notification", "Value": str(message.id)}],
-                    }
-                },
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] == _REFUSED:
-                raise UndeliverableError from error
-            raise
+        for may_ask_again in (True, False):
+            try:
+                self._hand_over(message)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == _REFUSED:
+                    raise UndeliverableError from error
+                if code != _TOO_FAST or not may_ask_again:
+                    raise
+                sleep(_PAUSE_S)
+            else:
+                return
+
+    def _hand_over(self, message: DueMessage) -> None:
+        _client().send_email(
+            FromEmailAddress=self._sender_address,
+            Destination={"ToAddresses": [message.email]},
+            Content={
+                "Simple": {
+                    "Subject": {"Data": message.text.subject, "Charset": "UTF-8"},
+                    "Body": {"Text": {"Data": message.text.body, "Charset": "UTF-8"}},
+                    # Lets a mailbox or a support person recognise the rare second copy.
+                    "Headers": [{"Name": "X-Rewards-Notification", "Value": str(message.id)}],
+                }
+            },
+        )

@@ -4,20 +4,22 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import boto3
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from domain.messages import MessageText
 from events.consume import MARGIN_MS
 from handlers.edge.observability import FunctionFailedError
 from sql.connection import Database
-from sql.transactions.notify import DueMessage
+from sql.transactions.notify import DueMessage, UndeliverableError
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 from tests.unit.test_turns import Context
@@ -290,4 +292,28 @@ def test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call(
         mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert len(handed_over) == 1
     config = client.meta.config
-    assert config.connect_timeout + config.read_timeout < MARGIN_MS / 1000, "it ends before the function does"
+    longest_s = config.connect_timeout + config.read_timeout + mail._PAUSE_S
+    assert longest_s < MARGIN_MS / 1000, "it ends before the function does"
+
+
+@pytest.mark.parametrize(
+    ("code", "times", "asked", "raised"),
+    [
+        ("TooManyRequestsException", 1, 2, None),
+        ("TooManyRequestsException", 2, 2, ClientError),
+        ("LimitExceededException", 1, 1, ClientError),  # the day's: it lasts
+        ("BadRequestException", 1, 1, UndeliverableError),
+    ],
+)
+def test_what_ses_refused_for_its_rate_alone_is_asked_once_more(
+    code: str, times: int, asked: int, raised: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    answers: list[object] = [ClientError({"Error": {"Code": code}}, "SendEmail")] * times + [{}]
+    client, pauses = Mock(send_email=Mock(side_effect=answers)), list[float]()
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    monkeypatch.setattr(mail, "sleep", pauses.append)
+    with pytest.raises(raised) if raised else nullcontext():
+        mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
+    assert client.send_email.call_count == asked
+    assert pauses == [mail._PAUSE_S] * (asked - 1)

@@ -114,6 +114,11 @@ def test_the_price_follows_the_prices() -> None:
     assert dollars(1, prices=dearer)["Lambda"] == dollars(1)["Lambda"]
 
 
+def test_mail_is_not_sent_by_more_runs_than_ses_takes_it_from() -> None:
+    fewest = 2  # of AWS
+    assert TEMPLATE.notify_concurrency <= max(fewest, QUOTAS.ses_a_second * ASSUMED.notify_ms / 1000)
+
+
 def test_the_ceilings_come_in_the_order_of_their_appearance() -> None:
     rates = [one.checkouts_a_second for one in ceilings()]
 

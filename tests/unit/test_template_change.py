@@ -137,6 +137,14 @@ def test_each_methods_own_limit_is_one_of_a_route_that_there_is() -> None:
         assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(each)
 
 
+def test_who_closes_the_shop_for_a_restore_is_told_every_method_with_a_limit_of_its_own() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    section = text.split("\n## From a backup\n", 1)[1].split("\n## ", 1)[0]
+    settings = template()["Resources"]["Api"]["Properties"]["MethodSettings"]
+    own = {f"{each['ResourcePath']}/{each['HttpMethod']}" for each in settings[1:]}
+    assert set(re.findall(r"`(/~1[^`]+)`", section)) == own
+
+
 def test_the_firewall_and_the_handlers_agree_on_the_longest_body() -> None:
     firewall = template()["Resources"]["Firewall"]["Properties"]
     (size,) = (rule for rule in firewall["Rules"] if rule["Name"] == "body-size")

@@ -19,6 +19,7 @@ from operations.regions import (
 
 #: Parameters of cluster.yaml that a person may choose; the others follow from the Regions.
 _OPTIONS = {
+    "alarm_email": "AlarmEmail",
     "backup_retention_days": "BackupRetentionDays",
     "deletion_protection": "DeletionProtection",
 }
@@ -37,6 +38,7 @@ def add_region_commands(groups: Any) -> None:
         "--cluster-stack", default="rewards-cluster", help="the stacks' name (default: %(default)s)"
     )
     common.add_argument("--profile", help="your AWS profile (default: the environment's)")
+    common.add_argument("--alarm-email", help="who hears that backups stay away (default: nobody)")
     common.add_argument("--backup-retention-days", help="how long daily backups are kept (default: 35)")
     common.add_argument(
         "--deletion-protection", choices=["true", "false"], help="false for clusters to throw away"

@@ -27,7 +27,7 @@ from operations.regions import (
     set_up_pair,
     wait_until_active,
 )
-from tests.template import read, referred, template
+from tests.template import read
 
 A, B, WITNESS = "us-east-1", "us-east-2", "us-west-1"
 
@@ -150,6 +150,8 @@ def test_a_pair_takes_three_deployments_and_waits_for_its_peer_in_between(
     assert account.deployments == [(A, ""), (B, a.arn), (A, b.arn)]
     assert statuses == ["PENDING_SETUP", "PENDING_SETUP", "ACTIVE"]
     assert account.status(b) == "ACTIVE"
+    # Each was waited for, and not before both named each other: until then it has no end.
+    assert said[-2:] == [f"{one.region}: ACTIVE at {one.endpoint}" for one in (a, b)]
 
 
 @pytest.mark.parametrize("broken_at", [0, 1, 2])
@@ -248,9 +250,19 @@ def test_the_command_sets_up_a_pair_and_says_what_it_made(
 
 
 def test_the_command_hands_a_persons_choices_on_and_leaves_out_what_was_not_said(account: Emulated) -> None:
-    line = ["region", "single", "--region", A, "--deletion-protection", "false"]
+    line = [
+        "region",
+        "single",
+        "--region",
+        A,
+        "--deletion-protection",
+        "false",
+        "--alarm-email",
+        "a@example.com",
+    ]
     assert region_command.run(parser().parse_args(line), account) == 0
     assert account.stacks[A].parameters["DeletionProtection"] == "false"
+    assert account.stacks[A].parameters["AlarmEmail"] == "a@example.com"
     assert account.stacks[A].parameters["BackupRetentionDays"] == "35"
 
 
@@ -411,20 +423,6 @@ def test_what_aws_refuses_is_not_swallowed(stacks: Stacks) -> None:
     stacks.script.add_client_error("update_stack", "ValidationError", "Stack is in UPDATE_ROLLBACK_FAILED")
     with pytest.raises(ClientError, match="UPDATE_ROLLBACK_FAILED"):
         stacks.control.deploy(A, {})
-
-
-def test_a_cluster_stack_that_failed_to_be_created_can_be_created_again() -> None:
-    made = template("cluster.yaml")["Resources"]
-    vault = made["BackupVault"]
-    # Kept in general, so its name must not be one that the next stack wants, nor that of the vault before.
-    assert vault["DeletionPolicy"] == "RetainExceptOnCreate"
-    assert {"AWS::StackId", "KmsKeyArn"} <= set(referred(vault["Properties"]["BackupVaultName"]))
-    # The cluster is protected from a rollback: what can fail is made before it.
-    after = {name for name, each in made.items() if "Cluster" in set(referred(each["Properties"]))}
-    assert after == {"BackupSelection"}
-    assert {*made["Cluster"]["DependsOn"], "BackupVault", "ApiLogsRole", "BackupSelection", "Cluster"} == set(
-        made
-    )
 
 
 def test_a_pair_of_one_region_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,6 +145,15 @@ def test_who_closes_the_shop_for_a_restore_is_told_every_method_with_a_limit_of_
     assert set(re.findall(r"`(/~1[^`]+)`", section)) == own
 
 
+def test_the_firewall_stands_before_the_api() -> None:
+    assert template()["Resources"]["FirewallOfApi"]["Properties"] == {
+        "ResourceArn": {
+            "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}::/restapis/${Api}/stages/${Api.Stage}"
+        },
+        "WebACLArn": {"Fn::GetAtt": "Firewall.Arn"},
+    }
+
+
 def test_the_firewall_and_the_handlers_agree_on_the_longest_body() -> None:
     firewall = template()["Resources"]["Firewall"]["Properties"]
     (size,) = (rule for rule in firewall["Rules"] if rule["Name"] == "body-size")

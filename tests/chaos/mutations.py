@@ -54,6 +54,8 @@ _RACES = "tests/integration/test_races.py::"
 _ROUTES = "tests/integration/shop_api/test_every_route.py::"
 _STAFF = "tests/integration/shop_api/test_staff.py::"
 _POINTS = "tests/integration/shop_api/test_points.py::"
+_HANDLERS = "tests/integration/test_cascade_handlers.py::"
+_MIGRATIONS = "tests/integration/test_migrations.py::"
 _EDGE = "tests/unit/test_edge.py::"
 _RETRY = "tests/unit/test_retry.py::test_passing_faults_are_told_apart"
 
@@ -217,6 +219,13 @@ MUTATIONS = (
         'END = r"$(?!\\n)"',
         'END = r"$"',
         f"{_EDGE}test_each_wrong_value_is_told_what_it_must_be",
+    ),
+    Mutation(
+        "what no repetition mends is counted",
+        "handlers/edge/http.py",
+        '            logger.exception("unexpected error")\n            _count("InternalErrors")\n',
+        '            logger.exception("unexpected error")\n',
+        f"{_EDGE}test_what_no_repetition_mends_is_counted_by_the_request_that_met_it",
     ),
     # --- Idempotency -------------------------------------------------------------------------------------
     Mutation(
@@ -453,7 +462,35 @@ MUTATIONS = (
         "if False:",
         f"{_ORDER}test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more",
     ),
+    Mutation(
+        "a mail that was too fast is sent once more",
+        "handlers/edge/mail.py",
+        "                if code != _TOO_FAST or not may_ask_again:\n",
+        "                if True:\n",
+        f"{_HANDLERS}test_what_ses_refused_for_its_rate_alone_is_asked_once_more",
+    ),
     # --- Cascades and jobs -------------------------------------------------------------------------------
+    Mutation(
+        "a lost Region's cleanups are measured by the others",
+        "sql/queries/jobs.sql",
+        "as age_s from xpoints.region_cleanups",
+        "as age_s from xpoints.region_cleanups where region = 'us-east-1'",
+        f"{_HANDLERS}test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others",
+    ),
+    Mutation(
+        "the links of functions that still run stay",
+        "sql/migrate.py",
+        "for role, arn in linked - wanted - former if",
+        "for role, arn in linked - wanted if",
+        f"{_MIGRATIONS}test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one",
+    ),
+    Mutation(
+        "links of others are left alone",
+        "sql/migrate.py",
+        "linked - wanted - former if arn in arns}",
+        "linked - wanted - former}",
+        f"{_MIGRATIONS}test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one",
+    ),
     Mutation(
         "a cascade's next turn is left with its record",
         "sql/cascade.py",

@@ -72,7 +72,7 @@ chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=10
 mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (half an hour)
 	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md
 
-release: $(DEV) ## Keep this release's statements, for the next one's tests to run on their schema
+release: $(DEV) ## Keep this release's code and statements, for the next one's tests to run on their schema
 	@$(PY) -m tests.former_release
 
 format: $(DEV) ## Format the code and mend what the linter can

@@ -1,20 +1,22 @@
-"""The former release's statements, who sent them, and the schema that they were written for.
+"""The former release: its code, its statements and who sent them, and the schema that they were written for.
 
 While a deployment is under way, and after it was taken back, the former release's functions run on the new
-schema. So what they send is kept here, word for word, and tried on it in the roles that send it: see
-tests/integration/test_former_release.py.
+schema. So they are kept here, and run on it (story.py); what they send is kept word for word, and tried in
+the roles that send it: see tests/integration/test_former_release.py.
 `python -m tests.former_release` takes a new snapshot: do it when a release is out everywhere.
 """
 
+import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pglast
 from pglast import ast, enums
 
-from local.bundle import modules_of
+from local import bundle
 from sql import queries
 from sql.migrate import DIRECTORY, read_migrations
 from tests.template import functions, variables
@@ -23,6 +25,13 @@ HERE = Path(__file__).parent
 STATEMENTS = HERE / "queries"
 MIGRATIONS = HERE / "migrations"
 SENDERS = HERE / "senders.txt"
+
+#: The functions' code with its SQL, and in ROLES which database role each function's module has.
+CODE = HERE / "code.zip"
+ROLES = "roles.json"
+
+#: The time of everything in the archive, so that the same code makes the same archive.
+_TIME = (1980, 1, 1, 0, 0, 0)
 
 CONTRACT = "-- contract: "
 
@@ -51,7 +60,8 @@ class Step(NamedTuple):
 
 
 def take_snapshot() -> int:
-    """Keep the statements and the schema of what is checked out; give how many files there are of both."""
+    """Keep the code, the statements and the schema of what is checked out; give the number of SQL files."""
+    _keep_code()
     for kept, source in ((STATEMENTS, queries.DIRECTORY), (MIGRATIONS, DIRECTORY)):
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
@@ -59,6 +69,24 @@ def take_snapshot() -> int:
             shutil.copyfile(file, kept / file.name)
     SENDERS.write_text("".join(f"{role} {statement}\n" for role, statement in sorted(senders())))
     return len([*STATEMENTS.iterdir(), *MIGRATIONS.iterdir()])
+
+
+def _keep_code() -> None:
+    files = {
+        path.relative_to(bundle.ROOT).as_posix(): path.read_bytes()
+        for function in functions()
+        for modules in [bundle.modules_of(function)]
+        for path in [*modules.values(), *bundle.sql_of(modules)]
+    }
+    roles = {
+        bundle.handler_module(function): variables(function)["DATABASE_ROLE"]
+        for function in functions()
+        if "DATABASE_ROLE" in variables(function)
+    }
+    files[ROLES] = json.dumps(roles, indent=1).encode()
+    with zipfile.ZipFile(CODE, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, _TIME), files[name], zipfile.ZIP_DEFLATED)
 
 
 def senders() -> set[tuple[str, str]]:
@@ -72,7 +100,7 @@ def senders() -> set[tuple[str, str]]:
         role = variables(function).get("DATABASE_ROLE")
         if role in (None, "admin"):  # the migration is the new release's, always
             continue
-        for path in modules_of(function).values():
+        for path in bundle.modules_of(function).values():
             for file, one in _LOADED.findall(path.read_text()):
                 found |= {(role, f"{file}:{name}") for name in ([one] if one else queries.load(file))}
     return found

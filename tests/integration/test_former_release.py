@@ -1,12 +1,19 @@
 """The former release goes on working on the schema of this one: only then can a deployment be taken back.
 
 A database gets the former release's schema, then this release's migrations, as in a deployment. Each
-statement is planned before and after, as each role whose functions sent it.
+statement is planned before and after, as each role whose functions sent it; and the functions run.
 """
 
+import json
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,8 +22,21 @@ from local.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.migrate import migrate, read_migrations
 from sql.queries import load
-from tests.former_release import CONTRACT, MIGRATIONS, STATEMENTS, Step, new_steps, sent, steps, takes_away
+from tests.former_release import (
+    CODE,
+    CONTRACT,
+    HERE,
+    MIGRATIONS,
+    ROLES,
+    STATEMENTS,
+    Step,
+    new_steps,
+    sent,
+    steps,
+    takes_away,
+)
 from tests.integration.conftest import FIXTURE_APPLICATION, settings
+from tests.integration.shop import Shop
 
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
 
@@ -74,6 +94,15 @@ class Upgrade:
                         found[role, statement] = str(error)
         return found
 
+    def look(self) -> Connection:
+        """Give the owner's connection."""
+        return self._owner.connection()
+
+    def environment(self) -> dict[str, str]:
+        """Give what functions are told of this database."""
+        where = {"HOST": self._postgres.host, "PORT": str(self._postgres.port), "NAME": self._name}
+        return {"DATABASE_TLS": "disable", **{f"DATABASE_{name}": value for name, value in where.items()}}
+
     def discard(self) -> None:
         """Give the connection back."""
         self._owner.discard()
@@ -88,6 +117,78 @@ def upgrade(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Up
 
 def test_the_former_releases_roles_can_send_its_statements_on_this_schema(upgrade: Upgrade) -> None:
     assert upgrade.broken() == {}
+
+
+def story(upgrade: Upgrade, directory: Path) -> dict[str, Any]:
+    """Have the former release's own code tell tests/former_release/story.py on the schema of this one."""
+    with zipfile.ZipFile(CODE) as archive:
+        archive.extractall(directory)
+    roles = (directory / ROLES).read_text()
+    shop = Shop(upgrade.look())
+    ana, ben = shop.customer(), shop.customer(username="ben")
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": str(directory),
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "EVENT_BUS_NAME": "bus",
+        "SENDER_ADDRESS": "shop@example.com",
+        "RELAY_RUN_S": "1",
+        **upgrade.environment(),
+    }
+    command = [sys.executable, "-P", str(HERE / "story.py"), roles, str(ana), str(ben), "ben"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+TOLD = {
+    "add item": 201,
+    "set stock": 200,
+    "credit": 201,
+    "catalogue": 200,
+    "first cart": 204,
+    "first look": 200,
+    "first order": 201,
+    "first order again": 201,
+    "relay after the first": 2,
+    "first cart cleaned": [],
+    "second cart": 204,
+    "second look": 200,
+    "second order": 201,
+    "second order again": 201,
+    "relay after the second": 1,
+    "second cart cleaned": [],
+    "refund": 201,
+    "order": 200,
+    "transfer": 201,
+    "ledger": 200,
+    "account": 200,
+    "erase": 202,
+    "retire": 204,
+    "erased": [],
+    "retired": [],
+    "expire": "done",
+    "sweep_orphans": "done",
+    "differences": {},
+}
+
+
+def test_the_former_releases_functions_run_on_this_schema(upgrade: Upgrade, tmp_path: Path) -> None:
+    assert story(upgrade, tmp_path) == TOLD
+
+
+def test_what_only_rows_meet_is_met(upgrade: Upgrade, tmp_path: Path) -> None:
+    # The former release's statement can be planned, names and rights are right; no order can be written.
+    upgrade.change("alter table xpoints.orders add column channel text not null")
+    assert upgrade.broken() == {}
+    told = story(upgrade, tmp_path)
+    assert {step: outcome for step, outcome in told.items() if outcome == 500} == {
+        f"{number} order{time}": 500 for number in ("first", "second") for time in ("", " again")
+    }
 
 
 def test_no_statement_of_the_former_release_is_left_out(upgrade: Upgrade) -> None:

@@ -1,15 +1,18 @@
-"""The former release: its code, its statements and who sent them, and the schema that they were written for.
+"""The former release: its code with its statements and schema (code.zip), and who sent what (senders.txt).
 
 While a deployment is under way, and after it was taken back, the former release's functions run on the new
-schema. So they are kept here, and run on it (story.py); what they send is kept word for word, and tried in
-the roles that send it: see tests/integration/test_former_release.py.
+schema. So they are run on it (story.py), and each of their statements is tried in the roles that send it: see
+tests/integration/test_former_release.py.
 `python -m tests.former_release` takes a new snapshot: do it when a release is out everywhere.
 """
 
+import atexit
 import json
 import re
 import shutil
+import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,15 +21,13 @@ from pglast import ast, enums
 
 from local import bundle
 from sql import queries
-from sql.migrate import DIRECTORY, read_migrations
+from sql.migrate import DIRECTORY, Migration, read_migrations
 from tests.template import functions, variables
 
 HERE = Path(__file__).parent
-STATEMENTS = HERE / "queries"
-MIGRATIONS = HERE / "migrations"
 SENDERS = HERE / "senders.txt"
 
-#: The functions' code with its SQL, and in ROLES which database role each function's module has.
+#: The functions' modules, all statements and migrations, and in ROLES each function's module's database role.
 CODE = HERE / "code.zip"
 ROLES = "roles.json"
 
@@ -60,24 +61,10 @@ class Step(NamedTuple):
 
 
 def take_snapshot() -> int:
-    """Keep the code, the statements and the schema of what is checked out; give the number of SQL files."""
-    _keep_code()
-    for kept, source in ((STATEMENTS, queries.DIRECTORY), (MIGRATIONS, DIRECTORY)):
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.mkdir()
-        for file in sorted(source.glob("*.sql")):
-            shutil.copyfile(file, kept / file.name)
-    SENDERS.write_text("".join(f"{role} {statement}\n" for role, statement in sorted(senders())))
-    return len([*STATEMENTS.iterdir(), *MIGRATIONS.iterdir()])
-
-
-def _keep_code() -> None:
-    files = {
-        path.relative_to(bundle.ROOT).as_posix(): path.read_bytes()
-        for function in functions()
-        for modules in [bundle.modules_of(function)]
-        for path in [*modules.values(), *bundle.sql_of(modules)]
-    }
+    """Keep the code, the statements and the schema of what is checked out; give the number of files."""
+    modules = [path for function in functions() for path in bundle.modules_of(function).values()]
+    kept = [*modules, *queries.DIRECTORY.rglob("*.sql"), *DIRECTORY.glob("*.sql")]
+    files = {path.relative_to(bundle.ROOT).as_posix(): path.read_bytes() for path in kept}
     roles = {
         bundle.handler_module(function): variables(function)["DATABASE_ROLE"]
         for function in functions()
@@ -87,6 +74,23 @@ def _keep_code() -> None:
     with zipfile.ZipFile(CODE, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name, _TIME), files[name], zipfile.ZIP_DEFLATED)
+    SENDERS.write_text("".join(f"{role} {statement}\n" for role, statement in sorted(senders())))
+    return len(files)
+
+
+@cache
+def unpacked() -> Path:
+    """Give the directory of the former release's tree, unpacked for as long as this process lives."""
+    directory = Path(tempfile.mkdtemp(prefix="rewards-former-"))
+    atexit.register(shutil.rmtree, directory)
+    with zipfile.ZipFile(CODE) as archive:
+        archive.extractall(directory)
+    return directory
+
+
+def former_migrations() -> list[Migration]:
+    """Give the former release's migrations."""
+    return read_migrations(unpacked() / "sql" / "migrations")
 
 
 def senders() -> set[tuple[str, str]]:
@@ -114,7 +118,7 @@ def sent() -> list[tuple[str, str]]:
 
 def new_steps() -> list[Step]:
     """Give the statements of migrations that the former release did not have."""
-    known = set(read_migrations(MIGRATIONS))
+    known = set(former_migrations())
     fresh = {(each.file, each.number) for each in read_migrations() if each not in known}
     return [
         step

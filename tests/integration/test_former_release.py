@@ -9,10 +9,8 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,20 +18,19 @@ import pytest
 
 from local.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
-from sql.migrate import migrate, read_migrations
+from sql.migrate import migrate
 from sql.queries import load
 from tests.former_release import (
-    CODE,
     CONTRACT,
     HERE,
-    MIGRATIONS,
     ROLES,
-    STATEMENTS,
     Step,
+    former_migrations,
     new_steps,
     sent,
     steps,
     takes_away,
+    unpacked,
 )
 from tests.integration.conftest import FIXTURE_APPLICATION, settings
 from tests.integration.shop import Shop
@@ -48,7 +45,7 @@ OF_THE_OWNER = {"migrations", "invariants", "operations"}
 def statements() -> dict[str, str]:
     """Give the former release's statements by `file:name`, with `$1` for the first parameter."""
     found = {}
-    for path in sorted(STATEMENTS.glob("*.sql")):
+    for path in sorted((unpacked() / "sql" / "queries").glob("*.sql")):
         for name, query in load(str(path.with_suffix(""))).items():
             text, numbers = query.text.decode(), dict[str, int]()
 
@@ -65,7 +62,7 @@ class Upgrade:
     def __init__(self, postgres: EmbeddedPostgres, name: str) -> None:
         self._postgres, self._name = postgres, name
         self._owner = Database(settings(postgres, name, "admin", application_name=FIXTURE_APPLICATION))
-        migrate(self._owner, migrations=read_migrations(MIGRATIONS))
+        migrate(self._owner, migrations=former_migrations())
         refused = self._refused(sent())
         self.sent = [each for each in sent() if each not in refused]
         migrate(self._owner)
@@ -119,16 +116,14 @@ def test_the_former_releases_roles_can_send_its_statements_on_this_schema(upgrad
     assert upgrade.broken() == {}
 
 
-def story(upgrade: Upgrade, directory: Path) -> dict[str, Any]:
+def story(upgrade: Upgrade) -> dict[str, Any]:
     """Have the former release's own code tell tests/former_release/story.py on the schema of this one."""
-    with zipfile.ZipFile(CODE) as archive:
-        archive.extractall(directory)
-    roles = (directory / ROLES).read_text()
+    roles = (unpacked() / ROLES).read_text()
     shop = Shop(upgrade.look())
     ana, ben = shop.customer(), shop.customer(username="ben")
     environment = {
         "PATH": os.defpath,
-        "PYTHONPATH": str(directory),
+        "PYTHONPATH": str(unpacked()),
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
@@ -177,15 +172,15 @@ TOLD = {
 }
 
 
-def test_the_former_releases_functions_run_on_this_schema(upgrade: Upgrade, tmp_path: Path) -> None:
-    assert story(upgrade, tmp_path) == TOLD
+def test_the_former_releases_functions_run_on_this_schema(upgrade: Upgrade) -> None:
+    assert story(upgrade) == TOLD
 
 
-def test_what_only_rows_meet_is_met(upgrade: Upgrade, tmp_path: Path) -> None:
+def test_what_only_rows_meet_is_met(upgrade: Upgrade) -> None:
     # The former release's statement can be planned, names and rights are right; no order can be written.
     upgrade.change("alter table xpoints.orders add column channel text not null")
     assert upgrade.broken() == {}
-    told = story(upgrade, tmp_path)
+    told = story(upgrade)
     assert {step: outcome for step, outcome in told.items() if outcome == 500} == {
         f"{number} order{time}": 500 for number in ("first", "second") for time in ("", " again")
     }

@@ -54,8 +54,8 @@ class ItemWish(Body, kw_only=True, frozen=True):
 
     def __post_init__(self) -> None:
         # What is stored alike is the same wish, under an Idempotency-Key too.
-        for name in ("rating", "weight", "width", "height", "depth"):
-            if (value := getattr(self, name)) is not None:
+        for name, value in asdict(self).items():
+            if isinstance(value, float):
                 force_setattr(self, name, as_stored(value))
 
 

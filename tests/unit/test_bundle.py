@@ -92,3 +92,21 @@ def test_an_import_of_a_module_that_is_not_there_fails_the_build_and_not_the_fir
     )
     with pytest.raises(bundle.BundleError, match=r"utilities\.batch, which the layer leaves out"):
         bundle.modules_of("CheckoutFunction")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('load("no_such")', "sql/queries/no_such.sql is loaded and does not exist"),
+        ('load("a" + "b")', "sql/x.py:1: give load"),
+    ],
+)
+def test_queries_that_cannot_be_found_fail_the_build_and_not_the_first_call(
+    line: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+    module = tmp_path / "sql" / "x.py"
+    module.parent.mkdir()
+    module.write_text(line)
+    with pytest.raises(bundle.BundleError, match=re.escape(complaint)):
+        bundle.sql_of({"sql.x": module})

@@ -28,13 +28,13 @@ help: ## List the targets
 
 .PHONY: demo up regions bench
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
-	@$(PY) -m local.demo
+	@$(PY) -m demos.demo
 
 up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
 	@$(PY) -m local
 
 regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and check that everything adds up
-	@$(PY) -m local.regions $(ARGS)
+	@$(PY) -m demos.regions $(ARGS)
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
 	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi
@@ -53,7 +53,7 @@ check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker
 	@echo "mypy"
 	@$(PY) -m mypy --no-error-summary
 	@echo "SQL: what Aurora DSQL refuses"
-	@$(PY) -m local.dsql_check
+	@$(PY) -m tools.dsql_check
 	@echo "template.yaml: sam validate --lint"
 	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
 	@echo "template.yaml, cluster.yaml: cfn-lint with cfn-lint-serverless"
@@ -96,7 +96,7 @@ export CLOUD_PYTHON
 build-%:
 	@if [ "$$BUNDLE_FOR" = host ]; then python=.local/emulator/bin/python; \
 	else python=$$($(CLOUD_PYTHON) -c "import sys; print(sys.executable)" 2>/dev/null || echo .local/tools/bin/python); fi; \
-	"$$python" local/bundle.py $* "$(ARTIFACTS_DIR)"
+	"$$python" tools/bundle.py $* "$(ARTIFACTS_DIR)"
 
 # --- Environments and their lock files ------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from bench.harness import (
 )
 from bench.pgbench import Script, make_script, recorded_transaction, run_script
 from bench.shop import ROWS_A_CHECKOUT, Shop, checkout_event, customer_id, open_shop
-from local.proxy import ProxyProcess
+from tools.proxy import ProxyProcess
 
 HANDLER = "handlers.checkout"
 ROLE = "checkout"

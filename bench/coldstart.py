@@ -25,8 +25,8 @@ from bench.harness import (
     take_turns,
     write_json,
 )
-from local.bundle import ROOT, handler_module
-from local.runtime import PYTHON, Artifacts, Runtime
+from tools.bundle import ROOT, handler_module
+from tools.runtime import PYTHON, Artifacts, Runtime
 
 CHECKOUT = "CheckoutFunction"
 

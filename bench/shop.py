@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from bench.harness import say
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psycopg
 
-from local.guard import StartError
 from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 from local.sample_data.pictures import upload_pictures
+from local_dsql.guard import StartError
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ import httpx
 import psutil
 from botocore.config import Config
 
-from local.guard import Guarded, StartError
-from local.ports import HOST, free_port, is_free
+from local_dsql.guard import Guarded, StartError
+from local_dsql.ports import HOST, free_port, is_free
 
 START_TIMEOUT_S = 60.0
 

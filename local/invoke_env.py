@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 
 from local.emulator import CREDENTIALS
-from local.ports import HOST
 from local.region import STACK_NAME
+from local_dsql.ports import HOST
 
 #: The `aud` of the tokens in events/samples/.
 SAMPLE_CLIENT = "sampleclient"

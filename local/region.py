@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 
 from local.emulator import Emulator
 from local.gateway import complete_gateway
-from local.guard import Guarded, StartError
-from local.postgres import EmbeddedPostgres
+from local_dsql.guard import Guarded, StartError
+from local_dsql.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".local" / "run"

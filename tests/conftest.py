@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from local.dsql_check import executed_findings
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
+from tools.dsql_check import executed_findings
 
 # No test may reach a real account, whoever runs it.
 os.environ.update(

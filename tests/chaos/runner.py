@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 from aws_lambda_powertools import Logger
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate
 from tests.chaos.checks import problems

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import pglast
 from pglast import ast, enums
 
-from local import bundle
 from sql import queries
 from sql.migrate import DIRECTORY, Migration, read_migrations
 from tests.template import functions, variables
+from tools import bundle
 
 HERE = Path(__file__).parent
 SENDERS = HERE / "senders.txt"

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
 

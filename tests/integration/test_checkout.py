@@ -23,13 +23,13 @@ from domain.refusals import (
     TooManyLines,
     UnknownCustomer,
 )
-from local.proxy import Proxy, Verdict, forward
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError
 from sql.transaction import RetryPolicy, Transaction, run
 from sql.transactions.place_order import PlaceOrder, place_order
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, render, wish
+from tools.proxy import Proxy, Verdict, forward
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.005)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import MAX_CONNECTION_AGE_S, Database, DatabaseSettings
 from tests.integration.conftest import settings
 

@@ -11,7 +11,7 @@ PLANTED = """
 import shutil
 
 import psycopg
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 
 def test_that_passes(tmp_path):
     with EmbeddedPostgres(tmp_path / "data", log_statements=True, fsync=False) as server:

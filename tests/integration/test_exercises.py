@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local import exercises
-from local.exercises import Workshop
-from local.postgres import EmbeddedPostgres
+from demos import exercises
+from demos.exercises import Workshop
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database
 from sql.transaction import RetryPolicy
 

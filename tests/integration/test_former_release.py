@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.migrate import migrate
 from sql.queries import load

@@ -15,8 +15,6 @@ import pytest
 
 from domain.audit import Difference
 from handlers.edge.observability import FunctionFailedError, logger
-from local.dsql_check import find
-from local.dsql_rules import Statement as CheckedStatement
 from sql.connection import Database
 from sql.references import EXEMPT, REFERENCES, TABLES, OnOrphan, Reference
 from sql.transaction import Transaction
@@ -29,6 +27,8 @@ from sql.transactions.sweep_orphans import orphans, sweep
 from sql.walk import MAX_BYTES, MAX_ROWS, Table, Window, fill, walk
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, render, wish
+from tools.dsql_check import find
+from tools.dsql_rules import Statement as CheckedStatement
 
 Ways = Callable[..., Database]
 

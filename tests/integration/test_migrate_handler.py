@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from handlers.migrate import ANSWER_RESERVE_S, PHYSICAL_ID, handler
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.migrate import read_migrations
 
 

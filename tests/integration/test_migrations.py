@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.migrate import (
     ATTEMPTS,

@@ -14,8 +14,8 @@ import psutil
 import psycopg
 import pytest
 
-from local.guard import StartError
-from local.postgres import EmbeddedPostgres
+from local_dsql.guard import StartError
+from local_dsql.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ def test_the_block_leaves_no_process_and_keeps_the_data_and_fsync_is_on_by_defau
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 def test_a_killed_parent_leaves_no_server_behind(directory: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from local.postgres import EmbeddedPostgres\n"
+        "import sys, time; from pathlib import Path; from local_dsql.postgres import EmbeddedPostgres\n"
         "with EmbeddedPostgres(Path(sys.argv[1]), fsync=False) as server:\n"
         "    print(server.data_directory, flush=True)\n"
         "    time.sleep(600)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.proxy import Proxy, ProxyProcess, Verdict, _Lane
+from tools.proxy import Proxy, ProxyProcess, Verdict, _Lane
 
 
 class _Echo(socketserver.BaseRequestHandler):

@@ -12,7 +12,7 @@ import sql.outbox
 from domain.outbox import MAX_ATTEMPTS, Letter, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.outbox import SHARDS, Outbox
 from sql.walk import MAX_BYTES as MAX_BYTES_CHANGED

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from local.postgres import EmbeddedPostgres
 from local.sample_data import Loaded, OtherDataError, SampleData, generate, load, write_csv
 from local.sample_data.__main__ import main
 from local.sample_data.rows import TABLES
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.queries import load as load_queries
 from tests.integration.conftest import Connect

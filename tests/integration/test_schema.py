@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 from tests.integration.conftest import Connect, fresh_database
 
 # The workshop's tables: each column with its type, in order.

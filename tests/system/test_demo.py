@@ -6,13 +6,13 @@ import sys
 import psycopg
 import pytest
 
-from local import demo
+from demos import demo
 from local.region import ROOT, LocalRegion
 from local.sample_data import SampleData, load
 
 
 def test_the_demo_tells_its_story_and_everything_adds_up() -> None:
-    command = [sys.executable, "-m", "local.demo", "--orders", "4", "--in-flight", "2"]
+    command = [sys.executable, "-m", "demos.demo", "--orders", "4", "--in-flight", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from msgspec import to_builtins
 
+from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
 from domain.events import OrderedLine, OrderPlaced, Origin
 from local.region import LocalRegion
-from local.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
 from sql.connection import Connection, Database
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 from tests.integration.shop import Shop

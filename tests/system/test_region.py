@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from local.guard import Guarded, StartError
 from local.region import MEMORY, ROOT, LocalRegion
+from local_dsql.guard import Guarded, StartError
 
 
 def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
@@ -94,7 +94,7 @@ def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path:
         time.sleep(0.1)
     family = psutil.Process(make.pid).children(recursive=True)
     assert any("ministack" in " ".join(member.cmdline()) for member in family)
-    (demo,) = [member.pid for member in family if member.cmdline()[1:3] == ["-m", "local.demo"]]
+    (demo,) = [member.pid for member in family if member.cmdline()[1:3] == ["-m", "demos.demo"]]
 
     # A terminal sends it to everything in the foreground.
     os.killpg(make.pid, signal.SIGINT)
@@ -119,7 +119,7 @@ def test_a_port_that_is_taken_is_named_and_what_to_do_about_it() -> None:
 _PARENT = """
 import os, sys, time
 from pathlib import Path
-from local.guard import Guarded, StartError
+from local_dsql.guard import Guarded, StartError
 Guarded([sys.executable, "-c", sys.argv[1]], os.environ, Path(sys.argv[2]))
 time.sleep(600)
 """

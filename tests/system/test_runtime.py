@@ -21,12 +21,12 @@ import psycopg
 import pytest
 
 from bench.coldstart import functions
-from local.bundle import ROOT
 from local.invoke_env import environments
 from local.region import LocalRegion
-from local.runtime import Artifacts, Runtime, as_json
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
+from tools.bundle import ROOT
+from tools.runtime import Artifacts, Runtime, as_json
 
 SAMPLES = ROOT / "events" / "samples"
 RECORDER = Path(__file__).with_name("recorder.yaml")

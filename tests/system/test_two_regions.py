@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from demos.regions import Drill, Plan
 from local.region import LocalRegion
-from local.regions import Drill, Plan
 from tests.system.conftest import TAKEOVER_S
 
 

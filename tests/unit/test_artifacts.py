@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from bench.coldstart import ENVIRONMENT, functions
-from local import bundle
+from tools import bundle
 
 #: Of the layer and any one function together.
 MOST_ZIPPED_BYTES = 8_000_000

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from local import bundle
+from tools import bundle
 
 TEMPLATE = (bundle.ROOT / "template.yaml").read_text()
 FUNCTIONS = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function$", TEMPLATE, re.MULTILINE)

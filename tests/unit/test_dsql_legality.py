@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from local.dsql_bounds import check_bounds
-from local.dsql_check import executed_findings, find, lint, main, migration_statements, query_statements
-from local.dsql_rules import MAX_COLUMNS, MAX_INDEXES, RULES, Statement, check, check_transaction
-from local.postgres import ExecutedStatement
+from local_dsql.postgres import ExecutedStatement
+from tools.dsql_bounds import check_bounds
+from tools.dsql_check import executed_findings, find, lint, main, migration_statements, query_statements
+from tools.dsql_rules import MAX_COLUMNS, MAX_INDEXES, RULES, Statement, check, check_transaction
 
 COLUMNS_256 = ", ".join(f"c{n} int" for n in range(MAX_COLUMNS))
 KEY_9 = "(a, b, c, d, e, f, g, h, i)"

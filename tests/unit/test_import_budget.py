@@ -14,7 +14,7 @@ from functools import cache
 import pytest
 
 from bench.coldstart import ENVIRONMENT, functions
-from local.bundle import ROOT, handler_module
+from tools.bundle import ROOT, handler_module
 
 FUNCTIONS = functions()
 

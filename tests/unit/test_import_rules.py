@@ -23,7 +23,14 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Rooms that may use all others and every development tool, and which of each other they may use.
-WORKSHOPS: dict[str, set[str]] = {"api": set(), "local": {"api"}, "bench": {"local"}}
+WORKSHOPS: dict[str, set[str]] = {
+    "local_dsql": set(),
+    "tools": {"local_dsql"},
+    "api": {"tools"},
+    "local": {"api", "tools", "local_dsql"},
+    "demos": {"local", "tools", "local_dsql"},
+    "bench": {"demos", "local", "tools", "local_dsql"},
+}
 
 ROOMS = {*MAY_IMPORT, *WORKSHOPS, "tests"}
 
@@ -174,7 +181,7 @@ PLANTED_IMPORTS = [
     ("events/x.py", "from handlers import relay", "from events import relay"),
     ("handlers/x.py", "import psycopg", "from sql.errors import Fault"),
     ("handlers/x.py", "import requests", "import urllib.request"),
-    ("handlers/x.py", "from local.postgres import EmbeddedPostgres", "from events.publish import publish"),
+    ("handlers/x.py", "from local.region import LocalRegion", "from events.publish import publish"),
     ("handlers/x.py", "import bench.shop", "import boto3"),
     ("handlers/x.py", "from tests.bus import Bus", "from handlers.edge import http"),
     (
@@ -185,7 +192,7 @@ PLANTED_IMPORTS = [
     ("handlers/edge/x.py", "import psycopg", "import sql.errors"),
     ("local/x.py", "from bench.shop import Shop", "from sql.migrate import migrate"),
     ("local/x.py", "from tests.conftest import x", "import pglast"),
-    ("bench/x.py", "import tests", "from local.postgres import EmbeddedPostgres"),
+    ("bench/x.py", "import tests", "from local_dsql.postgres import EmbeddedPostgres"),
     ("sql/x.py", "from ..domain import checkout", "from sql import errors"),
 ]
 

@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 
 import sql.reads as reads
-from local.proxy import Proxy
 from sql.connection import Database
 from sql.queries import Statement
 from sql.transaction import Transaction
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
+from tools.proxy import Proxy
 
 CUSTOMERS = 3000
 ITEMS = 20_000

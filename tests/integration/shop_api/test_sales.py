@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from local.sale import PRICE_POINTS, hold_sale
+from demos.sale import PRICE_POINTS, hold_sale
 from sql.connection import Database
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop

@@ -1,9 +1,9 @@
 """Check every SQL statement of this project against what Aurora DSQL refuses.
 
-    python -m local.dsql_check [--json] [FILE.sql ...]
+    python -m tools.dsql_check [--json] [FILE.sql ...]
 
 Two checkers look at every statement of sql/migrations and sql/queries (or of the files given): `dsql-lint`,
-which AWS publishes, and the rules of local/dsql_rules.py for what that one lets pass. Exit status 1 when
+which AWS publishes, and the rules of tools/dsql_rules.py for what that one lets pass. Exit status 1 when
 there are findings. `executed_findings` has both look at the statements that a server's log shows.
 """
 
@@ -19,8 +19,15 @@ from pathlib import Path
 
 from pglast import ast
 
-from local.dsql_bounds import check_bounds, primary_keys
-from local.dsql_rules import (
+from local_dsql.postgres import ExecutedStatement
+from sql import queries
+from sql.migrate import DIRECTORY as MIGRATIONS
+from sql.migrate import read_migrations, split
+from sql.references import REFERENCES, TABLES
+from sql.transactions.sweep_orphans import orphans
+from sql.walk import fill
+from tools.dsql_bounds import check_bounds, primary_keys
+from tools.dsql_rules import (
     MAX_COLUMNS,
     MAX_INDEXES,
     Finding,
@@ -32,13 +39,6 @@ from local.dsql_rules import (
     is_a,
     numbered,
 )
-from local.postgres import ExecutedStatement
-from sql import queries
-from sql.migrate import DIRECTORY as MIGRATIONS
-from sql.migrate import read_migrations, split
-from sql.references import REFERENCES, TABLES
-from sql.transactions.sweep_orphans import orphans
-from sql.walk import fill
 
 #: What dsql-lint reports although DSQL accepts it, with the reason.
 LINT_EXCEPTIONS: dict[str, str] = {}
@@ -167,7 +167,7 @@ def _table_totals(statements: list[Statement]) -> list[Finding]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what is found; give the process's exit status."""
-    parser = argparse.ArgumentParser(prog="python -m local.dsql_check", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.dsql_check", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("files", nargs="*", type=Path, help="SQL files to check in place of the project's")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """Writes docs/api.md: a guided tour of the API whose requests were sent and whose answers came back.
 
-    python -m local.tour
+    python -m demos.tour
 
 starts a Region on this machine, takes the tour and writes the page.
 """
@@ -37,7 +37,7 @@ _SHOWN = (
 
 _BEFORE = """# The API, by example
 
-Everything below was sent to a Region on one machine and is what came back; `python -m local.tour` takes the
+Everything below was sent to a Region on one machine and is what came back; `python -m demos.tour` takes the
 tour again and rewrites this page. The reference is [api/openapi.json](../api/openapi.json), made from the
 routes (`python -m api`); `make up` prints where to read it as a page. Every kind of problem is on
 [problems.md](problems.md).
@@ -267,7 +267,7 @@ def write(page: str, path: Path = PAGE) -> None:
 
 def main() -> None:
     """Start a Region, take the tour, write the page."""
-    argparse.ArgumentParser(prog="python -m local.tour", description=main.__doc__).parse_args()
+    argparse.ArgumentParser(prog="python -m demos.tour", description=main.__doc__).parse_args()
     stop_on_signals()
     say: Callable[[str], None] = stopwatch()
     with LocalRegion(say=say) as region:

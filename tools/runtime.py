@@ -21,9 +21,9 @@ from typing import Any, Self
 import httpx
 import psutil
 
-from local import bundle
-from local.guard import Guarded, StartError
-from local.ports import HOST
+from local_dsql.guard import Guarded, StartError
+from local_dsql.ports import HOST
+from tools import bundle
 
 START_TIMEOUT_S = 30.0
 INVOKE_TIMEOUT_S = 120.0

@@ -1,4 +1,4 @@
-"""Two Regions on one database, and the loss of one of them: `python -m local.regions`, or `make regions`.
+"""Two Regions on one database, and the loss of one of them: `python -m demos.regions`, or `make regions`.
 
 Both are deployed from template.yaml onto an emulator of their own. Shoppers order in both until one is killed
 without warning; the other carries on, and takes over what the lost one had not told anybody yet. The exit
@@ -26,11 +26,8 @@ import psutil
 import psycopg
 from rich.table import Table
 
-from local.guard import StartError
-from local.letters import Happened, Letters
-from local.postgres import EmbeddedPostgres
-from local.region import LocalRegion, stop_on_signals, stopwatch
-from local.shoppers import (
+from demos.letters import Happened, Letters
+from demos.shoppers import (
     NotSoError,
     Shopper,
     api_client,
@@ -41,6 +38,9 @@ from local.shoppers import (
     reader,
     wait_for,
 )
+from local.region import LocalRegion, stop_on_signals, stopwatch
+from local_dsql.guard import StartError
+from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 
 LOST, SURVIVOR = "us-east-1", "us-east-2"
@@ -498,7 +498,7 @@ def _of(region_name: str, say: Callable[[str], None]) -> Callable[[str], None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill; 0 if everything was as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m local.regions", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demos.regions", description=__doc__)
     usual = Plan()
     parser.add_argument("--shoppers", type=int, default=usual.shoppers, help="in each Region (%(default)s)")
     parser.add_argument(

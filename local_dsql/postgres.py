@@ -22,8 +22,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from local.guard import StartError
-from local.ports import HOST, free_port
+from local_dsql.guard import StartError
+from local_dsql.ports import HOST, free_port
 
 SUPERUSER = "admin"
 """The role that owns everything, named as on DSQL."""

@@ -5,7 +5,7 @@ show what a round trip costs. In a test the proxy runs on a thread of its own, s
 functions; a benchmark starts it as a process of its own (`ProxyProcess`), so that it does not take the
 interpreter lock from what is measured.
 
-    python -m local.proxy --listen 6543 --target 5432 --delay-ms 2
+    python -m tools.proxy --listen 6543 --target 5432 --delay-ms 2
 
 It serves until its standard input ends; every line that it reads there is answered with the counts so far.
 """
@@ -292,7 +292,7 @@ class ProxyProcess:
 
     def __enter__(self) -> "ProxyProcess":
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.proxy", *self._arguments],
+            [sys.executable, "-m", "tools.proxy", *self._arguments],
             cwd=Path(__file__).resolve().parent.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -328,7 +328,7 @@ class ProxyProcess:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the proxy until standard input ends."""
-    parser = argparse.ArgumentParser(prog="python -m local.proxy", description="A delaying TCP proxy.")
+    parser = argparse.ArgumentParser(prog="python -m tools.proxy", description="A delaying TCP proxy.")
     parser.add_argument("--target", type=int, required=True, help="port on this machine to forward to")
     parser.add_argument("--listen", type=int, default=0, help="port to listen at (default: a free one)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="delay of a round trip, half each way")

@@ -1,4 +1,4 @@
-"""Build one Lambda artifact: `python local/bundle.py FUNCTION_OR_LAYER DIRECTORY`, called by `sam build`.
+"""Build one Lambda artifact: `python tools/bundle.py FUNCTION_OR_LAYER DIRECTORY`, called by `sam build`.
 
 A function's artifact holds the project's modules that its handler reaches and the SQL they read; the layer
 holds what requirements/runtime.txt locks. Standard library only: it runs in the interpreter that the artifact

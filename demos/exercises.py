@@ -1,4 +1,4 @@
-"""The exercises of the systems that this project covers, each on one machine: `python -m local.exercises`.
+"""The exercises of the systems that this project covers, each on one machine: `python -m demos.exercises`.
 
 Write conflicts, snapshots and retries (A); money transfers under load (B); write skew (C); the last seat (D).
 The server is a PostgreSQL at repeatable read. It reports a conflict at the statement where DSQL reports it at
@@ -23,11 +23,11 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from demos.sale import hold_sale
 from domain.events import Origin, event_of
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
-from local.postgres import EmbeddedPostgres
-from local.sale import hold_sale
+from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.errors import RetriesExhaustedError
 from sql.migrate import migrate
@@ -339,7 +339,7 @@ def run_all(shop: Workshop, say: Say, calls: int, parallel: int, drop_buyers: in
 
 def main() -> None:
     """Start a database, run every exercise, and stop it."""
-    parser = argparse.ArgumentParser(prog="python -m local.exercises", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demos.exercises", description=__doc__)
     parser.add_argument("--transfers", type=int, default=2000, help="transfers of exercise B (default: 2000)")
     parser.add_argument("--parallel", type=int, default=32, help="how many at once (default: 32)")
     parser.add_argument("--buyers", type=int, default=1000, help="buyers of the hot drop (default: 1000)")

@@ -17,10 +17,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 
-from local.guard import StartError
-from local.region import LocalRegion, stop_on_signals, stopwatch
-from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
-from local.shoppers import (
+from demos.shoppers import (
     BusTap,
     NotSoError,
     Shopper,
@@ -33,6 +30,9 @@ from local.shoppers import (
     reader,
     wait_for,
 )
+from local.region import LocalRegion, stop_on_signals, stopwatch
+from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
+from local_dsql.guard import StartError
 from sql.connection import Database
 from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
 
@@ -262,7 +262,7 @@ def _enrol(region: LocalRegion, data: SampleData, usernames: Container[str]) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if everything was as it must be."""
-    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m demos.demo", description=__doc__)
     parser.add_argument("--orders", type=int, default=200, help="orders of the last chapter (%(default)s)")
     parser.add_argument("--in-flight", type=int, default=8, help="how many at a time (%(default)s)")
     options = parser.parse_args(arguments)

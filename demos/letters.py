@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from local.postgres import EmbeddedPostgres
+from local_dsql.postgres import EmbeddedPostgres
 
 _OPEN = """
 create schema drill;

@@ -1,0 +1,1 @@
+"""An Aurora DSQL on one machine. Knows nothing of the shop."""

@@ -2,40 +2,8 @@
 
 import api.environment  # noqa: F401  # before the handlers
 from api.document import routes
-from domain.refusals import Refusal
+from domain import refusals
 from handlers.edge.problems import KINDS, MEDIA_TYPE
-
-#: What to do about a refusal; when it happens, its class says.
-_REMEDY = {
-    "precondition-failed": "Read the resource again, apply the change to that, and send the new ETag.",
-    "unknown-customer": "Sign in as a member of the shop.",
-    "unknown-item": "Choose an item from the catalogue.",
-    "unknown-order": "List the orders to find its id.",
-    "cart-full": "Order what is in it, or remove an item first.",
-    "empty-cart": "Put an item into it and check out again.",
-    "too-many-lines": "Remove some.",
-    "order-too-large": "Order fewer units of the limited items, and the others after that.",
-    "item-unavailable": "Remove the items that `detail` names and check out again.",
-    "price-changed": "Read the cart again, show its total, and order with that one.",
-    "insufficient-points": "Ask for less, or earn points first.",
-    "out-of-stock": "Lower the quantity, or remove the item.",
-    "balance-limit": "Send fewer points.",
-    "unknown-payee": "Ask the member for their username, and mind capital letters.",
-    "self-transfer": "Name another member.",
-    "self-credit": "Ask a colleague to do it.",
-    "not-a-household": "Name another member as the partner.",
-    "household-above-limit": "Nothing needs to be done.",
-    "not-cancellable": "Refund the units that are left.",
-    "already-refunded": "Nothing is left to be done.",
-    "not-in-order": "Name items of the order's lines.",
-    "refund-too-large": "Lower the quantity.",
-    "stock-unlimited": "Set a stock first, then adjust it.",
-    "stock-limit": "Add fewer units.",
-    "stock-too-low": "Take out fewer units.",
-    "item-retired": "Add a new item instead.",
-    "unknown-image": "Load the picture first, or leave it out.",
-    "idempotency-key-reused": "Send a new key for a new request, or the first body to have its answer again.",
-}
 
 #: Kinds that no decision of the domain makes: when they happen, and what to do.
 _EDGE = {
@@ -118,17 +86,10 @@ def page() -> str:
     for name, route in routes():
         for problem in route.problems:
             used.setdefault(problem, []).append(name)
-    refusals = {kind.code: kind for kind in _all(Refusal)}
     lines = []
     for kind in KINDS.values():
-        if kind.name in _EDGE:
-            text = _EDGE[kind.name]
-        else:
-            text = " ".join((refusals[kind.name].__doc__ or "").split()) + " " + _REMEDY[kind.name]
+        refusal = refusals.KINDS.get(kind.name)
+        text = _EDGE[kind.name] if refusal is None else f"{refusal.when} {refusal.remedy}"
         operations = ", ".join(f"`{name}`" for name in used.get(kind.name, ()))
         lines.append(f"| `{kind.name}` | {kind.status} | {kind.title}. {text} | {operations} |")
     return _BEFORE + "\n".join(lines) + "\n" + _AFTER
-
-
-def _all(base: type[Refusal]) -> list[type[Refusal]]:
-    return [one for kind in base.__subclasses__() for one in (kind, *_all(kind))]

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from domain import refusals
 from domain.points import BalanceChange
-from domain.refusals import Refusal, UnknownCustomer, VersionConflict
+from domain.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ def decide_change(member: Member | None, expected_version: int, wish: Profile) -
     A change that is sent again after its answer was lost finds itself stored, which is no conflict.
     """
     if member is None or member.erased:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     if member.profile == wish and expected_version in (member.version, member.version - 1):
         return member.version
     if member.version != expected_version:
-        return VersionConflict(actual=member.version)
+        return refusals.precondition_failed(actual=member.version)
     return member.version + 1
 
 
@@ -54,7 +55,7 @@ def decide_erasure(member: Member | None, balance: int | None) -> BalanceChange 
     is under way meets it on the balance and cannot spend or leave points behind it.
     """
     if member is None:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     if member.erased:
         return None
     return BalanceChange(member.customer_id, -(balance or 0), 0)

@@ -7,8 +7,9 @@ what the shopper sees is the stored quantity less those, so what is stored is th
 from dataclasses import dataclass
 from uuid import UUID
 
+from domain import refusals
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
-from domain.refusals import CartFull, Refusal, UnknownItem
+from domain.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ def decide_quantity(facts: LineFacts, wish: int) -> StoredLine | Refusal:
     if not 1 <= wish <= MAX_LINE_QUANTITY:
         raise ValueError(f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the wish before deciding on it")
     if facts.unit_points is None:
-        return UnknownItem(facts.item_id)
+        return refusals.unknown_item(facts.item_id)
     if facts.other_lines >= MAX_ORDER_LINES:
-        return CartFull(most=MAX_ORDER_LINES)
+        return refusals.cart_full(most=MAX_ORDER_LINES)
     return StoredLine(wish + facts.ordered, existed=facts.stored is not None)
 
 

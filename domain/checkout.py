@@ -4,17 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.refusals import (
-    EmptyCart,
-    InsufficientPoints,
-    ItemUnavailable,
-    OrderTooLarge,
-    OutOfStock,
-    PriceChanged,
-    Refusal,
-    TooManyLines,
-    UnknownCustomer,
-)
+from domain import refusals
+from domain.refusals import Refusal
 
 #: With its stock takes an order has to stay below the 3,000 rows that DSQL lets one transaction change. A
 #: line is one of them, and so is a letter for an item whose last unit goes; every order has five more.
@@ -119,17 +110,17 @@ def decide_checkout(
     saw; `pick(n)` gives a number from 0 to n-1 and spreads buyers over a limited item's slots.
     """
     if balance is None:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     if not cart:
-        return EmptyCart()
+        return refusals.empty_cart()
     if len(cart) > MAX_ORDER_LINES:
-        return TooManyLines(lines=len(cart), most=MAX_ORDER_LINES)
+        return refusals.too_many_lines(lines=len(cart), most=MAX_ORDER_LINES)
     unavailable = tuple(line.item_id for line in cart if line.unit_points is None)
     if unavailable:
-        return ItemUnavailable(unavailable)
+        return refusals.item_unavailable(unavailable)
     required = total(cart)
     if required != expected_points:
-        return PriceChanged(expected_points=expected_points, actual_points=required)
+        return refusals.price_changed(expected_points=expected_points, actual_points=required)
     stock: list[StockTake] = []
     exhausted: list[UUID] = []
     for line in cart:
@@ -138,14 +129,14 @@ def decide_checkout(
         available = sum(slot.available for slot in line.stock)
         taken = allocate(line.stock, line.quantity, pick(len(line.stock)) if line.stock else 0)
         if taken is None:
-            return OutOfStock(item_id=line.item_id, requested=line.quantity, available=available)
+            return refusals.out_of_stock(item_id=line.item_id, requested=line.quantity, available=available)
         if available == line.quantity:
             exhausted.append(line.item_id)
         stock.extend(StockTake(line.item_id, slot.slot, slot.available) for slot in taken)
     if len(stock) > MAX_STOCK_TAKES:
-        return OrderTooLarge(slots=len(stock), most=MAX_STOCK_TAKES)
+        return refusals.order_too_large(slots=len(stock), most=MAX_STOCK_TAKES)
     if required > balance:
-        return InsufficientPoints(required_points=required, available_points=balance)
+        return refusals.insufficient_points(required_points=required, available_points=balance)
     lines = tuple(
         OrderLine(line.item_id, line.name, line.quantity, line.unit_points or 0)
         for line in sorted(cart, key=lambda line: line.item_id)

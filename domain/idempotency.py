@@ -3,7 +3,8 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.refusals import IdempotencyKeyReused
+from domain import refusals
+from domain.refusals import Refusal
 
 
 class Request(NamedTuple):
@@ -36,8 +37,8 @@ class Answer(NamedTuple):
     replayed: bool
 
 
-def answer_again(stored: StoredAnswer, request: Request) -> Answer | IdempotencyKeyReused:
+def answer_again(stored: StoredAnswer, request: Request) -> Answer | Refusal:
     """Answer a request whose key is known: with the stored answer, or a refusal where the content differs."""
     if stored.request_hash != request.hash:
-        return IdempotencyKeyReused()
+        return refusals.idempotency_key_reused()
     return Answer(stored.status, stored.body, replayed=stored.result_id != request.result_id)

@@ -5,7 +5,8 @@ from dataclasses import astuple, dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from domain.refusals import ItemRetired, Refusal, UnknownImage, UnknownItem, VersionConflict
+from domain import refusals
+from domain.refusals import Refusal
 
 #: Larger prices would not fit an order's sums into what every JSON reader holds exactly.
 MAX_POINTS_PRICE = 2_000_000_000
@@ -62,21 +63,21 @@ def decide_item_change(
     `image_known` is false where the wish names a picture that is not.
     """
     if item is None:
-        return UnknownItem(item_id)
+        return refusals.unknown_item(item_id)
     if item.retired:
-        return ItemRetired(item_id)
+        return refusals.item_retired(item_id)
     if _in_bytes(wish) == _in_bytes(item.data) and expected_version in (
         item.version,
         item.version - 1,
     ):
         return item.version
     if item.version != expected_version:
-        return VersionConflict(actual=item.version)
-    return item.version + 1 if image_known else UnknownImage()
+        return refusals.precondition_failed(actual=item.version)
+    return item.version + 1 if image_known else refusals.unknown_image()
 
 
 def decide_retirement(item_id: UUID, item: StoredItem | None) -> int | Refusal | None:
     """Decide the version that retiring makes; None where the item was retired before."""
     if item is None:
-        return UnknownItem(item_id)
+        return refusals.unknown_item(item_id)
     return None if item.retired else item.version + 1

@@ -9,17 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from domain.refusals import (
-    BalanceLimit,
-    HouseholdAboveLimit,
-    InsufficientPoints,
-    NotAHousehold,
-    Refusal,
-    SelfCredit,
-    SelfTransfer,
-    UnknownCustomer,
-    UnknownPayee,
-)
+from domain import refusals
+from domain.refusals import Refusal
 
 #: The largest balance: every JSON reader can hold it exactly.
 MAX_BALANCE = 2**53
@@ -66,11 +57,11 @@ def decide_credit(account: Account | None, points: int, by: UUID) -> BalanceChan
     """Decide whether an account (None: there is none) gets points, 1 to MAX_POINTS_AT_ONCE, from `by`."""
     _check(points)
     if account is None:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     if account.customer_id == by:
-        return SelfCredit()
+        return refusals.self_credit()
     if account.balance + points > MAX_BALANCE:
-        return BalanceLimit(most=MAX_BALANCE)
+        return refusals.balance_limit(most=MAX_BALANCE)
     return BalanceChange(account.customer_id, points, account.balance + points)
 
 
@@ -83,14 +74,14 @@ def decide_transfer(
     """
     _check(points)
     if payer is None:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     if len(payees) != 1:
-        return UnknownPayee()
+        return refusals.unknown_payee()
     (payee,) = payees
     if payee.customer_id == payer.customer_id:
-        return SelfTransfer()
+        return refusals.self_transfer()
     if payer.balance < points:
-        return InsufficientPoints(required_points=points, available_points=payer.balance)
+        return refusals.insufficient_points(required_points=points, available_points=payer.balance)
     credit = decide_credit(payee, points, payer.customer_id)
     if isinstance(credit, Refusal):
         return credit
@@ -107,14 +98,14 @@ def decide_boost(
     """
     _check(points)
     if beneficiary == partner:
-        return NotAHousehold()
+        return refusals.not_a_household()
     if by in (beneficiary, partner):
-        return SelfCredit()
+        return refusals.self_credit()
     if beneficiary not in balances or partner not in balances:
-        return UnknownCustomer()
+        return refusals.unknown_customer()
     together = balances[beneficiary] + balances[partner]
     if together >= below:
-        return HouseholdAboveLimit(together_points=together, below_points=below)
+        return refusals.household_above_limit(together_points=together, below_points=below)
     return decide_credit(Account(beneficiary, balances[beneficiary]), points, by)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from domain.refusals import AlreadyRefunded, NotCancellable, NotInOrder, RefundTooLarge, Refusal
+from domain import refusals
+from domain.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class AcceptedRefund:
 def decide_cancellation(order: BoughtOrder) -> AcceptedRefund | Refusal:
     """Decide whether an order is undone as a whole: only while nothing of it was given back."""
     if order.status != "PLACED":
-        return NotCancellable(status=order.status)
+        return refusals.not_cancellable(status=order.status)
     return _accept(order, {line.item_id: line.left for line in order.lines}, cancelled=True)
 
 
@@ -62,16 +63,16 @@ def decide_refund(order: BoughtOrder, wish: Mapping[UUID, int] | None) -> Accept
     """Decide which units go back: `wish` (item id to units, each at least 1), or None for all left."""
     left = {line.item_id: line.left for line in order.lines}
     if not any(left.values()):
-        return AlreadyRefunded(status=order.status)
+        return refusals.already_refunded(status=order.status)
     if wish is None:
         return _accept(order, left)
     for item_id, quantity in wish.items():
         if quantity < 1:
             raise ValueError("a refund takes at least one unit a line; check the wish before deciding on it")
         if item_id not in left:
-            return NotInOrder(item_id)
+            return refusals.not_in_order(item_id)
         if quantity > left[item_id]:
-            return RefundTooLarge(item_id=item_id, requested=quantity, left=left[item_id])
+            return refusals.refund_too_large(item_id=item_id, requested=quantity, left=left[item_id])
     return _accept(order, wish)
 
 

@@ -1,389 +1,248 @@
 """Refusals: the ways in which the shop says no, as typed outcomes rather than exceptions.
 
-A refusal is the caller's to mend, is never retried and leaves nothing written. The HTTP status and the
-problem type of each are a table at the edge (`handlers/edge/problems.py`).
+A refusal is the caller's to fix, is never retried and leaves nothing written. Each kind is declared once,
+here: its name is its stable code (`out_of_stock` is `out-of-stock`), its docstring says when it happens, its
+text holds this time's values, and its remedy is the same every time. The HTTP status of each is the edge's
+(`handlers/edge/problems.py`).
+
+A kind is a function and no class: a start would make some thirty classes, of which it uses a few.
 """
 
-from typing import Any, ClassVar, NoReturn, dataclass_transform
+from collections.abc import Callable
+from typing import Generic, NamedTuple, ParamSpec
 from uuid import UUID
 
+P = ParamSpec("P")
 
-@dataclass_transform(frozen_default=True)
-class Refusal:
-    """A decision against the request. `code` is stable; `explain()` is a sentence with the remedy.
 
-    Refusals are frozen records, to the type checker frozen dataclasses. They are no real ones: generating the
-    methods of so many classes, of which a function uses a few, took longer than all its other own imports.
-    """
+class Refusal(NamedTuple):
+    """A decision against the request: the stable code of its kind, what was refused, and what to do."""
 
-    code: ClassVar[str] = "refused"
-    __match_args__: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        names = tuple(name for name in cls.__annotations__ if name != "code")
-        cls.__match_args__ = names  # type: ignore[misc]  # to mypy what a dataclass has made itself
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        given = dict(zip(self.__match_args__, values, strict=False)) | named
-        if given.keys() != set(self.__match_args__) or len(values) + len(named) != len(given):
-            raise TypeError(
-                f"{type(self).__name__} takes each of these once: {', '.join(self.__match_args__)}"
-            )
-        self.__dict__.update(given)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen; make another one")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
-
-    def __hash__(self) -> int:
-        return hash((type(self), *(self.__dict__[name] for name in self.__match_args__)))
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={self.__dict__[name]!r}" for name in self.__match_args__)
-        return f"{type(self).__name__}({values})"
+    code: str
+    text: str
+    remedy: str
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
-        return "The request was refused."
+        return f"{self.text} {self.remedy}"
 
 
-class UnknownCustomer(Refusal):
+class Kind(Generic[P]):
+    """A kind of refusal; called with what its text needs, it gives one."""
+
+    __slots__ = ("_write", "code", "remedy")
+
+    def __init__(self, write: Callable[P, str], remedy: str) -> None:
+        self.code = write.__name__.replace("_", "-")
+        self.remedy = remedy
+        self._write = write
+
+    def __call__(self, *values: P.args, **named: P.kwargs) -> Refusal:
+        """Refuse something. Raises TypeError unless each value of the text is given once."""
+        return Refusal(self.code, self._write(*values, **named), self.remedy)
+
+    def fits(self, outcome: object) -> bool:
+        """Tell whether an outcome is a refusal of this kind."""
+        return isinstance(outcome, Refusal) and outcome.code == self.code
+
+    @property
+    def when(self) -> str:
+        """When it happens: a sentence."""
+        return " ".join((self._write.__doc__ or "").split())
+
+
+#: Every kind, by code.
+KINDS: dict[str, "Kind[...]"] = {}
+
+
+def _kind(remedy: str) -> Callable[[Callable[P, str]], Kind[P]]:
+    def declare(write: Callable[P, str]) -> Kind[P]:
+        kind = Kind(write, remedy)
+        KINDS[kind.code] = kind
+        return kind
+
+    return declare
+
+
+# --- Customers ----------------------------------------------------------------------------------------------
+
+
+@_kind("Sign in as a member of the shop.")
+def unknown_customer() -> str:
     """The token is valid, but the shop has no account for this customer, or the account was erased."""
+    return "There is no account for this customer, or it was closed."
 
-    code: ClassVar[str] = "unknown-customer"
 
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "There is no account for this customer, or it was closed. Sign in as a member of the shop."
-
-
-class UnknownItem(Refusal):
-    """The catalogue has no such item, or it was retired."""
-
-    code: ClassVar[str] = "unknown-item"
-    item_id: UUID
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"There is no item {self.item_id} for sale. Choose one from the catalogue."
-
-
-class CartFull(Refusal):
-    """The cart has as many lines as an order may have."""
-
-    code: ClassVar[str] = "cart-full"
-    most: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"A cart holds {self.most} different items. Order them, or remove one first."
-
-
-class UnknownOrder(Refusal):
-    """The customer has no such order."""
-
-    code: ClassVar[str] = "unknown-order"
-    order_id: UUID
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"There is no order {self.order_id} of this customer. List the orders to find its id."
-
-
-class EmptyCart(Refusal):
-    """There is nothing left to order: the cart is empty, or what it holds was ordered a moment ago."""
-
-    code: ClassVar[str] = "empty-cart"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "The cart holds nothing to order. Put an item into it and check out again."
-
-
-class TooManyLines(Refusal):
-    """The cart holds more lines than one order may have."""
-
-    code: ClassVar[str] = "too-many-lines"
-    lines: int
-    most: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"The cart holds {self.lines} lines; an order may have {self.most}. Remove some."
-
-
-class OrderTooLarge(Refusal):
-    """The cart's limited items lie in more slots of stock than one order may take from."""
-
-    code: ClassVar[str] = "order-too-large"
-    slots: int
-    most: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"The limited items of the cart lie in {self.slots} places in stock and one order takes from at "
-            f"most {self.most}. Order fewer units of them, and the others after that."
-        )
-
-
-class ItemUnavailable(Refusal):
-    """Items of the cart were retired or are not in the catalogue."""
-
-    code: ClassVar[str] = "item-unavailable"
-    item_ids: tuple[UUID, ...]
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"{len(self.item_ids)} item(s) of the cart are no longer for sale: "
-            f"{', '.join(str(item_id) for item_id in self.item_ids)}. Remove them and check out again."
-        )
-
-
-class PriceChanged(Refusal):
-    """The cart's total is not the one that the shopper saw and agreed to."""
-
-    code: ClassVar[str] = "price-changed"
-    expected_points: int
-    actual_points: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"The cart now costs {self.actual_points} points, not {self.expected_points}. "
-            "Show the new total and check out again with it."
-        )
-
-
-class InsufficientPoints(Refusal):
-    """The balance does not cover the amount."""
-
-    code: ClassVar[str] = "insufficient-points"
-    required_points: int
-    available_points: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"{self.required_points} points are needed and the balance is {self.available_points}. "
-            "Order less, or earn points first."
-        )
-
-
-class OutOfStock(Refusal):
-    """A limited item has fewer units left than the cart asks for."""
-
-    code: ClassVar[str] = "out-of-stock"
-    item_id: UUID
-    requested: int
-    available: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"Of item {self.item_id} {self.requested} were asked for and {self.available} are left. "
-            "Lower the quantity or remove the item."
-        )
-
-
-class IdempotencyKeyReused(Refusal):
-    """The key already stands for a request with another content."""
-
-    code: ClassVar[str] = "idempotency-key-reused"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            "This Idempotency-Key was used for a different request. "
-            "Send a new key for a new request, or the same body to have the first answer again."
-        )
-
-
-class BalanceLimit(Refusal):
-    """The account would hold more points than an account may."""
-
-    code: ClassVar[str] = "balance-limit"
-    most: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"An account holds at most {self.most} points. Send fewer."
-
-
-class UnknownPayee(Refusal):
-    """No member, or more than one, has the username that points should go to."""
-
-    code: ClassVar[str] = "unknown-payee"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "No member can be paid under this username. Ask them for it, and mind capital letters."
-
-
-class SelfTransfer(Refusal):
-    """The payer is the payee."""
-
-    code: ClassVar[str] = "self-transfer"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "The payee is the payer. Name another member."
-
-
-class SelfCredit(Refusal):
-    """One of the staff would credit themselves, or their own household."""
-
-    code: ClassVar[str] = "self-credit"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "Nobody credits themselves or their own household. Ask a colleague to do it."
-
-
-class NotAHousehold(Refusal):
-    """The two members of the household are one and the same."""
-
-    code: ClassVar[str] = "not-a-household"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "A household has two members. Name another one as the partner."
-
-
-class HouseholdAboveLimit(Refusal):
-    """The household has too many points together for a boost."""
-
-    code: ClassVar[str] = "household-above-limit"
-    together_points: int
-    below_points: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"The household has {self.together_points} points together; a boost is for households below "
-            f"{self.below_points}. Nothing needs to be done."
-        )
-
-
-class NotCancellable(Refusal):
-    """Something of the order was given back already, or all of it."""
-
-    code: ClassVar[str] = "not-cancellable"
-    status: str
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"The order is {self.status} and can no longer be cancelled as a whole. "
-            "Refund the units that are left."
-        )
-
-
-class AlreadyRefunded(Refusal):
-    """Nothing of the order is left to give back."""
-
-    code: ClassVar[str] = "already-refunded"
-    status: str
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"The order is {self.status}: every unit was given back. There is nothing left to refund."
-
-
-class NotInOrder(Refusal):
-    """The refund names an item that the order does not hold."""
-
-    code: ClassVar[str] = "not-in-order"
-    item_id: UUID
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"The order holds no item {self.item_id}. Name items of its lines."
-
-
-class RefundTooLarge(Refusal):
-    """The refund names more units than are left of the line."""
-
-    code: ClassVar[str] = "refund-too-large"
-    item_id: UUID
-    requested: int
-    left: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"Of item {self.item_id} {self.requested} were to be given back and {self.left} are left. "
-            "Lower the quantity."
-        )
-
-
-class StockLimit(Refusal):
-    """The item would have more units in stock than an item may."""
-
-    code: ClassVar[str] = "stock-limit"
-    available: int
-    most: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"There are {self.available} units, and an item has at most {self.most} in stock. Add fewer."
-
-
-class StockUnlimited(Refusal):
-    """The item's stock is not limited, so that there is nothing to adjust."""
-
-    code: ClassVar[str] = "stock-unlimited"
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "The item's stock is unlimited. Set a stock first, then adjust it."
-
-
-class OutOfStockToAdjust(Refusal):
-    """More units are to be taken out of stock than there are."""
-
-    code: ClassVar[str] = "stock-too-low"
-    available: int
-    delta: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"There are {self.available} units and the change is {self.delta}. Take out fewer."
-
-
-class VersionConflict(Refusal):
+@_kind("Read the resource again, apply the change to what it holds, and send the new ETag as If-Match.")
+def precondition_failed(actual: int) -> str:
     """The resource was changed by somebody else since the caller read it."""
-
-    code: ClassVar[str] = "precondition-failed"
-    actual: int
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return (
-            f"The resource is at version {self.actual} now. Read it again, apply the change to what it "
-            "holds, and send the new ETag as If-Match."
-        )
+    return f"The resource is at version {actual} now."
 
 
-class ItemRetired(Refusal):
+@_kind("Send a new key for a new request, or the first body to have its answer again.")
+def idempotency_key_reused() -> str:
+    """The key already stands for a request with another content."""
+    return "This Idempotency-Key was used for a different request."
+
+
+# --- The cart and its order ---------------------------------------------------------------------------------
+
+
+@_kind("Choose an item from the catalogue.")
+def unknown_item(item_id: UUID) -> str:
+    """The catalogue has no such item, or it was retired."""
+    return f"There is no item {item_id} for sale."
+
+
+@_kind("Order what is in it, or remove an item first.")
+def cart_full(most: int) -> str:
+    """The cart has as many lines as an order may have."""
+    return f"A cart holds {most} different items."
+
+
+@_kind("Put an item into it and check out again.")
+def empty_cart() -> str:
+    """There is nothing left to order: the cart is empty, or what it holds was ordered a moment ago."""
+    return "The cart holds nothing to order."
+
+
+@_kind("Remove some.")
+def too_many_lines(lines: int, most: int) -> str:
+    """The cart holds more lines than one order may have."""
+    return f"The cart holds {lines} lines; an order may have {most}."
+
+
+@_kind("Order fewer units of the limited items, and the others after that.")
+def order_too_large(slots: int, most: int) -> str:
+    """The cart's limited items lie in more slots of stock than one order may take from."""
+    return f"The cart's limited items lie in {slots} places in stock; one order takes from at most {most}."
+
+
+@_kind("Remove the items that are named, and check out again.")
+def item_unavailable(item_ids: tuple[UUID, ...]) -> str:
+    """Items of the cart were retired or are not in the catalogue."""
+    named = ", ".join(map(str, item_ids))
+    return f"{len(item_ids)} item(s) of the cart are no longer for sale: {named}."
+
+
+@_kind("Read the cart again, show its total, and check out with that.")
+def price_changed(expected_points: int, actual_points: int) -> str:
+    """The cart's total is not the one that the shopper saw and agreed to."""
+    return f"The cart now costs {actual_points} points, not {expected_points}."
+
+
+@_kind("Ask for less, or earn points first.")
+def insufficient_points(required_points: int, available_points: int) -> str:
+    """The balance does not cover the amount."""
+    return f"{required_points} points are needed and the balance is {available_points}."
+
+
+@_kind("Lower the quantity or remove the item.")
+def out_of_stock(item_id: UUID, requested: int, available: int) -> str:
+    """A limited item has fewer units left than the cart asks for."""
+    return f"Of item {item_id} {requested} were asked for and {available} are left."
+
+
+# --- Orders that go back ------------------------------------------------------------------------------------
+
+
+@_kind("List the orders to find its id.")
+def unknown_order(order_id: UUID) -> str:
+    """The customer has no such order."""
+    return f"There is no order {order_id} of this customer."
+
+
+@_kind("Refund the units that are left.")
+def not_cancellable(status: str) -> str:
+    """Something of the order was given back already, or all of it."""
+    return f"The order is {status} and can no longer be cancelled as a whole."
+
+
+@_kind("Nothing needs to be done.")
+def already_refunded(status: str) -> str:
+    """Nothing of the order is left to give back."""
+    return f"The order is {status}: every unit was given back."
+
+
+@_kind("Name items of the order's lines.")
+def not_in_order(item_id: UUID) -> str:
+    """The refund names an item that the order does not hold."""
+    return f"The order holds no item {item_id}."
+
+
+@_kind("Lower the quantity.")
+def refund_too_large(item_id: UUID, requested: int, left: int) -> str:
+    """The refund names more units than are left of the line."""
+    return f"Of item {item_id} {requested} were to be given back and {left} are left."
+
+
+# --- Points that change hands -------------------------------------------------------------------------------
+
+
+@_kind("Send fewer points, or spend some of the balance first.")
+def balance_limit(most: int) -> str:
+    """The account would hold more points than an account may."""
+    return f"An account holds at most {most} points."
+
+
+@_kind("Ask the member for their username, and mind capital letters.")
+def unknown_payee() -> str:
+    """No member, or more than one, has the username that points should go to."""
+    return "No member can be paid under this username."
+
+
+@_kind("Name another member.")
+def self_transfer() -> str:
+    """The payer is the payee."""
+    return "The payee is the payer."
+
+
+@_kind("Ask a colleague to do it.")
+def self_credit() -> str:
+    """One of the staff would credit themselves, or their own household."""
+    return "Nobody credits themselves or their own household."
+
+
+@_kind("Name another member as the partner.")
+def not_a_household() -> str:
+    """The two members of the household are one and the same."""
+    return "A household has two members."
+
+
+@_kind("Nothing needs to be done.")
+def household_above_limit(together_points: int, below_points: int) -> str:
+    """The household has too many points together for a boost."""
+    return f"The household has {together_points} points together; a boost is for those below {below_points}."
+
+
+# --- The catalogue and its stock ----------------------------------------------------------------------------
+
+
+@_kind("Add a new item instead.")
+def item_retired(item_id: UUID) -> str:
     """The item was taken off the shelf for good."""
-
-    code: ClassVar[str] = "item-retired"
-    item_id: UUID
-
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return f"Item {self.item_id} was retired. Add a new item instead."
+    return f"Item {item_id} was retired."
 
 
-class UnknownImage(Refusal):
+@_kind("Load the picture first, or leave it out.")
+def unknown_image() -> str:
     """The thumbnail is not among the shop's pictures."""
+    return "There is no picture with this thumbnail_id."
 
-    code: ClassVar[str] = "unknown-image"
 
-    def explain(self) -> str:
-        """Say what was refused, why, and what to do."""
-        return "There is no picture with this thumbnail_id. Load the picture first, or leave it out."
+@_kind("Add fewer units.")
+def stock_limit(available: int, most: int) -> str:
+    """The item would have more units in stock than an item may."""
+    return f"There are {available} units, and an item has at most {most} in stock."
+
+
+@_kind("Set a stock first, then adjust it.")
+def stock_unlimited() -> str:
+    """The item's stock is not limited, so that there is nothing to adjust."""
+    return "The item's stock is unlimited."
+
+
+@_kind("Take out fewer units.")
+def stock_too_low(available: int, delta: int) -> str:
+    """More units are to be taken out of stock than there are."""
+    return f"There are {available} units and the change is {delta}."

@@ -6,8 +6,9 @@ its units into many slots; each buyer starts at a slot chosen at random. How man
 
 from collections.abc import Sequence
 
+from domain import refusals
 from domain.checkout import StockSlot
-from domain.refusals import OutOfStockToAdjust, Refusal, StockLimit, StockUnlimited
+from domain.refusals import Refusal
 
 MAX_SLOTS = 500
 
@@ -31,13 +32,13 @@ def decide_adjustment(slots: Sequence[StockSlot], delta: int) -> tuple[StockSlot
     fullest, so that slots stay even.
     """
     if not slots:
-        return StockUnlimited()
+        return refusals.stock_unlimited()
     together = sum(slot.available for slot in slots)
     if together + delta < 0:
-        return OutOfStockToAdjust(available=together, delta=delta)
+        return refusals.stock_too_low(available=together, delta=delta)
     # Units that buyers gave back may have led beyond it: taking some out is never refused for that.
     if delta > 0 and together + delta > MAX_STOCK:
-        return StockLimit(available=together, most=MAX_STOCK)
+        return refusals.stock_limit(available=together, most=MAX_STOCK)
     goal = {slot.slot: slot.available for slot in slots}
     each, more = divmod(together + delta, len(slots))
     # The largest parts to the slots that are fullest already: fewer rows change.

@@ -8,8 +8,9 @@ from uuid import uuid4
 from msgspec import Meta
 from msgspec.structs import asdict
 
+from domain import refusals
 from domain.accounts import Member, Profile
-from domain.refusals import Refusal, UnknownCustomer
+from domain.refusals import Refusal
 from handlers.edge.fields import END, IdText, PlainText
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
@@ -91,7 +92,7 @@ def _account(member: Member) -> Account:
 def _show_account(call: Call) -> Reply | Problem:
     member = read_account(_DATABASE, call.caller.customer_id)
     if member is None or member.erased:
-        return Problem.of(UnknownCustomer())
+        return Problem.of(refusals.unknown_customer())
     return Reply(200, json.dumps(_account(member)), {"ETag": f'"{member.version}"'})
 
 

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 from msgspec import Meta
 from msgspec.structs import asdict, force_setattr
 
+from domain import refusals
 from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
-from domain.refusals import Refusal, UnknownItem
+from domain.refusals import Refusal
 from domain.stock import MAX_SLOTS, MAX_STOCK
 from handlers.edge.fields import END, IdText, PlainName, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
@@ -126,7 +127,7 @@ def _show_item(call: Call) -> Reply | Problem:
     item_id = call.path_id("item_id")
     item = read_item(_DATABASE, item_id)
     if item is None:
-        return Problem.of(UnknownItem(item_id))
+        return Problem.of(refusals.unknown_item(item_id))
     return Reply(200, json.dumps(_staff_item(item_id, item)), {"ETag": f'"{item.version}"'})
 
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from msgspec import Meta, field
 
+from domain import refusals
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
-from domain.refusals import Refusal, UnknownCustomer, UnknownItem
+from domain.refusals import Refusal
 from handlers.edge.fields import IdText, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
@@ -160,7 +161,7 @@ def _show_item(call: Call) -> Reply | Problem:
     item_id = call.path_id("item_id")
     found = show_item(_DATABASE, _ENVIRONMENT.region, item_id)
     if found is None:
-        return Problem.of(UnknownItem(item_id))
+        return Problem.of(refusals.unknown_item(item_id))
     item, detail, pictures = found
     urls = _PICTURES.resolve(_DATABASE, pictures, datetime.now(UTC))
     answer: CatalogItemDetail = {
@@ -288,7 +289,7 @@ class LedgerPage(TypedDict):
 def _show_points(call: Call) -> Reply | Problem:
     balance = read_balance(_DATABASE, call.caller.customer_id)
     if balance is None:
-        return Problem.of(UnknownCustomer())
+        return Problem.of(refusals.unknown_customer())
     answer: Points = {"balance": balance}
     return Reply(200, json.dumps(answer))
 
@@ -301,7 +302,7 @@ def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
     # What entries left behind is reckoned back from the balance: rows of other tools have no such column.
     running, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
     if running is None:
-        return Problem.of(UnknownCustomer())
+        return Problem.of(refusals.unknown_customer())
     entries: list[Entry] = []
     for row in rows[: page.limit]:
         entries.append(

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from domain.refusals import UnknownCustomer, UnknownOrder
+from domain import refusals
+from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Query, Statement, load
 from sql.transaction import RetryPolicy, Row, run
@@ -165,12 +166,10 @@ def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
     return [one.rows for one in written]
 
 
-def _for_customer(
-    database: Database, customer_id: UUID, *statements: Statement
-) -> list[list[Row]] | UnknownCustomer:
+def _for_customer(database: Database, customer_id: UUID, *statements: Statement) -> list[list[Row]] | Refusal:
     """Do as `snapshot`, for a customer whom the shop serves: a token outlives its account for a while."""
     served, *found = snapshot(database, _FIND_CUSTOMER(customer_id=customer_id), *statements)
-    return found if served else UnknownCustomer()
+    return found if served else refusals.unknown_customer()
 
 
 def list_items(
@@ -214,33 +213,33 @@ def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], cr
     run(database, lambda transaction: transaction.commit(statement), RetryPolicy(attempts=1))
 
 
-def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | UnknownCustomer:
+def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | Refusal:
     """Give the first `most` lines of a cart."""
     found = _for_customer(database, customer_id, _SHOW_CART(customer_id=customer_id, most=most))
-    return found if isinstance(found, UnknownCustomer) else [CartRow(*row) for row in found[0]]
+    return found if isinstance(found, Refusal) else [CartRow(*row) for row in found[0]]
 
 
 def list_orders(
     database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int, by_staff: bool = False
-) -> list[OrderSummary] | UnknownCustomer:
+) -> list[OrderSummary] | Refusal:
     """Give a page of a customer's orders, newest first. Only the staff see those of one who is erased."""
     query = _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
     found = snapshot(database, query) if by_staff else _for_customer(database, customer_id, query)
-    return found if isinstance(found, UnknownCustomer) else [OrderSummary(*row) for row in found[0]]
+    return found if isinstance(found, Refusal) else [OrderSummary(*row) for row in found[0]]
 
 
 def show_order(
     database: Database, customer_id: UUID, order_id: UUID, by_staff: bool = False
-) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | UnknownCustomer | UnknownOrder:
+) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | Refusal:
     """Give a customer's order with its lines and what happened to it. `by_staff` is as for `list_orders`."""
     key = {"order_id": order_id, "customer_id": customer_id}
     queries = (_SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
     found = snapshot(database, *queries) if by_staff else _for_customer(database, customer_id, *queries)
-    if isinstance(found, UnknownCustomer):
+    if isinstance(found, Refusal):
         return found
     heads, lines, events = found
     if not heads:
-        return UnknownOrder(order_id)
+        return refusals.unknown_order(order_id)
     return OrderHead(*heads[0]), [OrderLineRow(*row) for row in lines], [OrderEvent(*row) for row in events]
 
 

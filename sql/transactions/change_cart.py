@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
+from domain import refusals
 from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
 from domain.checkout import MAX_ORDER_LINES
-from domain.refusals import Refusal, UnknownCustomer
+from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Transaction, run
@@ -34,7 +35,7 @@ def set_quantity(
     def attempt(transaction: Transaction) -> StoredLine | Refusal | None:
         facts = _read(transaction, customer_id, item_id)
         if facts is None:
-            return UnknownCustomer()
+            return refusals.unknown_customer()
         decision = decide_quantity(facts, quantity)
         if isinstance(decision, Refusal):
             return decision
@@ -61,7 +62,7 @@ def remove_line(
     def attempt(transaction: Transaction) -> bool | Refusal:
         facts = _read(transaction, customer_id, item_id)
         if facts is None:
-            return UnknownCustomer()
+            return refusals.unknown_customer()
         line = decide_removal(facts)
         if line is None:
             return False
@@ -71,15 +72,13 @@ def remove_line(
     return run(database, attempt, policy)
 
 
-def clear_cart(
-    database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY
-) -> UnknownCustomer | None:
+def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY) -> Refusal | None:
     """Have nothing in the cart. A cart that outgrew a transaction is cleared by several."""
 
-    def attempt(transaction: Transaction) -> int | UnknownCustomer:
+    def attempt(transaction: Transaction) -> int | Refusal:
         (served,) = transaction.read(_FIND_CUSTOMER(customer_id=customer_id))
         if not served:
-            return UnknownCustomer()
+            return refusals.unknown_customer()
         _, deleted = transaction.commit(
             _HOLD_ORDERED(customer_id=customer_id),
             _DELETE_OTHERS(customer_id=customer_id, most=CLEARED_AT_ONCE),
@@ -88,7 +87,7 @@ def clear_cart(
 
     while True:
         done = run(database, attempt, policy).value
-        if isinstance(done, UnknownCustomer):
+        if isinstance(done, Refusal):
             return done
         if done < CLEARED_AT_ONCE:
             return None

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import CatalogItemRetired, Origin
 from domain.idempotency import Answer, Request
 from domain.items import ItemData, StoredItem, decide_item_change, decide_retirement
-from domain.refusals import Refusal, UnknownImage
+from domain.refusals import Refusal
 from sql.connection import Database
 from sql.outbox import letter
 from sql.queries import Statement, load
@@ -56,7 +57,7 @@ def add_item(
 
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
         if not _image_known(data, facts[0]):
-            return UnknownImage()
+            return refusals.unknown_image()
         item_id = request.result_id
         return Outcome(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **asdict(data))])
 

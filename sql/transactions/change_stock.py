@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from domain import refusals
 from domain.checkout import StockSlot
 from domain.idempotency import Answer, Request
-from domain.refusals import Refusal, UnknownItem
+from domain.refusals import Refusal
 from domain.stock import decide_adjustment, spread
 from sql.connection import Database
 from sql.queries import load
@@ -38,7 +39,7 @@ def set_stock(
 
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
         if not facts[0]:
-            return UnknownItem(item_id)
+            return refusals.unknown_item(item_id)
         writes = [
             _DROP_FROM(item_id=item_id, slot=len(laid)),
             _SET_STOCK(
@@ -65,7 +66,7 @@ def adjust_stock(
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
         items, rows = facts
         if not items:
-            return UnknownItem(item_id)
+            return refusals.unknown_item(item_id)
         slots = [StockSlot(*row) for row in rows]
         changes = decide_adjustment(slots, delta)
         if isinstance(changes, Refusal):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
-from domain.refusals import Refusal, UnknownCustomer, UnknownOrder
+from domain.refusals import Refusal
 from domain.stock import give_back
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
@@ -64,9 +65,9 @@ def refund_order(
     def decide(facts: list[list[Row]]) -> Outcome | Refusal:
         accounts, lines, stock = facts
         if not accounts:
-            return UnknownCustomer()
+            return refusals.unknown_customer()
         if not lines:
-            return UnknownOrder(command.order_id)
+            return refusals.unknown_order(command.order_id)
         order = BoughtOrder(lines[0][0], lines[0][1], tuple(BoughtLine(*row[2:]) for row in lines))
         decision = decide_cancellation(order) if command.cancel else decide_refund(order, command.units)
         if isinstance(decision, Refusal):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+from domain import refusals
 from domain.audit import is_chain
 from domain.idempotency import Answer
-from domain.refusals import IdempotencyKeyReused, Refusal
+from domain.refusals import Refusal
 from sql.invariants import ALWAYS
 from sql.queries import load
 from sql.references import REFERENCES
@@ -125,13 +126,13 @@ def _one_effect_a_key(state: _State) -> Iterator[str]:
         if calls[-1].outcome is None:
             yield f"{calls[0].operation} {key} has no answer, although nothing failed any more"
         last = calls[-1].outcome
-        refused = isinstance(last, Refusal) and not isinstance(last, IdempotencyKeyReused)
+        refused = isinstance(last, Refusal) and not refusals.idempotency_key_reused.fits(last)
         if effects and refused and owner not in state.erased:
             yield f"{calls[0].operation} {key} was done, and who asked again was refused: {last}"
         answered = [call for call in calls if isinstance(call.outcome, Answer)]
         for call in answered:
             yield from _answer_is_true(call, effects)
-        reused = [call for call in calls if isinstance(call.outcome, IdempotencyKeyReused)]
+        reused = [call for call in calls if refusals.idempotency_key_reused.fits(call.outcome)]
         if reused and not effects:
             yield f"key {key} counts as used, and nothing was done under it"
         told_nothing_but_no = all(isinstance(call.outcome, Refusal) for call in calls)

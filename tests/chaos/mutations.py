@@ -338,7 +338,7 @@ MUTATIONS = (
     Mutation(
         "one's own reads ask whether one is served",
         "sql/reads.py",
-        "return found if served else UnknownCustomer()",
+        "return found if served else refusals.unknown_customer()",
         "return found",
         f"{_ROUTES}test_no_route_serves_a_customer_who_is_erased",
     ),

@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from domain import refusals
 from domain.cart import LineFacts, decide_quantity
 from domain.checkout import AcceptedOrder
 from domain.events import Envelope, OrderPlaced, Origin, read_event
 from domain.idempotency import Request
 from domain.points import BalanceChange
-from domain.refusals import UnknownCustomer
 from sql.connection import Database
 from sql.transactions.change_account import erase_account
 from sql.transactions.change_cart import remove_line, set_quantity
@@ -85,5 +85,5 @@ def test_a_credit_that_meets_an_erasure_is_refused_and_moves_nothing(
 
     request = Request(uuid4(), "key", "hash", uuid4())
     credit = Credit(request, Origin(uuid4(), origin.now, REGION, "test"), customer_id, 10, "GIFT", "A gift")
-    assert credit_points(database("staff"), credit, erase_meanwhile).value == UnknownCustomer()
+    assert credit_points(database("staff"), credit, erase_meanwhile).value == refusals.unknown_customer()
     assert shop.balance(customer_id) == 0

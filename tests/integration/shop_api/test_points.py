@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 
 import sql.transactions.move_points as module
+from domain import refusals
 from domain.events import Origin, event_of
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange
-from domain.refusals import HouseholdAboveLimit, Refusal
+from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Query, load
 from sql.transaction import Completed, RetryPolicy, Transaction
@@ -209,7 +210,7 @@ def test_of_two_boosts_of_one_household_at_once_one_is_refused(
     outcomes, balances = _boost_both_at_once(shop, database, monkeypatch)
 
     assert sorted(balances) in ([288, 712], [283, 717])
-    assert sum(isinstance(outcome.value, HouseholdAboveLimit) for outcome in outcomes) == 1
+    assert sum(refusals.household_above_limit.fits(outcome.value) for outcome in outcomes) == 1
     assert sum(outcome.attempts for outcome in outcomes) == 3, "the loser ran again and then saw the boost"
     shop.assert_sound()
 

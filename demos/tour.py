@@ -193,12 +193,12 @@ def _order(tour: Tour, mug: str, seat: str) -> None:
     tour.send(
         "ana", "POST", "/orders", {"expected_total_points": total - 1}, 409, Idempotency_Key="ana-order-1"
     )
-    wish, key = {"expected_total_points": total}, "ana-order-2"
-    placed = tour.send("ana", "POST", "/orders", wish, 201, Idempotency_Key=key).json()
+    body, key = {"expected_total_points": total}, "ana-order-2"
+    placed = tour.send("ana", "POST", "/orders", body, 201, Idempotency_Key=key).json()
     tour.say(
         "The answer got lost on the way? The same request gives the same answer and orders nothing more."
     )
-    tour.send("ana", "POST", "/orders", wish, 201, Idempotency_Key=key)
+    tour.send("ana", "POST", "/orders", body, 201, Idempotency_Key=key)
     order = f"/orders/{placed['order_id']}"
     tour.say("A mug goes back. Units go back by line, never more than were bought and never twice.")
     one_mug = {"lines": [{"item_id": mug, "quantity": 1}]}
@@ -214,9 +214,9 @@ def _order(tour: Tour, mug: str, seat: str) -> None:
 
 def _points(tour: Tour, people: Mapping[str, UUID]) -> None:
     tour.say("## Points")
-    wish = {"payee_username": _PEOPLE["carlos"], "points": 50}
-    tour.send("ana", "POST", "/points/transfers", wish, 201, Idempotency_Key="ana-gift-001")
-    unknown = {**wish, "payee_username": "nobody"}
+    body = {"payee_username": _PEOPLE["carlos"], "points": 50}
+    tour.send("ana", "POST", "/points/transfers", body, 201, Idempotency_Key="ana-gift-001")
+    unknown = {**body, "payee_username": "nobody"}
     tour.send("ana", "POST", "/points/transfers", unknown, 409, Idempotency_Key="ana-gift-002")
     tour.send("ana", "GET", "/points")
     tour.say("Every change of the balance is an entry of the ledger, and none is ever edited.")

@@ -34,14 +34,14 @@ class Member:
     profile: Profile
 
 
-def decide_change(member: Member | None, expected_version: int, wish: Profile) -> int | Refusal:
-    """Decide the version under which the wish is stored, or that it is stored already under the present one.
+def decide_change(member: Member | None, expected_version: int, requested: Profile) -> int | Refusal:
+    """Decide the version to store what was sent under, or that it is stored already under the present one.
 
     A change that is sent again after its answer was lost finds itself stored, which is no conflict.
     """
     if member is None or member.erased:
         return refusals.unknown_customer()
-    if member.profile == wish and expected_version in (member.version, member.version - 1):
+    if member.profile == requested and expected_version in (member.version, member.version - 1):
         return member.version
     if member.version != expected_version:
         return refusals.precondition_failed(actual=member.version)

@@ -1,7 +1,7 @@
 """The cart: what is stored so that the shopper sees the quantity that they set.
 
 An order does not touch the cart. Until the cleanup has followed it, the units that it holds count as gone:
-what the shopper sees is the stored quantity less those, so what is stored is the wish plus those.
+what the shopper sees is the stored quantity less those, so stored is what was requested plus those.
 """
 
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ class StoredLine:
     existed: bool
 
 
-def decide_quantity(facts: LineFacts, wish: int) -> StoredLine | Refusal:
-    """Decide what to store so that `wish` units (1 to MAX_LINE_QUANTITY) are in the cart."""
-    if not 1 <= wish <= MAX_LINE_QUANTITY:
-        raise ValueError(f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the wish before deciding on it")
+def decide_quantity(facts: LineFacts, requested: int) -> StoredLine | Refusal:
+    """Decide what to store so that `requested` units (1 to MAX_LINE_QUANTITY) are in the cart."""
+    if not 1 <= requested <= MAX_LINE_QUANTITY:
+        raise ValueError(f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the request before deciding on it")
     if facts.unit_points is None:
         return refusals.unknown_item(facts.item_id)
     if facts.other_lines >= MAX_ORDER_LINES:
         return refusals.cart_full(most=MAX_ORDER_LINES)
-    return StoredLine(wish + facts.ordered, existed=facts.stored is not None)
+    return StoredLine(requested + facts.ordered, existed=facts.stored is not None)
 
 
 def decide_removal(facts: LineFacts) -> StoredLine | None:

@@ -55,18 +55,18 @@ def _in_bytes(data: ItemData) -> list[object]:
 
 
 def decide_item_change(
-    item_id: UUID, item: StoredItem | None, expected_version: int, wish: ItemData, image_known: bool
+    item_id: UUID, item: StoredItem | None, expected_version: int, requested: ItemData, image_known: bool
 ) -> int | Refusal:
-    """Decide the version under which the wish is stored, or that it is stored already under the present one.
+    """Decide the version to store what was sent under, or that it is stored already under the present one.
 
     A change that is sent again after its answer was lost finds itself stored, which is no conflict.
-    `image_known` is false where the wish names a picture that is not.
+    `image_known` is false where the request names a picture that is not.
     """
     if item is None:
         return refusals.unknown_item(item_id)
     if item.retired:
         return refusals.item_retired(item_id)
-    if _in_bytes(wish) == _in_bytes(item.data) and expected_version in (
+    if _in_bytes(requested) == _in_bytes(item.data) and expected_version in (
         item.version,
         item.version - 1,
     ):

@@ -111,4 +111,4 @@ def decide_boost(
 
 def _check(points: int) -> None:
     if not 1 <= points <= MAX_POINTS_AT_ONCE:
-        raise ValueError(f"points must be 1 to {MAX_POINTS_AT_ONCE}; check the wish before deciding on it")
+        raise ValueError(f"points must be 1 to {MAX_POINTS_AT_ONCE}; check the request before deciding on it")

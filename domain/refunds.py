@@ -59,21 +59,21 @@ def decide_cancellation(order: BoughtOrder) -> AcceptedRefund | Refusal:
     return _accept(order, {line.item_id: line.left for line in order.lines}, cancelled=True)
 
 
-def decide_refund(order: BoughtOrder, wish: Mapping[UUID, int] | None) -> AcceptedRefund | Refusal:
-    """Decide which units go back: `wish` (item id to units, each at least 1), or None for all left."""
+def decide_refund(order: BoughtOrder, requested: Mapping[UUID, int] | None) -> AcceptedRefund | Refusal:
+    """Decide which units go back: `requested` (item id to units, each at least 1), or None for all left."""
     left = {line.item_id: line.left for line in order.lines}
     if not any(left.values()):
         return refusals.already_refunded(status=order.status)
-    if wish is None:
+    if requested is None:
         return _accept(order, left)
-    for item_id, quantity in wish.items():
+    for item_id, quantity in requested.items():
         if quantity < 1:
-            raise ValueError("a refund takes at least one unit a line; check the wish before deciding on it")
+            raise ValueError("a refund takes at least one unit a line; check the request before deciding on it")
         if item_id not in left:
             return refusals.not_in_order(item_id)
         if quantity > left[item_id]:
             return refusals.refund_too_large(item_id=item_id, requested=quantity, left=left[item_id])
-    return _accept(order, wish)
+    return _accept(order, requested)
 
 
 def _accept(order: BoughtOrder, units: Mapping[UUID, int], cancelled: bool = False) -> AcceptedRefund:
@@ -91,7 +91,7 @@ def _accept(order: BoughtOrder, units: Mapping[UUID, int], cancelled: bool = Fal
     )
 
 
-def wished_units(lines: Sequence[tuple[UUID, int]]) -> dict[UUID, int]:
+def requested_units(lines: Sequence[tuple[UUID, int]]) -> dict[UUID, int]:
     """Gather a request's lines by item; an item that is named twice is asked for in sum."""
     units: dict[UUID, int] = {}
     for item_id, quantity in lines:

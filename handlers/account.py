@@ -28,7 +28,7 @@ _Text20 = Annotated[PlainText, Meta(max_length=20)]
 _Text50 = Annotated[PlainText, Meta(max_length=50)]
 
 
-class AccountWish(Body, frozen=True):
+class AccountRequest(Body, frozen=True):
     """All that a customer may change. What is left out or null is no longer known afterwards."""
 
     first_name: _Text50 | None = None
@@ -96,7 +96,7 @@ def _show_account(call: Call) -> Reply | Problem:
     return Reply(200, json.dumps(_account(member)), {"ETag": f'"{member.version}"'})
 
 
-def _change_account(call: Call[AccountWish]) -> Reply | Problem:
+def _change_account(call: Call[AccountRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     completed = change_account(
         _DATABASE, call.caller.customer_id, call.expected_version(), Profile(**asdict(call.body))
@@ -140,7 +140,7 @@ handler = Api(
             "/account",
             _change_account,
             "Change the account, where it is still as it was read",
-            body=AccountWish,
+            body=AccountRequest,
             answer=AccountChanged,
             problems=("unknown-customer",),
             headers=("If-Match",),

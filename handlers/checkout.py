@@ -20,8 +20,8 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class OrderWish(Body, frozen=True):
-    """The wish to order the cart as it was shown."""
+class OrderRequest(Body, frozen=True):
+    """The request to order the cart as it was shown."""
 
     expected_total_points: Annotated[
         int, Meta(ge=0, le=2**53, description="The cart's total in points as the shopper saw it.")
@@ -68,7 +68,7 @@ def _render(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
     return 201, json.dumps(document)
 
 
-def _place_order(call: Call[OrderWish]) -> Reply | Problem:
+def _place_order(call: Call[OrderRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     command = PlaceOrder(
         request=call.idempotent("POST /orders", result_id=uuid4()),
@@ -88,7 +88,7 @@ handler = Api(
             "/orders",
             _place_order,
             "Order the cart",
-            body=OrderWish,
+            body=OrderRequest,
             answer=PlacedOrder,
             status=201,
             problems=(

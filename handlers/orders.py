@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.points import MAX_POINTS_AT_ONCE, AcceptedTransfer
-from domain.refunds import wished_units
+from domain.refunds import requested_units
 from handlers.edge.fields import IdText, PlainText, Timestamp
 from handlers.edge.http import Api, Body, Call, Reply, Route
 from handlers.edge.problems import Problem
@@ -22,17 +22,17 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class RefundWishLine(Body, frozen=True):
+class RefundRequestLine(Body, frozen=True):
     """Units of one line to give back."""
 
     item_id: UUID
     quantity: Annotated[int, Meta(ge=1, le=MAX_LINE_QUANTITY)]
 
 
-class RefundWish(Body, frozen=True):
+class RefundRequest(Body, frozen=True):
     """What to give back; without `lines`, all that is left of the order."""
 
-    lines: Annotated[list[RefundWishLine], Meta(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
+    lines: Annotated[list[RefundRequestLine], Meta(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
 
 
 class RefundedLine(TypedDict):
@@ -71,7 +71,7 @@ def _render_refund(command: RefundOrder, done: Refunded) -> tuple[int, str]:
     return 201, json.dumps(answer)
 
 
-def _refund_order(call: Call[RefundWish]) -> Reply | Problem:
+def _refund_order(call: Call[RefundRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     order_id = call.path_id("order_id")
     lines = call.body.lines
@@ -80,7 +80,7 @@ def _refund_order(call: Call[RefundWish]) -> Reply | Problem:
         request=request,
         origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         order_id=order_id,
-        units=None if lines is None else wished_units([(line.item_id, line.quantity) for line in lines]),
+        units=None if lines is None else requested_units([(line.item_id, line.quantity) for line in lines]),
     )
     completed = refund_order(_DATABASE, command, _render_refund)
     return settle(call, "Refund", "refunded", completed, start_s)
@@ -100,7 +100,7 @@ def _cancel_order(call: Call) -> Reply | Problem:
     return settle(call, "Cancellation", "cancelled", completed, start_s)
 
 
-class TransferWish(Body, frozen=True):
+class TransferRequest(Body, frozen=True):
     """Points for another member."""
 
     payee_username: Annotated[PlainText, Meta(min_length=1, max_length=50)]
@@ -126,7 +126,7 @@ def _render_transfer(command: Transfer, done: AcceptedTransfer) -> tuple[int, st
     return 201, json.dumps(answer)
 
 
-def _transfer_points(call: Call[TransferWish]) -> Reply | Problem:
+def _transfer_points(call: Call[TransferRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     request = call.idempotent("POST /points/transfers", result_id=uuid4())
     command = Transfer(
@@ -157,7 +157,7 @@ handler = Api(
             "/orders/{order_id}/refunds",
             _refund_order,
             "Give an order back, whole or by line and quantity",
-            body=RefundWish,
+            body=RefundRequest,
             answer=Refund,
             status=201,
             problems=(
@@ -175,7 +175,7 @@ handler = Api(
             "/points/transfers",
             _transfer_points,
             "Give points to another member",
-            body=TransferWish,
+            body=TransferRequest,
             answer=TransferDone,
             status=201,
             problems=(

@@ -37,7 +37,7 @@ _Measure = Annotated[float, Meta(ge=0, le=1_000_000)]
 _Points = Annotated[int, Meta(ge=1, le=MAX_POINTS_AT_ONCE)]
 
 
-class ItemWish(Body, kw_only=True, frozen=True):
+class ItemRequest(Body, kw_only=True, frozen=True):
     """All that the staff decide of an item. What is left out or null is not known of it."""
 
     name: Annotated[PlainName, Meta(min_length=1, max_length=50)]
@@ -54,7 +54,7 @@ class ItemWish(Body, kw_only=True, frozen=True):
     thumbnail_id: UUID | None = None
 
     def __post_init__(self) -> None:
-        # What is stored alike is the same wish, under an Idempotency-Key too.
+        # What is stored alike is the same request, under an Idempotency-Key too.
         for name, value in asdict(self).items():
             if isinstance(value, float):
                 force_setattr(self, name, as_stored(value))
@@ -95,9 +95,9 @@ class ItemVersion(TypedDict):
     version: int
 
 
-def _data(wish: ItemWish) -> ItemData:
-    fields: dict[str, Any] = asdict(wish)
-    fields["usd_price"] = None if wish.usd_price is None else Decimal(wish.usd_price)
+def _data(body: ItemRequest) -> ItemData:
+    fields: dict[str, Any] = asdict(body)
+    fields["usd_price"] = None if body.usd_price is None else Decimal(body.usd_price)
     return ItemData(**fields)
 
 
@@ -136,14 +136,14 @@ def _render_item(item_id: UUID, _: ItemData) -> tuple[int, str]:
     return 201, json.dumps(answer)
 
 
-def _add_item(call: Call[ItemWish]) -> Reply | Problem:
+def _add_item(call: Call[ItemRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     request = call.idempotent("POST /staff/items", result_id=uuid4())
     completed = add_item(_DATABASE, request, _data(call.body), _render_item)
     return settle(call, "ItemAddition", "added", completed, start_s)
 
 
-def _change_item(call: Call[ItemWish]) -> Reply | Problem:
+def _change_item(call: Call[ItemRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     item_id = call.path_id("item_id")
     completed = change_item(_DATABASE, item_id, call.expected_version(), _data(call.body))
@@ -170,7 +170,7 @@ def _retire_item(call: Call) -> Reply | Problem:
 # --- Stock --------------------------------------------------------------------------------------------------
 
 
-class StockWish(Body, frozen=True):
+class StockRequest(Body, frozen=True):
     """The stock that an item shall have.
 
     One slot does for an ordinary item. For a drop that thousands wait for, lay the units into many: buyers of
@@ -213,11 +213,11 @@ def _render_stock_set(available: int | None, slots: int) -> tuple[int, str]:
     return 200, json.dumps(answer)
 
 
-def _set_stock(call: Call[StockWish]) -> Reply | Problem:
+def _set_stock(call: Call[StockRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
-    item_id, wish = call.path_id("item_id"), call.body
+    item_id, body = call.path_id("item_id"), call.body
     request = call.idempotent(f"PUT /staff/items/{item_id}/stock", result_id=uuid4())
-    completed = set_stock(_DATABASE, request, item_id, wish.available, wish.slots, _render_stock_set)
+    completed = set_stock(_DATABASE, request, item_id, body.available, body.slots, _render_stock_set)
     return settle(call, "StockSetting", "set", completed, start_s)
 
 
@@ -241,7 +241,7 @@ def _adjust_stock(call: Call[StockChange]) -> Reply | Problem:
 # --- Points -------------------------------------------------------------------------------------------------
 
 
-class CreditWish(Body, frozen=True):
+class CreditRequest(Body, frozen=True):
     """Points for a member, and what for. The description is not about the member: it outlives the account."""
 
     points: _Points
@@ -258,7 +258,7 @@ class CreditDone(TypedDict):
     balance_after: int
 
 
-class BoostWish(Body, frozen=True):
+class BoostRequest(Body, frozen=True):
     """Points for one of a household's two members, while both together have fewer than `below_points`."""
 
     beneficiary: UUID
@@ -277,7 +277,7 @@ def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int,
     return 201, json.dumps(answer)
 
 
-def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
+def _credit_points(call: Call[CreditRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     customer_id = call.path_id("customer_id")
     request = call.idempotent(f"POST /staff/customers/{customer_id}/credits", result_id=uuid4())
@@ -293,7 +293,7 @@ def _credit_points(call: Call[CreditWish]) -> Reply | Problem:
     return settle(call, "Credit", "credited", completed, start_s)
 
 
-def _boost_household(call: Call[BoostWish]) -> Reply | Problem:
+def _boost_household(call: Call[BoostRequest]) -> Reply | Problem:
     start_s = time.perf_counter()
     request = call.idempotent("POST /staff/boosts", result_id=uuid4())
     command = Boost(
@@ -364,7 +364,7 @@ handler = Api(
             "/staff/items",
             _add_item,
             "Add an item to the catalogue",
-            body=ItemWish,
+            body=ItemRequest,
             groups=_STAFF,
             answer=ItemVersion,
             status=201,
@@ -386,7 +386,7 @@ handler = Api(
             "/staff/items/{item_id}",
             _change_item,
             "Change an item, where it is still as it was read",
-            body=ItemWish,
+            body=ItemRequest,
             groups=_STAFF,
             answer=ItemVersion,
             problems=("unknown-item", "item-retired", "unknown-image"),
@@ -407,7 +407,7 @@ handler = Api(
             "/staff/items/{item_id}/stock",
             _set_stock,
             "Set an item's stock, or lift its limit",
-            body=StockWish,
+            body=StockRequest,
             groups=_STAFF,
             answer=Stock,
             problems=("unknown-item", "idempotency-key-reused"),
@@ -440,7 +440,7 @@ handler = Api(
             "/staff/customers/{customer_id}/credits",
             _credit_points,
             "Credit points to a member",
-            body=CreditWish,
+            body=CreditRequest,
             groups=_STAFF,
             answer=CreditDone,
             status=201,
@@ -452,7 +452,7 @@ handler = Api(
             "/staff/boosts",
             _boost_household,
             "Boost a household that has few points",
-            body=BoostWish,
+            body=BoostRequest,
             groups=_STAFF,
             answer=CreditDone,
             status=201,

@@ -30,10 +30,10 @@ def change_account(
     database: Database,
     customer_id: UUID,
     expected_version: int,
-    wish: Profile,
+    requested: Profile,
     policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[int | Refusal]:
-    """Store the wish where the account is at the expected version; give the version that it is at then.
+    """Store the profile where the account is at the expected version; give the version that it is at then.
 
     Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
@@ -41,10 +41,10 @@ def change_account(
     def attempt(transaction: Transaction) -> int | Refusal:
         (rows,) = transaction.read(_READ_MEMBER(customer_id=customer_id))
         member = _member(rows)
-        decision = decide_change(member, expected_version, wish)
+        decision = decide_change(member, expected_version, requested)
         if isinstance(decision, Refusal) or (member is not None and decision == member.version):
             return decision
-        transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **asdict(wish)))
+        transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **asdict(requested)))
         return decision
 
     return run(database, attempt, policy)

@@ -38,7 +38,7 @@ STAFF_CREDIT = "staff-credit"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """The wish to give points to another member. `request.result_id` becomes the transfer's id."""
+    """The command to give points to another member. `request.result_id` becomes the transfer's id."""
 
     request: Request
     origin: Origin
@@ -49,7 +49,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The staff's wish to give points to a member. `request.result_id` becomes the ledger entry's id."""
+    """The staff's command to give points to a member. `request.result_id` becomes the ledger entry's id."""
 
     request: Request
     origin: Origin
@@ -61,7 +61,7 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Boost:
-    """The wish to boost one of a household's two members while their points together are under a limit."""
+    """The command to boost one of a household's two members while their points together are under a limit."""
 
     request: Request
     origin: Origin

@@ -31,7 +31,7 @@ _INSERT_ORDER_LINES = _CHECKOUT["insert_order_lines"]
 
 
 class PlaceOrder(NamedTuple):
-    """The wish to order the cart. `request.result_id` becomes the order's id."""
+    """The command to order the cart. `request.result_id` becomes the order's id."""
 
     request: Request
     expected_points: int

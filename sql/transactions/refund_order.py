@@ -33,7 +33,7 @@ _GIVE_STOCK = load("stock")["give_stock"]
 
 @dataclass(frozen=True, slots=True)
 class RefundOrder:
-    """The wish to give an order back: `units` by item, None for all that is left; or to cancel it.
+    """The command to give an order back: `units` by item, None for all that is left; or to cancel it.
 
     `request.result_id` becomes the refund's id, which is its ledger entry's.
     """

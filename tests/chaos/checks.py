@@ -182,8 +182,8 @@ def _boosts_saw_each_other(state: _State) -> Iterator[str]:
                 yield f"a boost of a household with {together} points; the limit is {BOOST_BELOW}"
 
 
-def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
-    """Every order took exactly what was in the cart, and the carts hold what was wished since."""
+def _carts_hold_what_was_requested(state: _State) -> Iterator[str]:
+    """Every order took exactly what was in the cart, and the carts hold what was requested since."""
     world = state.world
     lines: dict[UUID, dict[UUID, int]] = defaultdict(dict)
     for order_id, item, quantity in state.rows(
@@ -203,22 +203,22 @@ def _carts_hold_what_was_wished(state: _State) -> Iterator[str]:
 
     def in_cart(customer: UUID, item: UUID, at: float) -> int:
         """Give the quantity that a snapshot taken at an exchange has to show."""
-        wishes: list[tuple[int, int, int, int]] = [(0, 0, 0, world.first_carts.get((customer, item), 0))]
-        for wish in dict.fromkeys(world.wishes):
-            if wish.customer_id == customer and wish.item_id in (item, None):
+        requests: list[tuple[int, int, int, int]] = [(0, 0, 0, world.first_carts.get((customer, item), 0))]
+        for request in dict.fromkeys(world.requests):
+            if request.customer_id == customer and request.item_id in (item, None):
                 # Clearing meets what was there before it; a line that is put in meanwhile comes after it.
-                wishes += [
-                    (snapshot if wish.item_id is None else commit, snapshot, commit, wish.quantity)
-                    for snapshot, commit in wish.commits
+                requests += [
+                    (snapshot if request.item_id is None else commit, snapshot, commit, request.quantity)
+                    for snapshot, commit in request.commits
                 ]
-        _, seen, _, wished = max(each for each in wishes if each[2] < at)
-        # Orders that a wish did not see take their units from it.
+        _, seen, _, requested = max(each for each in requests if each[2] < at)
+        # Orders that a request did not see take their units from it.
         taken = sum(
             units.get(item, 0)
             for owner, _, commit, units in orders
             if owner == customer and seen < commit < at
         )
-        return max(0, wished - taken)
+        return max(0, requested - taken)
 
     for customer, snapshot, _, ordered in orders:
         for item in world.items:
@@ -400,7 +400,7 @@ _CHECKS: tuple[Callable[[Any], Iterator[str]], ...] = (
     _one_effect_a_key,
     _marks_stand,
     _boosts_saw_each_other,
-    _carts_hold_what_was_wished,
+    _carts_hold_what_was_requested,
     _nothing_lost_on_the_way,
     _one_effect_an_event_and_consumer,
     _customers_were_written_to,

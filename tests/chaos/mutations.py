@@ -311,8 +311,8 @@ MUTATIONS = (
     Mutation(
         "what was ordered counts as gone (setting a quantity)",
         "domain/cart.py",
-        "return StoredLine(wish + facts.ordered, existed=facts.stored is not None)",
-        "return StoredLine(wish, existed=facts.stored is not None)",
+        "return StoredLine(requested + facts.ordered, existed=facts.stored is not None)",
+        "return StoredLine(requested, existed=facts.stored is not None)",
     ),
     Mutation(
         "a line that was there is changed, never put back",
@@ -352,7 +352,7 @@ MUTATIONS = (
     Mutation(
         "an item change finds itself done",
         "domain/items.py",
-        "if _in_bytes(wish) == _in_bytes(item.data) and",
+        "if _in_bytes(requested) == _in_bytes(item.data) and",
         "if False and",
         f"{_STAFF}test_an_item_change_whose_answer_is_lost_is_found_and_not_refused",
     ),

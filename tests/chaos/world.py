@@ -156,8 +156,8 @@ class Call:
 
 
 @dataclass(eq=False, slots=True)
-class CartWish:
-    """A shopper's wish to have a quantity in the cart; None stands for all items. Numbers as in `Call`."""
+class CartRequest:
+    """A shopper's request to have a quantity in the cart; None stands for all items. Numbers as in `Call`."""
 
     customer_id: UUID
     item_id: UUID | None
@@ -214,7 +214,7 @@ class World:
         self.exchanges.committed = self._committed
         self.counts: Counter[str] = Counter()
         self.calls: list[Call] = []
-        self.wishes: list[CartWish] = []
+        self.requests: list[CartRequest] = []
         #: What each Region deleted outside the database.
         self.deleted: set[tuple[str, Cleanup]] = set()
         self._rate = random.choice(_RATES)
@@ -222,7 +222,7 @@ class World:
         self._quiet = False
         #: Sends the request of a key once more.
         self.again: dict[str, Callable[[], bool]] = {}
-        self._doing: dict[Actor | None, Call | CartWish] = {}
+        self._doing: dict[Actor | None, Call | CartRequest] = {}
         self._idle: dict[tuple[str, str], list[ChaosDatabase]] = {}
         self._databases: list[ChaosDatabase] = []
         self._stock_up()
@@ -505,11 +505,11 @@ class World:
             (2, self._erase),
             (2, self._retire),
         ]
-        # Each run has wishes that it leaves out and some that it is full of.
+        # Each run has requests that it leaves out and some that it is full of.
         weights = [weight * self.random.choice((0, 1, 1, 4)) for weight, _ in kinds]
         weights[0] += 1
-        wishes = [wish for _, wish in kinds]
-        return self.random.choices(wishes, weights, k=self.random.randint(5, 16))
+        requests = [request for _, request in kinds]
+        return self.random.choices(requests, weights, k=self.random.randint(5, 16))
 
     def _client(self, name: str, send: Callable[[], bool]) -> None:
         """Be a client that sends a request until it is answered, at most four times, or once too often."""
@@ -603,16 +603,16 @@ class World:
     def _change_cart(self) -> None:
         customer_id, item_id = self.random.choice(self.customers), self.random.choice(self.items)
         quantity = self.random.choice((0, 0, 1, 2, 3))
-        wish = CartWish(customer_id, None if self.random.random() < 0.15 else item_id, quantity)
+        request = CartRequest(customer_id, None if self.random.random() < 0.15 else item_id, quantity)
 
         def send() -> bool:
-            self.wishes.append(wish)
+            self.requests.append(request)
             actor = self.scheduler.current
-            self._doing[actor] = wish
+            self._doing[actor] = request
             try:
                 with self.environment("storefront", self._somewhere()) as database:
-                    if wish.item_id is None:
-                        wish.quantity = 0
+                    if request.item_id is None:
+                        request.quantity = 0
                         clear_cart(database, customer_id, _POLICY)
                     elif quantity == 0:
                         remove_line(database, customer_id, item_id, _POLICY)
@@ -779,7 +779,7 @@ class World:
 
     def _chaos(self) -> None:
         scheduler, random = self.scheduler, self.random
-        wishes = self.plan_requests()
+        requests = self.plan_requests()
         relays: list[Actor] = []
         others: list[Actor] = []
         jobs: list[Actor] = []
@@ -789,7 +789,7 @@ class World:
             others = [actor for actor in others if not actor.done]
             jobs = [actor for actor in jobs if not actor.done]
             clients = len(scheduler.actors) - len(relays) - len(others) - len(jobs)
-            if not wishes and not clients:
+            if not requests and not clients:
                 if extra <= 0:
                     break
                 extra -= 1
@@ -798,7 +798,7 @@ class World:
             flying = [message for message in flying if message.in_flight]
             weights = {
                 "step": 30 if scheduler.actors else 0,
-                "request": 4 if wishes and clients < 6 else 0,
+                "request": 4 if requests and clients < 6 else 0,
                 "consume": 4 if visible and len(others) < 4 else 0,
                 "relay": 2 if len(relays) < 3 else 0,
                 "job": 1 if len(jobs) < 2 else 0,
@@ -810,7 +810,7 @@ class World:
             if action == "step":
                 scheduler.step()
             elif action == "request":
-                wishes.pop()()
+                requests.pop()()
             elif action == "consume":
                 name = random.choice(visible)
                 others.append(

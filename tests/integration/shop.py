@@ -128,7 +128,9 @@ class Shop:
         assert sorted(letters) == sorted(orders), "every order has one letter (nothing relays here)"
 
 
-def wish(customer_id: UUID, expected_points: int, key: str = "key-12345", body: str = "same") -> PlaceOrder:
+def order_command(
+    customer_id: UUID, expected_points: int, key: str = "key-12345", body: str = "same"
+) -> PlaceOrder:
     """Give the command that the checkout's handler would make."""
     return PlaceOrder(
         request=Request(customer_id=customer_id, key=key, hash=body, result_id=uuid4()),

@@ -22,7 +22,7 @@ from sql.transactions.notify import (
 )
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, wish
+from tests.integration.shop import Shop, order_command, render
 
 DatabaseFactory = Callable[..., Database]
 
@@ -42,7 +42,7 @@ def order(shop: Shop, database: DatabaseFactory) -> Callable[..., Envelope[Order
     """Places an order and gives the event that its outbox row holds."""
 
     def place(customer_id: UUID, total: int, key: str = "key-12345") -> Envelope[OrderPlaced]:
-        command = wish(customer_id, total, key)
+        command = order_command(customer_id, total, key)
         place_order(database("checkout"), command, render)
         detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
         return read_event(OrderPlaced, detail)

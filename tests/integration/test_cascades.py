@@ -35,7 +35,7 @@ from sql.transactions.retire_item_data import NotRetiredError, retire_item_data
 from sql.transactions.sweep_orphans import sweep
 from sql.walk import MAX_ROWS
 from tests.integration.conftest import Connect
-from tests.integration.shop import REGION, Shop, render, wish
+from tests.integration.shop import REGION, Shop, order_command, render
 
 Ways = Callable[..., Database]
 
@@ -160,7 +160,7 @@ def customer_with_all(shop: Shop, database: Ways, carts: int = 3) -> UUID:
     customer_id = shop.customer()
     mug = shop.item()
     shop.fill_cart(customer_id, {mug: 2})
-    place_order(database("checkout"), wish(customer_id, 20), render)
+    place_order(database("checkout"), order_command(customer_id, 20), render)
     shop.connection.execute(b"update xpoints.orders set cart_cleaned_at = now()")
     shop.connection.execute(
         "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) "

@@ -19,7 +19,7 @@ from sql.errors import Fault, RetriesExhaustedError
 from sql.transaction import RetryPolicy, Transaction, run
 from sql.transactions.place_order import PlaceOrder, place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, wish
+from tests.integration.shop import Shop, render, order_command, requested
 from tools.proxy import Proxy, Verdict, forward
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.005)
@@ -58,7 +58,7 @@ def test_a_cart_becomes_an_order_with_everything_that_belongs_to_it(
     shop: Shop, checkout: Database, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    command = wish(customer_id, total)
+    command = order_command(customer_id, total)
     completed = place_order(checkout, command, render)
 
     assert completed.value == Answer(201, render(command, _accepted(total))[1], replayed=False)
@@ -84,9 +84,9 @@ def test_a_replay_gives_the_stored_answer_and_writes_nothing(
     shop: Shop, checkout: Database, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    first = stored(place_order(checkout, wish(customer_id, total), render).value)
+    first = stored(place_order(checkout, order_command(customer_id, total), render).value)
     before = shop.contents()
-    again = stored(place_order(checkout, wish(customer_id, total), render).value)
+    again = stored(place_order(checkout, order_command(customer_id, total), render).value)
     assert again == Answer(first.status, first.body, replayed=True)
     assert shop.contents() == before
 
@@ -95,9 +95,9 @@ def test_another_body_under_a_used_key_is_refused(
     shop: Shop, checkout: Database, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    place_order(checkout, wish(customer_id, total), render)
+    place_order(checkout, order_command(customer_id, total), render)
     before = shop.contents()
-    refused = place_order(checkout, wish(customer_id, total, body="other"), render).value
+    refused = place_order(checkout, order_command(customer_id, total, body="other"), render).value
     assert refused == refusals.idempotency_key_reused()
     assert shop.contents() == before
 
@@ -107,7 +107,7 @@ def test_a_key_is_its_customers_own(shop: Shop, checkout: Database) -> None:
     for _ in range(2):
         customer_id = shop.customer()
         shop.fill_cart(customer_id, {shop.item(10): 1})
-        answers.append(stored(place_order(checkout, wish(customer_id, 10), render).value))
+        answers.append(stored(place_order(checkout, order_command(customer_id, 10), render).value))
     assert [answer.replayed for answer in answers] == [False, False]
     assert answers[0].body != answers[1].body
 
@@ -115,10 +115,10 @@ def test_a_key_is_its_customers_own(shop: Shop, checkout: Database) -> None:
 def test_what_was_ordered_counts_as_gone_before_the_cart_is_cleaned(shop: Shop, checkout: Database) -> None:
     customer_id, item_id = shop.customer(), shop.item(10)
     shop.fill_cart(customer_id, {item_id: 2})
-    stored(place_order(checkout, wish(customer_id, 20, "first-key"), render).value)
-    assert place_order(checkout, wish(customer_id, 20, "second-key"), render).value == refusals.empty_cart()
+    stored(place_order(checkout, order_command(customer_id, 20, "first-key"), render).value)
+    assert place_order(checkout, order_command(customer_id, 20, "second-key"), render).value == refusals.empty_cart()
     shop.connection.execute("update xpoints.shopping_cart_items set quantity = 5")
-    stored(place_order(checkout, wish(customer_id, 30, "third-key"), render).value)
+    stored(place_order(checkout, order_command(customer_id, 30, "third-key"), render).value)
     assert shop.balance(customer_id) == 950
     shop.assert_sound()
 
@@ -156,7 +156,7 @@ def test_a_refusal_says_which_and_writes_nothing(shop: Shop, checkout: Database)
     cases = _refused_cases(shop)
     before = shop.contents()
     for name, (customer_id, expected, refusal) in cases.items():
-        completed = place_order(checkout, wish(customer_id, expected), render)
+        completed = place_order(checkout, order_command(customer_id, expected), render)
         assert completed.value == refusal, name
         assert completed.attempts == 1, f"{name}: a refusal is not retried"
     assert shop.contents() == before
@@ -169,7 +169,7 @@ def test_whoever_is_being_erased_orders_nothing_more_not_even_for_nothing(
     shop.fill_cart(customer_id, {shop.item(0): 1})
     shop.connection.execute("update xpoints.customers set erased_at = now() where id = %s", [customer_id])
     before = shop.contents()
-    assert place_order(checkout, wish(customer_id, 0), render).value == refusals.unknown_customer()
+    assert place_order(checkout, order_command(customer_id, 0), render).value == refusals.unknown_customer()
     assert shop.contents() == before
 
 
@@ -180,7 +180,7 @@ def test_the_largest_order_changes_no_more_rows_than_a_transaction_may(
     customer_id = shop.customer(0)
     items = [shop.item(0, stock=[1] * each) for _ in range(MAX_ORDER_LINES)]
     shop.fill_cart(customer_id, dict.fromkeys(items, each))
-    stored(place_order(checkout, wish(customer_id, 0), render).value)
+    stored(place_order(checkout, order_command(customer_id, 0), render).value)
     assert shop.scalar("select sum(available) from xpoints.stock") == 0, "every item's last unit was sold"
     # PostgreSQL says of each row which transaction wrote it.
     changed = sum(
@@ -203,7 +203,7 @@ def test_the_schema_refuses_a_negative_balance_whatever_the_code_decided(
     monkeypatch.setattr("sql.transactions.place_order.decide_checkout", generous)
     before = shop.contents()
     with pytest.raises(psycopg.errors.CheckViolation, match="points_balance_not_negative"):
-        place_order(checkout, wish(customer_id, total), render)
+        place_order(checkout, order_command(customer_id, total), render)
     assert shop.contents() == before
 
 
@@ -238,7 +238,7 @@ def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
     shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int], pipelined: bool
 ) -> None:
     customer_id, total = filled
-    results = _at_once(database, [wish(customer_id, total), wish(customer_id, total)], pipelined)
+    results = _at_once(database, [order_command(customer_id, total), order_command(customer_id, total)], pipelined)
     answers = [stored(answer) for answer, _ in results]
     assert answers[0].body == answers[1].body
     assert sorted(answer.replayed for answer in answers) == [False, True]
@@ -262,7 +262,7 @@ def test_a_twin_that_wrote_its_record_first_is_found(
         )
         return render(command, order)
 
-    completed = place_order(checkout, wish(customer_id, total), have_a_twin, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), have_a_twin, QUICK)
     assert completed.value == Answer(201, "the twin's", replayed=True)
     assert dict(completed.faults) == {Fault.DUPLICATE_RECORD: 1}
     assert shop.count("orders") == 0
@@ -276,7 +276,7 @@ def test_two_tabs_at_once_order_the_cart_once(
     shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    commands = [wish(customer_id, total, "tab-one-key"), wish(customer_id, total, "tab-two-key")]
+    commands = [order_command(customer_id, total, "tab-one-key"), order_command(customer_id, total, "tab-two-key")]
     results = _at_once(database, commands)
     assert sorted(map(_word, results)) == ["answer", "empty-cart"]
     assert shop.count("orders") == 1
@@ -288,7 +288,7 @@ def test_the_last_unit_goes_to_one_of_two_buyers(shop: Shop, database: DatabaseF
     buyers = [shop.customer(100), shop.customer(100)]
     for buyer in buyers:
         shop.fill_cart(buyer, {seat: 1})
-    results = _at_once(database, [wish(buyer, 10) for buyer in buyers])
+    results = _at_once(database, [order_command(buyer, 10) for buyer in buyers])
     assert sorted(map(_word, results)) == ["answer", "out-of-stock"]
     assert shop.scalar("select available from xpoints.stock") == 0
     shop.assert_sound()
@@ -335,7 +335,7 @@ def test_a_passing_fault_is_retried_and_one_order_is_placed(
 ) -> None:
     customer_id, total = filled
     _disturb_once(shop, state, message, at_commit)
-    completed = place_order(checkout, wish(customer_id, total), render, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), render, QUICK)
     assert not stored(completed.value).replayed
     assert completed.attempts == 2
     assert dict(completed.faults) == {fault: 1}
@@ -360,7 +360,7 @@ def test_a_concurrent_debit_makes_the_checkout_decide_again(
         seen.append(order.balance_after)
         return render(command, order)
 
-    completed = place_order(checkout, wish(customer_id, total), spend_meanwhile, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), spend_meanwhile, QUICK)
     assert completed.value == refusals.insufficient_points(100, 50)
     assert completed.attempts == 2
     assert seen == [900], "the second attempt decided on the new balance and refused"
@@ -410,7 +410,7 @@ def test_a_connection_lost_before_commit_arrives_is_opened_again(
 ) -> None:
     customer_id, total = filled
     wire.proxy.on_client_bytes = _once(_has_commit, Verdict.CUT)
-    completed = place_order(wire.database, wish(customer_id, total), render, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), render, QUICK)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert wire.database.connections_opened == 2
@@ -430,7 +430,7 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
 
     # The server's answer to the commit says COMMIT too: it was done, and nobody hears of it.
     wire.proxy.on_server_bytes = _once(_has_commit, Verdict.CUT)
-    completed = place_order(wire.database, wish(customer_id, total), remember, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), remember, QUICK)
     answer = stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert not answer.replayed, "it is this very request's order, not an earlier one's"
@@ -464,7 +464,7 @@ def test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome(
 ) -> None:
     customer_id, total = filled
     silence.proxy.on_server_bytes = _once(_has_commit, Verdict.DROP)
-    completed = place_order(silence.database, wish(customer_id, total), render, QUICK)
+    completed = place_order(silence.database, order_command(customer_id, total), render, QUICK)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert shop.count("orders") == 1
@@ -477,7 +477,7 @@ def test_an_answer_to_a_read_that_never_comes_is_a_lost_connection(
     customer_id, total = filled
     silence.database.connection()
     silence.proxy.on_server_bytes = _once(lambda _: True, Verdict.DROP)
-    completed = place_order(silence.database, wish(customer_id, total), render, QUICK)
+    completed = place_order(silence.database, order_command(customer_id, total), render, QUICK)
     stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
     shop.assert_sound()
@@ -487,7 +487,7 @@ def test_a_rollback_that_nobody_answers_costs_the_connection_and_not_the_refusal
     shop: Shop, silence: _Wire
 ) -> None:
     silence.proxy.on_server_bytes = _once(lambda data: b"ROLLBACK" in data, Verdict.DROP)
-    completed = place_order(silence.database, wish(shop.customer(), 0), render, QUICK)
+    completed = place_order(silence.database, order_command(shop.customer(), 0), render, QUICK)
     assert completed.value == refusals.empty_cart()
     assert silence.database.connection()
     assert silence.database.connections_opened == 2
@@ -507,7 +507,7 @@ def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_a
 
     wire.proxy.on_client_bytes = hold_the_first_commit_and_raise_prices
     with pytest.raises(RetriesExhaustedError) as raised:
-        place_order(wire.database, wish(customer_id, total), render, QUICK)
+        place_order(wire.database, order_command(customer_id, total), render, QUICK)
     assert (raised.value.attempts, raised.value.fault) == (2, Fault.UNKNOWN_COMMIT)
     assert shop.count("orders") == 0
 
@@ -515,7 +515,7 @@ def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_a
     ends_at = time.monotonic() + 30
     while shop.count("orders") == 0 and time.monotonic() < ends_at:
         pass
-    answer = stored(place_order(wire.database, wish(customer_id, total), render, QUICK).value)
+    answer = stored(place_order(wire.database, order_command(customer_id, total), render, QUICK).value)
     assert answer.replayed, "the same request again gives the order that was placed after all"
     shop.assert_sound()
 
@@ -526,7 +526,7 @@ def test_a_socket_that_died_while_the_environment_was_frozen_is_replaced(
     customer_id, total = filled
     wire.database.connection()
     wire.proxy.cut_all()
-    completed = place_order(wire.database, wish(customer_id, total), render, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), render, QUICK)
     stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
     shop.assert_sound()
@@ -539,7 +539,7 @@ def test_a_database_that_stays_away_is_given_up_with_nothing_written(
     before = shop.contents()
     wire.proxy.on_client_bytes = lambda data: Verdict.CUT if _has_commit(data) else forward(data)
     with pytest.raises(RetriesExhaustedError) as raised:
-        place_order(wire.database, wish(customer_id, total), render, QUICK)
+        place_order(wire.database, order_command(customer_id, total), render, QUICK)
     assert raised.value.attempts == QUICK.attempts
     assert shop.contents() == before
 
@@ -554,7 +554,7 @@ def test_a_checkout_takes_two_round_trips(shop: Shop, database: DatabaseFactory,
                 customer_id = shop.customer()
                 shop.fill_cart(customer_id, {item_id: 1})
                 before = sum(proxy.round_trips)
-                completed = place_order(warm, wish(customer_id, 1), render)
+                completed = place_order(warm, order_command(customer_id, 1), render)
                 if number > 0:
                     assert completed.round_trips == (2 if pipelined else 11), "what it says of itself"
                     counts.setdefault(pipelined, set()).add(sum(proxy.round_trips) - before)

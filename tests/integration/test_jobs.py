@@ -26,7 +26,7 @@ from sql.transactions.place_order import place_order
 from sql.transactions.sweep_orphans import orphans, sweep
 from sql.walk import MAX_BYTES, MAX_ROWS, Table, Window, fill, walk
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, wish
+from tests.integration.shop import Shop, order_command, render
 from tools.dsql_check import find
 from tools.dsql_rules import Statement as CheckedStatement
 
@@ -376,7 +376,9 @@ def traded(shop: Shop, database: Ways) -> Shop:
             shop.connection.execute("delete from xpoints.shopping_cart_items")
             shop.fill_cart(customer_id, {mug: 2 + number})
             place_order(
-                database("checkout"), wish(customer_id, 20 + 10 * number, key=f"key-{number}"), render
+                database("checkout"),
+                order_command(customer_id, 20 + 10 * number, key=f"key-{number}"),
+                render,
             )
     return shop
 

@@ -26,7 +26,7 @@ from sql.transactions.clean_cart import clean_cart
 from sql.transactions.erase_customer_data import erase_customer_data
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, wish
+from tests.integration.shop import Shop, order_command, render
 
 
 class Place(Site):
@@ -395,7 +395,7 @@ def ordered(connect: Connect, database: Callable[..., Database]) -> tuple[Shop, 
     shop = Shop(connect())
     customer_id = shop.customer()
     shop.fill_cart(customer_id, {shop.item(5): 2})
-    command = wish(customer_id, 10, "key-12345")
+    command = order_command(customer_id, 10, "key-12345")
     place_order(database("checkout"), command, render)
     detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
     clean_cart(database("consumers"), read_event(OrderPlaced, detail))

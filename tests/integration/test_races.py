@@ -20,7 +20,7 @@ from sql.transactions.clean_cart import clean_cart
 from sql.transactions.move_points import Credit, credit_points
 from sql.transactions.place_order import PlaceOrder, place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import REGION, Shop, render, wish
+from tests.integration.shop import REGION, Shop, order_command, render
 
 
 def event_of(shop: Shop) -> Envelope[OrderPlaced]:
@@ -37,9 +37,9 @@ def set_while_cleaning(
     """Set a line's quantity and have the order's units cleaned up in the middle; give what is stored then."""
     event = event_of(shop)
 
-    def clean_meanwhile(facts: LineFacts, wish: int) -> Any:
+    def clean_meanwhile(facts: LineFacts, requested: int) -> Any:
         clean_cart(database("consumers"), event)
-        return decide_quantity(facts, wish)
+        return decide_quantity(facts, requested)
 
     monkeypatch.setattr("sql.transactions.change_cart.decide_quantity", clean_meanwhile)
     set_quantity(database("storefront"), *line, quantity)
@@ -52,7 +52,7 @@ def test_a_quantity_set_while_the_cleanup_takes_its_line_is_what_is_in_the_cart(
     shop = Shop(connect())
     customer_id, item_id = shop.customer(), shop.item(10)
     shop.fill_cart(customer_id, {item_id: 2})
-    place_order(database("checkout"), wish(customer_id, 20), render)
+    place_order(database("checkout"), order_command(customer_id, 20), render)
     assert set_while_cleaning(shop, database, monkeypatch, (customer_id, item_id), 1) == 1
 
 
@@ -67,7 +67,7 @@ def test_a_quantity_set_while_the_cleanup_takes_an_order_that_has_no_line_any_mo
         remove_line(database("storefront"), customer_id, item_id)
         return render(command, order)
 
-    place_order(database("checkout"), wish(customer_id, 20), remove_meanwhile)
+    place_order(database("checkout"), order_command(customer_id, 20), remove_meanwhile)
     assert shop.count("shopping_cart_items") == 0, "removed while it was ordered: units without a line"
     assert set_while_cleaning(shop, database, monkeypatch, (customer_id, item_id), 1) == 1
 

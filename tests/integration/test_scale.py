@@ -16,7 +16,7 @@ from sql.transactions.clean_cart import clean_cart
 from sql.transactions.notify import confirm_order
 from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, wish
+from tests.integration.shop import Shop, order_command, render
 from tests.integration.test_relay import Setting
 
 IDLE_S = 60
@@ -77,7 +77,7 @@ def event(
     shop = Shop(connect())
     customer_id = shop.customer()
     shop.fill_cart(customer_id, {shop.item(10): 1 for _ in range(ORDER_LINES)})
-    command = wish(customer_id, 10 * ORDER_LINES)
+    command = order_command(customer_id, 10 * ORDER_LINES)
     counter.take()
     place_order(database("checkout"), command, render)
     work = counter.take()

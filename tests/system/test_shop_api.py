@@ -247,8 +247,8 @@ def test_a_thief_finds_nothing_of_another_customer(deployed: Deployed) -> None:
     owner, thief = deployed.tokens["owner"], deployed.tokens["thief"]
     deployed.send("PUT", f"/cart/items/{item}", owner, json={"quantity": 1})
     key = {"Idempotency-Key": "the-owners-key"}
-    wish = {"expected_total_points": 10}
-    placed = deployed.send("POST", "/orders", owner, headers=key, json=wish)
+    body = {"expected_total_points": 10}
+    placed = deployed.send("POST", "/orders", owner, headers=key, json=body)
     assert placed.status_code == 201
     order = f"/orders/{placed.json()['order_id']}"
 
@@ -256,7 +256,7 @@ def test_a_thief_finds_nothing_of_another_customer(deployed: Deployed) -> None:
     assert problem(deployed.send("POST", f"{order}/cancel", thief, headers=key)) == "unknown-order"
     assert problem(deployed.send("POST", f"{order}/refunds", thief, headers=key, json={})) == "unknown-order"
     # The owner's key under the thief's name is a new key: no stored answer leaks.
-    assert problem(deployed.send("POST", "/orders", thief, headers=key, json=wish)) == "empty-cart"
+    assert problem(deployed.send("POST", "/orders", thief, headers=key, json=body)) == "empty-cart"
     assert deployed.send("GET", "/cart", thief).json()["lines"] == []
     assert [entry["kind"] for entry in deployed.send("GET", "/points/ledger", thief).json()["entries"]] == [
         "OPENING"
@@ -315,11 +315,11 @@ def test_every_kind_of_nonsense_gets_a_problem_document(deployed: Deployed) -> N
     assert put('{"quantity": 1' + " " * 70_000 + "}") == (413, "too-large")
     # 40,000 characters of two bytes each: what counts is bytes.
     assert put(('{"q": "' + "é" * 40_000 + '"}').encode()) == (413, "too-large")
-    wish = {"expected_total_points": 1}
-    assert sent("POST", "/orders", json=wish) == (400, "idempotency-key-missing")
+    body = {"expected_total_points": 1}
+    assert sent("POST", "/orders", json=body) == (400, "idempotency-key-missing")
     for key in ("short", "x" * 65, "spaces in it", "slash/slash"):
         headers = {"Idempotency-Key": key}
-        assert sent("POST", "/orders", json=wish, headers=headers) == (400, "idempotency-key-malformed")
+        assert sent("POST", "/orders", json=body, headers=headers) == (400, "idempotency-key-malformed")
 
 
 def test_a_browser_may_call_from_another_origin(deployed: Deployed) -> None:

@@ -153,7 +153,7 @@ BREAKING: dict[str, Change] = {
     "maximum is 99 now": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(maximum=99),
     "minimum is 2 now": lambda d: _schema(d, "Quantity")["properties"]["quantity"].update(minimum=2),
     "/note is required now": lambda d: _schema(d, "Quantity").update(required=["quantity", "note"]),
-    "/lines is refused now": lambda d: _schema(d, "RefundWish")["properties"].pop("lines"),
+    "/lines is refused now": lambda d: _schema(d, "RefundRequest")["properties"].pop("lines"),
     "/total_points is gone": lambda d: _schema(d, "Cart")["properties"].pop("total_points"),
     "/total_points may be missing now": lambda d: _schema(d, "Cart")["required"].remove("total_points"),
     "/total_points may be string now": lambda d: _schema(d, "Cart")["properties"].update(
@@ -167,20 +167,24 @@ BREAKING: dict[str, Change] = {
         "urn:rewards:problem:empty-cart"
     ),
     "header ETag is gone": lambda d: d["paths"]["/catalog"]["get"]["responses"]["200"]["headers"].pop("ETag"),
-    "another pattern": lambda d: _schema(d, "TransferWish")["properties"]["payee_username"].update(
+    "another pattern": lambda d: _schema(d, "TransferRequest")["properties"]["payee_username"].update(
         pattern="^a*$"
     ),
     # Behind "or nothing", in lists, and behind references.
-    "lines[]/quantity: maximum is 9 now": lambda d: _schema(d, "RefundWishLine")["properties"][
+    "lines[]/quantity: maximum is 9 now": lambda d: _schema(d, "RefundRequestLine")["properties"][
         "quantity"
     ].update(maximum=9),
-    "lines[]/quantity is refused now": lambda d: _schema(d, "RefundWishLine")["properties"].pop("quantity"),
-    "lines: maxItems is 1 now": lambda d: _nullable(d, "RefundWish", "lines").update(maxItems=1),
-    "lines may no longer be null": lambda d: _schema(d, "RefundWish")["properties"]["lines"]["anyOf"].pop(),
-    "available may no longer be integer": lambda d: _schema(d, "StockWish")["properties"]["available"][
+    "lines[]/quantity is refused now": lambda d: _schema(d, "RefundRequestLine")["properties"].pop(
+        "quantity"
+    ),
+    "lines: maxItems is 1 now": lambda d: _nullable(d, "RefundRequest", "lines").update(maxItems=1),
+    "lines may no longer be null": lambda d: _schema(d, "RefundRequest")["properties"]["lines"][
+        "anyOf"
+    ].pop(),
+    "available may no longer be integer": lambda d: _schema(d, "StockRequest")["properties"]["available"][
         "anyOf"
     ].pop(0),
-    "available: maximum is 5 now": lambda d: _schema(d, "StockWish")["properties"].update(
+    "available: maximum is 5 now": lambda d: _schema(d, "StockRequest")["properties"].update(
         available={"oneOf": [{"type": "integer", "minimum": 0, "maximum": 5}, {"type": "null"}]}
     ),
     "stock[]/slot is gone": lambda d: _schema(d, "Slot")["properties"].pop("slot"),
@@ -190,12 +194,14 @@ BREAKING: dict[str, Change] = {
     "name may be null now": lambda d: _schema(d, "CatalogItem")["properties"].update(
         name={"anyOf": [{"type": "string"}, {"type": "null"}]}
     ),
-    "thumbnail_id: another format": lambda d: _nullable(d, "ItemWish", "thumbnail_id").update(format="uri"),
+    "thumbnail_id: another format": lambda d: _nullable(d, "ItemRequest", "thumbnail_id").update(
+        format="uri"
+    ),
     "item_id: another format": lambda d: _schema(d, "CartLine")["properties"]["item_id"].pop("format"),
     "delta: another not": lambda d: _schema(d, "StockChange")["properties"]["delta"].update(
         {"not": {"const": 1}}
     ),
-    "kind may no longer be EARN": lambda d: _schema(d, "CreditWish")["properties"]["kind"].update(
+    "kind may no longer be EARN": lambda d: _schema(d, "CreditRequest")["properties"]["kind"].update(
         const="GIFT"
     ),
     "further members are refused now": lambda d: _schema(d, "Quantity").pop("additionalProperties"),

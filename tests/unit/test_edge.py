@@ -13,8 +13,8 @@ from handlers.edge import wrong_values
 from handlers.edge.http import Api, Route
 from handlers.edge.problems import ProblemError
 from handlers.edge.wrong_values import read_again
-from handlers.orders import TransferWish
-from handlers.staff import ItemWish
+from handlers.orders import TransferRequest
+from handlers.staff import ItemRequest
 from sql.errors import Barrier, Fault, LoginRefusedError, RetriesExhaustedError
 
 
@@ -108,9 +108,11 @@ def test_half_of_a_character_is_refused_in_a_query(query: dict[str, str]) -> Non
     assert (answer["statusCode"], error["detail"]) == (400, "holds half of a character")
 
 
-def test_what_is_stored_alike_is_the_same_wish() -> None:
+def test_what_is_stored_alike_is_the_same_request() -> None:
     item = {"name": "Mug", "points_price": 1}
-    assert convert({**item, "rating": 4.35}, ItemWish) == convert({**item, "rating": 4.3500000001}, ItemWish)
+    assert convert({**item, "rating": 4.35}, ItemRequest) == convert(
+        {**item, "rating": 4.3500000001}, ItemRequest
+    )
 
 
 def test_a_value_from_a_closed_list_is_told_the_list() -> None:
@@ -131,10 +133,10 @@ def test_what_is_no_json_is_said_to_be_none(body: str) -> None:
 
 def test_a_number_is_whole_however_it_is_written() -> None:
     read = [
-        read_again(f'{{"points": {text}, "payee_username": "ana"}}', TransferWish)
+        read_again(f'{{"points": {text}, "payee_username": "ana"}}', TransferRequest)
         for text in ("2", "2.0", "0.2e1")
     ]
-    assert [(wish.points, type(wish.points)) for wish in read] == [(2, int)] * 3
+    assert [(request.points, type(request.points)) for request in read] == [(2, int)] * 3
 
 
 def test_a_wrong_parameter_is_named_as_it_was_sent() -> None:

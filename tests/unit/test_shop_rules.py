@@ -32,7 +32,7 @@ from domain.refunds import (
     BoughtOrder,
     decide_cancellation,
     decide_refund,
-    wished_units,
+    requested_units,
 )
 from domain.refusals import Refusal
 from domain.stock import MAX_SLOTS, MAX_STOCK, decide_adjustment, give_back, spread
@@ -52,11 +52,11 @@ facts = st.builds(
 )
 
 
-@given(facts=facts, wish=st.integers(1, 999))
-def test_what_is_stored_less_what_orders_hold_is_what_was_wished(facts: LineFacts, wish: int) -> None:
-    decision = decide_quantity(facts, wish)
+@given(facts=facts, requested=st.integers(1, 999))
+def test_what_is_stored_less_what_orders_hold_is_what_was_requested(facts: LineFacts, requested: int) -> None:
+    decision = decide_quantity(facts, requested)
     if isinstance(decision, StoredLine):
-        assert decision.quantity - facts.ordered == wish
+        assert decision.quantity - facts.ordered == requested
         assert decision.existed == (facts.stored is not None)
     else:
         assert (refusals.unknown_item.fits(decision) and facts.unit_points is None) or (
@@ -72,10 +72,10 @@ def test_after_a_removal_nothing_is_left_but_what_orders_hold(facts: LineFacts) 
     assert line is None or line.quantity == facts.ordered
 
 
-@pytest.mark.parametrize("wish", [0, -1, 1000])
-def test_a_quantity_that_no_line_may_have_is_a_fault_of_the_caller(wish: int) -> None:
+@pytest.mark.parametrize("requested", [0, -1, 1000])
+def test_a_quantity_that_no_line_may_have_is_a_fault_of_the_caller(requested: int) -> None:
     with pytest.raises(ValueError, match="1 to 999"):
-        decide_quantity(LineFacts(UUID(int=1), 1, None, 0, 0), wish)
+        decide_quantity(LineFacts(UUID(int=1), 1, None, 0, 0), requested)
 
 
 # --- Refunds ---
@@ -122,13 +122,13 @@ def test_however_an_order_is_refunded_it_gives_back_what_it_cost_and_no_more(
     left = sum(line.left * line.unit_points for line in order.lines)
     given_back = 0
     for _ in range(6):
-        wish = data.draw(
+        requested = data.draw(
             st.none()
             | st.dictionaries(
                 st.sampled_from([line.item_id for line in order.lines]), st.integers(1, 21), min_size=1
             )
         )
-        decision = decide_refund(order, wish)
+        decision = decide_refund(order, requested)
         if isinstance(decision, AcceptedRefund):
             assert decision.points == sum(line.quantity * line.unit_points for line in decision.lines)
             assert decision.version == order.version + 1
@@ -151,8 +151,8 @@ def test_the_picture_of_an_orders_life_shows_every_change_that_there_is() -> Non
     waiting, changes = [BoughtOrder("PLACED", 1, lines)], set()
     while waiting:
         order = waiting.pop()
-        wishes: list[dict[UUID, int] | None] = [None, {UUID(int=1): 1}, {UUID(int=2): 1}]
-        for decision in [decide_cancellation(order), *(decide_refund(order, wish) for wish in wishes)]:
+        requests: list[dict[UUID, int] | None] = [None, {UUID(int=1): 1}, {UUID(int=2): 1}]
+        for decision in [decide_cancellation(order), *(decide_refund(order, requested) for requested in requests)]:
             if isinstance(decision, AcceptedRefund):
                 changes.add((order.status, decision.status))
                 waiting.append(refunded(order, decision))
@@ -171,7 +171,7 @@ def test_an_order_is_cancelled_whole_or_not_at_all(order: BoughtOrder) -> None:
 
 def test_an_item_that_is_named_twice_is_asked_for_in_sum() -> None:
     first, second = UUID(int=1), UUID(int=2)
-    assert wished_units([(first, 1), (second, 2), (first, 3)]) == {first: 4, second: 2}
+    assert requested_units([(first, 1), (second, 2), (first, 3)]) == {first: 4, second: 2}
 
 
 # --- Points ---
@@ -220,10 +220,10 @@ def test_nobody_credits_themselves() -> None:
     assert decide_credit(Account(UUID(int=1), 0), 5, UUID(int=2)) == BalanceChange(UUID(int=1), 5, 5)
 
 
-@pytest.mark.parametrize("wish", [0, -5, MAX_POINTS_AT_ONCE + 1, 2**63])
-def test_points_that_nobody_may_move_are_a_fault_of_the_caller(wish: int) -> None:
+@pytest.mark.parametrize("requested", [0, -5, MAX_POINTS_AT_ONCE + 1, 2**63])
+def test_points_that_nobody_may_move_are_a_fault_of_the_caller(requested: int) -> None:
     with pytest.raises(ValueError, match="points must be"):
-        decide_credit(Account(UUID(int=1), 0), wish, UUID(int=2))
+        decide_credit(Account(UUID(int=1), 0), requested, UUID(int=2))
 
 
 # --- Stock ---
@@ -288,8 +288,8 @@ def test_an_item_change_meets_the_version_that_was_read_or_is_stored_already() -
     stored = replace(sent, usd_price=Decimal("9.5"), weight=0.12345679)
     other = replace(sent, points_price=6)
 
-    def decide(version: int, data: ItemData, expected: int, wish: ItemData, image_known: bool = True) -> Any:
-        return decide_item_change(UUID(int=1), StoredItem(version, False, data), expected, wish, image_known)
+    def decide(version: int, data: ItemData, expected: int, requested: ItemData, image_known: bool = True) -> Any:
+        return decide_item_change(UUID(int=1), StoredItem(version, False, data), expected, requested, image_known)
 
     assert decide(3, other, 3, sent) == 4
     assert decide(4, other, 3, sent) == refusals.precondition_failed(actual=4)
@@ -310,13 +310,13 @@ def member(version: int = 3, erased: bool = False, name: str | None = None) -> M
 
 
 def test_a_change_meets_the_version_that_was_read_or_is_stored_already() -> None:
-    wish = Profile("Ana", *([None] * 8))
-    assert decide_change(member(3), 3, wish) == 4
-    assert decide_change(member(4), 3, wish) == refusals.precondition_failed(actual=4)
-    assert decide_change(member(4, name="Ana"), 3, wish) == 4, "sent again after its answer was lost"
-    assert decide_change(member(4, name="Ana"), 2, wish) == refusals.precondition_failed(actual=4)
-    assert decide_change(member(3, erased=True), 3, wish) == refusals.unknown_customer()
-    assert decide_change(None, 3, wish) == refusals.unknown_customer()
+    requested = Profile("Ana", *([None] * 8))
+    assert decide_change(member(3), 3, requested) == 4
+    assert decide_change(member(4), 3, requested) == refusals.precondition_failed(actual=4)
+    assert decide_change(member(4, name="Ana"), 3, requested) == 4, "sent again after its answer was lost"
+    assert decide_change(member(4, name="Ana"), 2, requested) == refusals.precondition_failed(actual=4)
+    assert decide_change(member(3, erased=True), 3, requested) == refusals.unknown_customer()
+    assert decide_change(None, 3, requested) == refusals.unknown_customer()
 
 
 @given(balance=st.none() | balances)

@@ -9,7 +9,7 @@ from sql.transaction import Transaction
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
 
-WISH = {"first_name": "Ana", "last_name": "López", "email": "ana@example.com", "city": "Lyon"}
+INPUT = {"first_name": "Ana", "last_name": "López", "email": "ana@example.com", "city": "Lyon"}
 
 
 @pytest.fixture
@@ -25,26 +25,26 @@ def client(api: Api, customer: UUID) -> Client:
 def test_an_account_is_changed_by_whoever_knows_its_version(client: Client) -> None:
     tag = client.get("/account").headers["ETag"]
 
-    changed = client.put("/account", WISH, If_Match=tag)
+    changed = client.put("/account", INPUT, If_Match=tag)
 
     assert (changed.status, changed.headers["ETag"]) == (200, '"2"')
     account = client.get("/account").json
-    assert {name: account[name] for name in WISH} == WISH
+    assert {name: account[name] for name in INPUT} == INPUT
     assert (account["version"], account["phone_num"], account["username"]) == (2, None, "ana")
 
 
 def test_a_change_without_or_with_another_version_is_refused(client: Client) -> None:
-    assert client.put("/account", WISH).problem == "precondition-required"
+    assert client.put("/account", INPUT).problem == "precondition-required"
     for tag in ('"2"', '"0"', "*", 'W/"1"', "1", '"99999999999"', '""'):
-        assert client.put("/account", WISH, If_Match=tag).problem == "precondition-failed"
+        assert client.put("/account", INPUT, If_Match=tag).problem == "precondition-failed"
     assert client.get("/account").json["version"] == 1
 
 
 def test_a_change_that_is_sent_again_finds_itself_done(client: Client) -> None:
-    first = client.put("/account", WISH, If_Match='"1"')
-    again = client.put("/account", WISH, If_Match='"1"')
+    first = client.put("/account", INPUT, If_Match='"1"')
+    again = client.put("/account", INPUT, If_Match='"1"')
     assert (again.status, again.text) == (first.status, first.text)
-    assert client.put("/account", {**WISH, "city": "Nice"}, If_Match='"1"').problem == "precondition-failed"
+    assert client.put("/account", {**INPUT, "city": "Nice"}, If_Match='"1"').problem == "precondition-failed"
 
 
 def test_of_two_changes_at_once_the_second_is_refused(
@@ -62,7 +62,7 @@ def test_of_two_changes_at_once_the_second_is_refused(
 
     monkeypatch.setattr(Transaction, "read", read_then_lose)
 
-    assert client.put("/account", WISH, If_Match='"1"').problem == "precondition-failed"
+    assert client.put("/account", INPUT, If_Match='"1"').problem == "precondition-failed"
     assert shop.scalar("select city from xpoints.customers where id = %s", [customer]) == "Oslo"
 
 
@@ -108,7 +108,7 @@ def test_an_erased_account_is_not_served_and_has_nothing_to_spend(
         assert (answer.status, answer.json) == (202, {"status": "ERASING"})
 
     assert client.get("/account").problem == "unknown-customer"
-    assert client.put("/account", WISH, If_Match='"2"').problem == "unknown-customer"
+    assert client.put("/account", INPUT, If_Match='"2"').problem == "unknown-customer"
     assert client.post(f"/orders/{order_id}/cancel").problem == "unknown-customer"
     assert (
         client.post("/points/transfers", {"payee_username": "bo", "points": 1}).problem == "unknown-customer"

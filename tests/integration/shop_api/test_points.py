@@ -115,14 +115,14 @@ def test_transfers_in_both_directions_at_once_all_succeed_and_lose_no_point(
 
 def test_staff_credit_points_and_customers_cannot(api: Api, shop: Shop) -> None:
     customer = shop.customer(5)
-    path, wish = f"/staff/customers/{customer}/credits", {"points": 50, "kind": "GIFT"}
+    path, body = f"/staff/customers/{customer}/credits", {"points": 50, "kind": "GIFT"}
 
-    answer = api.as_staff().post(path, wish)
+    answer = api.as_staff().post(path, body)
 
     assert (answer.status, answer.json["balance_after"]) == (201, 55)
     assert shop.scalar("select count(*) from xpoints.outbox where event_type = 'PointsCredited.v1'") == 1
-    assert api.as_customer(customer).post(path, wish).problem == "forbidden"
-    assert api.as_staff().post(f"/staff/customers/{uuid4()}/credits", wish).problem == "unknown-customer"
+    assert api.as_customer(customer).post(path, body).problem == "forbidden"
+    assert api.as_staff().post(f"/staff/customers/{uuid4()}/credits", body).problem == "unknown-customer"
     assert api.as_staff().post(path, {"points": -1, "kind": "GIFT"}).problem == "invalid-request"
     assert api.as_staff().post(path, {"points": 1, "kind": "PURCHASE"}).problem == "invalid-request"
     shop.assert_sound()
@@ -146,11 +146,11 @@ def test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_thems
     written = [(boost, "staff-credit", "boost", other, clerk), (credit, "staff-credit", "gift", one, clerk)]
     assert shop.rows(log) == written
     assert staff.post(f"/staff/customers/{clerk}/credits", gift).problem == "self-credit"
-    for wish in (
+    for body in (
         {"beneficiary": str(clerk), "partner": str(one), "below_points": 9999},
         {"beneficiary": str(one), "partner": str(clerk), "below_points": 9999},
     ):
-        assert staff.post("/staff/boosts", wish).problem == "self-credit"
+        assert staff.post("/staff/boosts", body).problem == "self-credit"
     assert shop.balance(clerk) == 5
     assert shop.rows(log) == written, "what is refused is not written down"
 
@@ -231,14 +231,14 @@ def test_without_the_lock_both_boosts_commit_which_is_write_skew(
 
 def test_a_boost_by_the_api(api: Api, shop: Shop) -> None:
     one, other = shop.customer(283), shop.customer(288)
-    wish = {"beneficiary": str(one), "partner": str(other)}
+    body = {"beneficiary": str(one), "partner": str(other)}
     staff = api.as_staff()
 
-    assert staff.post("/staff/boosts", wish).json["balance_after"] == 712
-    assert staff.post("/staff/boosts", wish).problem == "household-above-limit"
-    assert staff.post("/staff/boosts", {**wish, "partner": str(one)}).problem == "not-a-household"
-    for name in wish:
-        assert staff.post("/staff/boosts", {**wish, name: str(uuid4())}).problem == "unknown-customer"
+    assert staff.post("/staff/boosts", body).json["balance_after"] == 712
+    assert staff.post("/staff/boosts", body).problem == "household-above-limit"
+    assert staff.post("/staff/boosts", {**body, "partner": str(one)}).problem == "not-a-household"
+    for name in body:
+        assert staff.post("/staff/boosts", {**body, name: str(uuid4())}).problem == "unknown-customer"
 
 
 def test_whatever_a_request_does_is_announced_under_the_id_that_follows_from_it(api: Api, shop: Shop) -> None:

@@ -36,8 +36,8 @@ def order_id(client: Client, items: tuple[UUID, UUID]) -> str:
     return placed
 
 
-def lines(*wishes: tuple[UUID, int]) -> dict[str, object]:
-    return {"lines": [{"item_id": str(item_id), "quantity": quantity} for item_id, quantity in wishes]}
+def lines(*requested: tuple[UUID, int]) -> dict[str, object]:
+    return {"lines": [{"item_id": str(item_id), "quantity": quantity} for item_id, quantity in requested]}
 
 
 def stock(shop: Shop) -> int:
@@ -103,9 +103,9 @@ def test_no_more_is_refunded_than_was_bought(
 def test_a_refund_that_is_sent_again_is_not_done_again(
     shop: Shop, client: Client, items: tuple[UUID, UUID], order_id: str
 ) -> None:
-    path, wish = f"/orders/{order_id}/refunds", lines((items[1], 1))
-    first = client.post(path, wish, key="refund-key-1")
-    again = client.post(path, wish, key="refund-key-1")
+    path, body = f"/orders/{order_id}/refunds", lines((items[1], 1))
+    first = client.post(path, body, key="refund-key-1")
+    again = client.post(path, body, key="refund-key-1")
 
     assert again.text == first.text
     assert (first.headers["Idempotency-Replayed"], again.headers["Idempotency-Replayed"]) == ("false", "true")

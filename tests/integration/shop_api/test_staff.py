@@ -115,20 +115,20 @@ def test_an_item_change_whose_answer_is_lost_is_found_and_not_refused(
     shop: Shop, staff: Client, answers_lost: list[Callable[[], object]]
 ) -> None:
     path = f"/staff/items/{shop.item()}"
-    wish = {**ITEM, "rating": 4.3, "weight": 0.1234567891}
+    body = {**ITEM, "rating": 4.3, "weight": 0.1234567891}
     answers_lost.append(lambda: None)
 
     for _ in range(2):  # the function's own second attempt, then the client's
-        changed = staff.put(path, wish, If_Match='"1"')
+        changed = staff.put(path, body, If_Match='"1"')
         assert (changed.status, changed.headers["ETag"], changed.json["version"]) == (200, '"2"', 2)
-    assert staff.put(path, {**wish, "rating": 4.4}, If_Match='"1"').problem == "precondition-failed"
+    assert staff.put(path, {**body, "rating": 4.4}, If_Match='"1"').problem == "precondition-failed"
 
 
 def test_stock_whose_setting_is_sent_again_does_not_bring_back_what_was_sold(
     api: Api, shop: Shop, staff: Client, answers_lost: list[Callable[[], object]]
 ) -> None:
     item_id = shop.item(10)
-    path, wish = f"/staff/items/{item_id}/stock", {"available": 5}
+    path, body = f"/staff/items/{item_id}/stock", {"available": 5}
     buyer = api.as_customer(shop.customer())
 
     def buy() -> None:
@@ -137,12 +137,12 @@ def test_stock_whose_setting_is_sent_again_does_not_bring_back_what_was_sold(
 
     answers_lost.append(buy)
     for replayed in ("false", "true"):
-        answer = staff.put(path, wish, key="delivery-7")
+        answer = staff.put(path, body, key="delivery-7")
         assert (answer.status, answer.json) == (200, {"available": 5, "slots": 1})
         assert answer.headers["Idempotency-Replayed"] == replayed
         assert shop.scalar("select available from xpoints.stock") == 3
     assert staff.put(path, {"available": 6}, key="delivery-7").problem == "idempotency-key-reused"
-    assert staff.put(path, wish).problem == "idempotency-key-missing"
+    assert staff.put(path, body).problem == "idempotency-key-missing"
 
 
 def test_stock_is_laid_into_slots_set_again_and_lifted(api: Api, shop: Shop, staff: Client) -> None:
@@ -150,8 +150,8 @@ def test_stock_is_laid_into_slots_set_again_and_lifted(api: Api, shop: Shop, sta
     item_id = shop.item()
     path = f"/staff/items/{item_id}/stock"
 
-    def put(wish: dict[str, object]) -> Any:
-        return staff.put(path, wish, key=str(uuid4())).json
+    def put(body: dict[str, object]) -> Any:
+        return staff.put(path, body, key=str(uuid4())).json
 
     for _ in range(2):
         assert put({"available": 10, "slots": 4}) == {"available": 10, "slots": 4}

@@ -125,13 +125,13 @@ def main() -> None:
 def _measure(shop: Shop, options: Options) -> dict[str, Any]:
     events, rounds, steady_s = (20_000, 3, 10) if options.quick else (100_000, 5, 60)
     settings = RelaySettings(bus="bench")
-    say(f"Draining {events} letters, {rounds} times, with a stub of {PUT_EVENTS_MS} ms ...")
+    say(f"Draining {events} messages, {rounds} times, with a stub of {PUT_EVENTS_MS} ms ...")
     drained = [_drain(shop, Stub(), settings, events) for _ in range(rounds)]
     say("The same with boto3's client and a server on this machine, over 4 threads ...")
     few = RelaySettings(bus="bench", parallel=4)
     with loopback_client(few.parallel) as client:
         real = [_drain(shop, client, few, events // 4) for _ in range(rounds)]
-    say(f"Writing {STEADY_EVENTS_PER_S} letters a second for {steady_s} s ...")
+    say(f"Writing {STEADY_EVENTS_PER_S} messages a second for {steady_s} s ...")
     lags_ms, steady_statements = _steady(shop, settings, steady_s)
     say("Polling an empty outbox ...")
     idle_polls_per_s, idle_statements_per_s, poll_ms = _idle(shop, settings)

@@ -289,7 +289,7 @@ def ceilings(
             "the outbox grows, lag grows, nothing is lost",
             f"memory up to {quotas.lambda_mb_of_a_processor:,.0f} MB "
             f"(a whole processor: {whole_relay:,.0f}/s), then more lines "
-            "(`line` in a schedule's input); shards divide by themselves",
+            "(`worker` in a schedule's input); shards divide by themselves",
         ),
         Ceiling(
             f"{quotas.lambda_concurrency:,.0f} concurrent executions: checkout, cart and mail together hold "

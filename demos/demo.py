@@ -83,7 +83,7 @@ def one_order(region: LocalRegion, http: httpx.Client, database: Database, tap: 
         )
     expect(entries[0]["points"] == -total, "the debit is the ledger's newest entry")
 
-    heading("4. What follows, from the letter in the outbox")
+    heading("4. What follows, from the message in the outbox")
     waited_s = wait_for("the event on the bus", lambda: tap.events_of(order["order_id"]) != [])
     (event,) = tap.events_of(order["order_id"])
     console.print(f"   {event['detail-type']} on the bus {waited_s:.1f} s after this chapter began:")

@@ -158,9 +158,9 @@ def retry_loop(
 
 
 def side_effects(shop: Workshop, say: Say) -> tuple[int, int]:
-    """A5: what is sent inside a retried transaction is sent again with each attempt; a letter is not.
+    """A5: what is sent inside a retried transaction is sent again with each attempt; a message is not.
 
-    Give the number of messages sent from inside, and of letters that the outbox holds.
+    Give the number of messages sent from inside, and of messages that the outbox holds.
     """
     sent_inside: list[str] = []
     session = shop.session()
@@ -181,7 +181,7 @@ def side_effects(shop: Workshop, say: Say) -> tuple[int, int]:
     assert row is not None
     say(
         f"A5  one change, two attempts: {len(sent_inside)} messages sent from inside, "
-        f"{row[0]} letter committed"
+        f"{row[0]} message committed"
     )
     return len(sent_inside), int(row[0])
 

@@ -26,7 +26,7 @@ import psutil
 import psycopg
 from rich.table import Table
 
-from demos.letters import Happened, Letters
+from demos.outbox_recorder import Happened, OutboxRecorder
 from demos.shoppers import (
     NotSoError,
     Shopper,
@@ -44,9 +44,9 @@ from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 
 LOST, SURVIVOR = "us-east-1", "us-east-2"
-#: Beyond a takeover's age: a lease that was just renewed, two looks for stranded letters, a slow machine.
+#: Beyond a takeover's age: a lease that was just renewed, two looks for stranded messages, a slow machine.
 _TAKEOVER_GRACE_S = 60.0
-#: Letters that the lost Region is to leave behind.
+#: Messages that the lost Region is to leave behind.
 _STRANDED = 3
 #: Orders a shopper before the load counts, and seconds of load after the takeover.
 _WARM_ORDERS = 2
@@ -246,7 +246,7 @@ class Customer:
 
 
 class Loss(NamedTuple):
-    """When a Region was lost, by two clocks, since when it had been warm, and the letters that it left.
+    """When a Region was lost, by two clocks, since when it had been warm, and the messages that it left.
 
     `stranded` stood in its outbox; `with_queues` its bus had taken, and no consumer had done with them.
     """
@@ -277,14 +277,14 @@ class Drill:
             for http in self._http:
                 stack.callback(http.close)
             stack.callback(self._database.discard)
-            letters = stack.enter_context(Letters(self._server))
+            recorder = stack.enter_context(OutboxRecorder(self._server))
             broken_before = self._broken()
             wares = _furnish(self._server, self._plan)
             customers = _admit(self._server, (self._lost, self._survivor), 2 * self._plan.shoppers)
             self._agree(next(iter(customers)), wares)
-            loss = self._lose(list(customers), wares, letters)
-            self._add_up(list(customers.values()), wares, letters, loss, broken_before)
-            self._report(letters.effects(), loss)
+            loss = self._lose(list(customers), wares, recorder)
+            self._add_up(list(customers.values()), wares, recorder, loss, broken_before)
+            self._report(recorder.effects(), loss)
 
     def _doors(self, username: str) -> list[tuple[str, Shopper]]:
         regions = (self._lost, self._survivor)
@@ -311,7 +311,7 @@ class Drill:
         past = [order["order_id"] for order in one.get("/orders")["orders"]]
         expect(len(past) == 2, "one order, sent to both with one key at once, is placed once")
 
-    def _lose(self, usernames: list[str], wares: Wares, letters: Letters) -> Loss:
+    def _lose(self, usernames: list[str], wares: Wares, recorder: OutboxRecorder) -> Loss:
         plan, lost, survivor = self._plan, self._lost.region_name, self._survivor.region_name
         heading(f"2. {plan.shoppers} shoppers in each Region; {lost} is lost without warning")
         # One customer shops in both Regions, the others in one.
@@ -328,7 +328,7 @@ class Drill:
                     shopping,
                     lambda: (
                         len(self.figures.orders) >= everyone
-                        and {effect.region for effect in letters.effects()} == {lost, survivor}
+                        and {effect.region for effect in recorder.effects()} == {lost, survivor}
                     ),
                     lambda: "functions start",
                 )
@@ -337,34 +337,36 @@ class Drill:
                 # A relay that hangs, a moment before the rest goes: what is ordered now is told to nobody.
                 self._keep_on(
                     shopping,
-                    lambda: self._freeze_relay() and len(letters.waiting(lost)) >= _STRANDED,
+                    lambda: self._freeze_relay() and len(recorder.waiting(lost)) >= _STRANDED,
                     lambda: f"the relay of {lost} hangs",
                 )
                 self._lost.kill()
                 at, at_s = datetime.now(UTC), time.monotonic()
-                stranded, leases = letters.waiting(lost), letters.live_leases(lost)
+                stranded, leases = recorder.waiting(lost), recorder.live_leases(lost)
                 console.print(f"   {lost} is gone. Its relay's leases on {leases} shards are left behind.")
 
                 def taken_over() -> bool:
                     # What was on its way to the database when its sender died is committed after that.
-                    waiting = letters.waiting(lost)
+                    waiting = recorder.waiting(lost)
                     stranded.update(waiting)
                     if time.monotonic() - at_s > plan.takeover_s + _TAKEOVER_GRACE_S:
-                        raise NotSoError(f"{len(waiting)} letters of {lost} were never taken over")
+                        raise NotSoError(f"{len(waiting)} messages of {lost} were never taken over")
                     return not waiting
 
-                self._keep_on(shopping, taken_over, lambda: f"{len(stranded)} letters of {lost} are stranded")
+                self._keep_on(
+                    shopping, taken_over, lambda: f"{len(stranded)} messages of {lost} are stranded"
+                )
                 taken_over_s = time.monotonic() - at_s
-                self._keep_on(shopping, _after(_AFTERWARDS_S), lambda: "all letters are published")
+                self._keep_on(shopping, _after(_AFTERWARDS_S), lambda: "all messages are published")
             finally:
                 stop.set()
         for customer in shopping:
             customer.result()
         expect(
-            leases > 0 and len(stranded) >= _STRANDED, f"{len(stranded)} letters were stranded in its outbox"
+            leases > 0 and len(stranded) >= _STRANDED, f"{len(stranded)} messages were stranded in its outbox"
         )
         expect(True, f"{survivor} had published all of them {taken_over_s:.1f} s later")
-        return Loss(warm, at, at_s, stranded, self._lost_with_queues(letters, stranded))
+        return Loss(warm, at, at_s, stranded, self._lost_with_queues(recorder, stranded))
 
     def _freeze_relay(self) -> bool:
         for process in self._lost.function_processes("RelayFunction"):
@@ -385,21 +387,23 @@ class Drill:
                 self._next_line = time.monotonic() + _LINE_EVERY_S
                 console.print(f"   {len(self.figures.orders):>5} orders   {where()}")
 
-    def _lost_with_queues(self, letters: Letters, stranded: set[UUID]) -> set[UUID]:
-        """Wait until the survivor has done all it can; give the letters that it knows nothing of."""
+    def _lost_with_queues(self, recorder: OutboxRecorder, stranded: set[UUID]) -> set[UUID]:
+        """Wait until the survivor has done all it can; give the messages that it knows nothing of."""
         # The lost Region's bus had taken these: on AWS its queues would keep them until it is back.
-        accepted = letters.written(self._lost.region_name) - stranded
+        accepted = recorder.written(self._lost.region_name) - stranded
         wait_for(
             "the follow-up of everything that the survivor knows of",
-            lambda: not letters.waiting(self._survivor.region_name) and letters.without_effect() <= accepted,
+            lambda: (
+                not recorder.waiting(self._survivor.region_name) and recorder.without_effect() <= accepted
+            ),
         )
-        return letters.without_effect()
+        return recorder.without_effect()
 
     def _add_up(
         self,
         customer_ids: list[UUID],
         wares: Wares,
-        letters: Letters,
+        recorder: OutboxRecorder,
         loss: Loss,
         broken_before: dict[str, set[Breach]],
     ) -> None:
@@ -407,27 +411,27 @@ class Drill:
         survivor, lost = self._survivor.region_name, self._lost.region_name
         console.print(
             f"   {len(loss.with_queues)} events had left {lost}'s outbox and were in its queues. On AWS the "
-            "queues outlive an outage;\n   the emulator's died with it, so that many letters are put into "
+            "queues outlive an outage;\n   the emulator's died with it, so that many messages are put into "
             f"{survivor}'s outbox, under their own ids."
         )
-        letters.put_back(loss.with_queues, survivor)
-        wait_for("the rest", lambda: not letters.without_effect() and not self._new_breaches(broken_before))
+        recorder.put_back(loss.with_queues, survivor)
+        wait_for("the rest", lambda: not recorder.without_effect() and not self._new_breaches(broken_before))
         broken = self._new_breaches(broken_before)
         for name in ALWAYS + AT_REST:
             expect(name not in broken, f"no {name.replace('_', ' ')}")
         placed = {
             str(order_id)
-            for (order_id,) in letters.rows(
+            for (order_id,) in recorder.rows(
                 "select id from xpoints.orders where customer_id = any(%s)", [customer_ids]
             )
         }
         expect(placed == self.figures.orders, f"{len(placed)} orders, each known to the client who placed it")
-        effects = Counter(effect.letter_id for effect in letters.effects())
+        effects = Counter(effect.message_id for effect in recorder.effects())
         expect(
             len(effects) == len(placed) and set(effects.values()) == {2},
             f"{len(placed)} events, with one effect in each of the two consumers",
         )
-        ((sold, left, least),) = letters.rows(
+        ((sold, left, least),) = recorder.rows(
             "select (select coalesce(sum(unit_cnt), 0) from xpoints.order_items where cat_item_id = %s), "
             "sum(available), min(available) from xpoints.stock where item_id = %s",
             [wares.scarce, wares.scarce],
@@ -470,11 +474,11 @@ class Drill:
             f"that the lost answer was about; 0 were given up.\n   Orders: {dict(figures.outcomes)}; "
             f"{figures.conflicts} transactions ran again after a conflict."
         )
-        in_time = [effect for effect in effects if effect.letter_id not in loss.stranded | loss.with_queues]
+        in_time = [effect for effect in effects if effect.message_id not in loss.stranded | loss.with_queues]
         groups = {
             "before the loss, both Regions": [e for e in in_time if loss.warm <= e.occurred_at < loss.at],
             "after it, the survivor": [e for e in in_time if e.occurred_at >= loss.at],
-            "stranded and taken over": [e for e in effects if e.letter_id in loss.stranded],
+            "stranded and taken over": [e for e in effects if e.message_id in loss.stranded],
         }
         lags = Table("events", "effects", "p50 ms", "p99 ms", title="from the order to an effect")
         for name, group in groups.items():
@@ -508,7 +512,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--takeover-s",
         type=float,
         default=usual.takeover_s,
-        help="age at which another Region's letter is taken over (%(default)s; as deployed otherwise, 60)",
+        help="age at which another Region's message is taken over (%(default)s; as deployed otherwise, 60)",
     )
     options = parser.parse_args(arguments)
     plan = Plan(options.shoppers, options.load_s, options.takeover_s)

@@ -8,7 +8,7 @@ from domain import refusals
 from domain.refusals import Refusal
 
 #: With its stock takes an order has to stay below the 3,000 rows that DSQL lets one transaction change. A
-#: line is one of them, and so is a letter for an item whose last unit goes; every order has five more.
+#: line is one of them, and so is a message for an item whose last unit goes; every order has five more.
 MAX_ORDER_LINES = 100
 
 #: Slots that one order takes stock from. Usually it is one a limited line; many only where units lie thinly.

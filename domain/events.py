@@ -203,7 +203,7 @@ def read_event(contract: type[P], detail: bytes | str) -> Envelope[P]:
 def event_of(fact_id: UUID) -> UUID:
     """Give the id of the event that announces a fact: a ledger entry, or that a customer or an item went.
 
-    So an event, and whatever became of it, is found by the fact's id long after its letter left the outbox.
+    So an event, and whatever became of it, is found by the fact's id long after its message left the outbox.
     """
     return uuid5(fact_id, "event")
 

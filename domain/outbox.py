@@ -1,4 +1,4 @@
-"""The outbox's letters, what the bus said to them, and which relay publishes which shard."""
+"""The outbox's messages, what the bus said to them, and which relay publishes which shard."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-#: Attempts after which a letter that the bus keeps refusing is set aside. With the pauses below that is no
-#: sooner than 8 minutes after its first refusal.
+#: Attempts after which a message that the bus keeps rejecting becomes a dead letter. With the pauses
+#: below that is no sooner than 8 minutes after its first rejection.
 MAX_ATTEMPTS = 10
 
 _LONGEST_PAUSE_S = 300
@@ -22,7 +22,7 @@ class OutboxUnavailableError(Exception):
     """
 
 
-class Letter(NamedTuple):
+class OutboxMessage(NamedTuple):
     """An outbox row that waits for the bus. `lag_ms` is its age by the database's clock when it was read."""
 
     region: str
@@ -34,45 +34,50 @@ class Letter(NamedTuple):
     lag_ms: int
 
 
-class Refusal(StrEnum):
-    """Why the bus did not accept a letter, by what follows from it."""
+class Rejection(StrEnum):
+    """Why the bus did not accept a message, by what follows from it."""
 
-    HOPELESS = "hopeless"  # no repetition can help: set aside at once
-    REFUSED = "refused"  # the bus looked at this letter and said no: an attempt
-    DOUBTFUL = "doubtful"  # the letter's fault only if the bus accepts others meanwhile
-    BUSY = "busy"  # too much at once: never an attempt
+    PERMANENT = "permanent"  # no repetition can help: a dead letter at once
+    RETRYABLE = "retryable"  # the bus looked at this message and said no: an attempt
+    DOUBTFUL = "doubtful"  # the message's fault only if the bus accepts others meanwhile
+    THROTTLED = "throttled"  # too much at once: never an attempt
 
 
 class Failure(NamedTuple):
-    """A letter that the bus did not accept, what kind of refusal that was, and the bus's words."""
+    """A message that the bus did not accept, what kind of rejection that was, and the bus's words."""
 
-    letter: Letter
-    refusal: Refusal
+    message: OutboxMessage
+    rejection: Rejection
     reason: str
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What becomes of failed letters.
+    """What becomes of failed messages.
 
-    `dead` are set aside, `counted` wait with one attempt more, `free` are tried again as if nothing had been.
+    `dead_letters` leave the outbox, `counted` wait with one attempt more, `free` are tried again as if
+    nothing had been.
     """
 
-    dead: list[Failure] = field(default_factory=list)
+    dead_letters: list[Failure] = field(default_factory=list)
     counted: list[Failure] = field(default_factory=list)
     free: list[Failure] = field(default_factory=list)
 
 
 def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
-    """Decide about failed letters; `bus_accepts` says whether the bus took any other of the same round.
+    """Decide about failed messages; `bus_accepts` says whether the bus took any other of the same round.
 
-    An outage must not bury what is in order: a doubtful failure counts only while others get through.
+    An outage must not dead-letter what is in order: a doubtful failure counts only while others get through.
     """
     verdict = Verdict()
     for failure in failures:
-        counts = failure.refusal is Refusal.REFUSED or (failure.refusal is Refusal.DOUBTFUL and bus_accepts)
-        if failure.refusal is Refusal.HOPELESS or (counts and failure.letter.attempts + 1 >= MAX_ATTEMPTS):
-            verdict.dead.append(failure)
+        counts = failure.rejection is Rejection.RETRYABLE or (
+            failure.rejection is Rejection.DOUBTFUL and bus_accepts
+        )
+        if failure.rejection is Rejection.PERMANENT or (
+            counts and failure.message.attempts + 1 >= MAX_ATTEMPTS
+        ):
+            verdict.dead_letters.append(failure)
         elif counts:
             verdict.counted.append(failure)
         else:
@@ -81,7 +86,7 @@ def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
 
 
 def pause_after_s(attempts: int) -> int:
-    """Give the seconds that a letter waits after its nth counted attempt: 1, 2, 4 ... 256."""
+    """Give the seconds that a message waits after its nth counted attempt: 1, 2, 4 ... 256."""
     return int(min(2 ** (attempts - 1), _LONGEST_PAUSE_S))
 
 
@@ -106,18 +111,18 @@ def share_out(shards: Sequence[int], mine: Iterable[int], others: Iterable[int],
     return Share(give_up, keep + free[: fair - len(keep)])
 
 
-def lots(
+def batches(
     things: Iterable[T], size_bytes: Callable[[T], int], most_bytes: int, most: int | None = None
 ) -> Iterator[list[T]]:
-    """Cut things into lots of up to `most` that have up to `most_bytes` together; a larger one is alone."""
-    lot: list[T] = []
-    lot_bytes = 0
+    """Cut things into batches of up to `most` and `most_bytes` together; a larger thing is alone."""
+    batch: list[T] = []
+    batch_bytes = 0
     for thing in things:
         thing_bytes = size_bytes(thing)
-        if lot and (len(lot) == most or lot_bytes + thing_bytes > most_bytes):
-            yield lot
-            lot, lot_bytes = [], 0
-        lot.append(thing)
-        lot_bytes += thing_bytes
-    if lot:
-        yield lot
+        if batch and (len(batch) == most or batch_bytes + thing_bytes > most_bytes):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(thing)
+        batch_bytes += thing_bytes
+    if batch:
+        yield batch

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from domain.outbox import Letter, OutboxUnavailableError, Verdict, judge
+from domain.outbox import OutboxMessage, OutboxUnavailableError, Verdict, judge
 from events.publish import EventsClient, Publication
 
 #: Lags are counted in steps of so many milliseconds, which bounds the memory of a run.
@@ -38,11 +38,11 @@ class Outbox(Protocol):
         """Give all leases back for good."""
         ...
 
-    def take(self, most: int, skip: Iterable[UUID], served: Iterable[int]) -> list[Letter]:
-        """Read letters of the shards held, but neither those of `skip` nor of the shards `served`."""
+    def take(self, most: int, skip: Iterable[UUID], served: Iterable[int]) -> list[OutboxMessage]:
+        """Read messages of the shards held, but neither those of `skip` nor of the shards `served`."""
         ...
 
-    def settle(self, accepted: Sequence[Letter], verdict: Verdict) -> None:
+    def settle(self, accepted: Sequence[OutboxMessage], verdict: Verdict) -> None:
         """Record what the bus answered. Safe to repeat."""
         ...
 
@@ -54,11 +54,11 @@ class RelaySettings:
     A lease outlives the slowest request (`handlers.relay` bounds that), so nobody else publishes what is on
     its way. It is renewed at a third of its length; without a full share the relay asks every `ask_s`. Polls
     are `poll_s` apart while there is something to do and up to `idle_s` when there is not: the pause bounds
-    the lag, and gathers letters that then share a statement.
+    the lag, and gathers messages that then share a statement.
 
-    When for `outage_s` no letter gets through, all leases are given back, so that another Region's relay can
+    When for `outage_s` no message gets through, all leases are given back, so that another Region's relay can
     take over; `probe_s` later this one tries again. Shards of other Regions are taken over when nobody holds
-    them and a letter has waited for `takeover_s`.
+    them and a message has waited for `takeover_s`.
     """
 
     bus: str
@@ -76,23 +76,23 @@ class RelaySettings:
 
 @dataclass(slots=True)
 class RelayReport:
-    """What one run did. Lag is the time from a letter's creation to the bus's yes."""
+    """What one run did. Lag is the time from a message's creation to the bus's yes."""
 
     polls: int = 0
     published: int = 0
-    refused: int = 0
-    buried: int = 0
+    rejected: int = 0
+    dead_lettered: int = 0
     outages: int = 0
     database_faults: int = 0
     superseded: bool = False
     lags: Counter[int] = field(default_factory=Counter)
 
     def observe(self, lag_ms: float) -> None:
-        """Note one letter's lag."""
+        """Note one message's lag."""
         self.lags[int(lag_ms / _LAG_STEP_MS)] += 1
 
     def lag_ms(self, percent: float) -> int:
-        """Give the lag within which `percent` of the letters were published, 0 without any."""
+        """Give the lag within which `percent` of the messages were published, 0 without any."""
         below = 0
         for step in sorted(self.lags):
             below += self.lags[step]
@@ -102,7 +102,7 @@ class RelayReport:
 
 
 class _Flight(NamedTuple):
-    letters: Sequence[Letter]
+    messages: Sequence[OutboxMessage]
     publication: Publication
     read_at: float
 
@@ -110,12 +110,12 @@ class _Flight(NamedTuple):
 class _Debt(NamedTuple):
     """What the bus answered and the database does not know yet."""
 
-    accepted: Sequence[Letter]
+    accepted: Sequence[OutboxMessage]
     verdict: Verdict
 
 
 class Relay:
-    """One run of a relay. Reading the next letters overlaps the requests that carry the ones before."""
+    """One run of a relay. Reading the next messages overlaps the requests that carry the ones before."""
 
     def __init__(
         self,
@@ -189,43 +189,43 @@ class Relay:
             self._held = self._held or bool(rescued)
 
     def _send_next(self, pool: ThreadPoolExecutor) -> bool:
-        """Read letters and put them on their way; tell whether there are more, as far as one can see."""
+        """Read messages and put them on their way; tell whether there are more, as far as one can see."""
         # A bus in trouble gets a tenth.
         most = self._settings.batch if self._failing_since is None else max(1, self._settings.batch // 10)
-        skip = [letter.id for flight in self._flights for letter in flight.letters]
-        letters = self._outbox.take(most, skip, self._served)
+        skip = [message.id for flight in self._flights for message in flight.messages]
+        messages = self._outbox.take(most, skip, self._served)
         self.report.polls += 1
-        if letters:
-            publication = Publication(self._client(), self._settings.bus, letters, pool)
-            self._flights.append(_Flight(letters, publication, self._monotonic()))
-        if len(letters) == most:
+        if messages:
+            publication = Publication(self._client(), self._settings.bus, messages, pool)
+            self._flights.append(_Flight(messages, publication, self._monotonic()))
+        if len(messages) == most:
             # Which rows come first is the server's choice: a shard that came waits until all have had a turn.
-            self._served.update(letter.shard for letter in letters)
+            self._served.update(message.shard for message in messages)
             return True
         more = bool(self._served)
         self._served.clear()
         return more
 
     def _land(self) -> None:
-        """Wait for the oldest flight and record what became of its letters."""
+        """Wait for the oldest flight and record what became of its messages."""
         flight = self._flights.popleft()
         outcome = flight.publication.result()
         report, now = self.report, self._monotonic()
         accepted = outcome.accepted
         verdict = judge(outcome.failed, bus_accepts=bool(accepted))
         report.published += len(accepted)
-        report.refused += len(verdict.counted)
-        report.buried += len(verdict.dead)
-        for letter in accepted:
-            report.observe(letter.lag_ms + (now - flight.read_at) * 1000)
+        report.rejected += len(verdict.counted)
+        report.dead_lettered += len(verdict.dead_letters)
+        for message in accepted:
+            report.observe(message.lag_ms + (now - flight.read_at) * 1000)
         if outcome.outage is None and not verdict.free:
             self._failing_since = None
         else:
-            # These letters are read again at once: go slower, and an outage begins if nothing got through.
+            # These messages are read again at once: go slower, and an outage begins if nothing got through.
             report.outages += 1
             if self._failing_since is None or accepted:
                 self._failing_since = now
-        if accepted or verdict.counted or verdict.dead:
+        if accepted or verdict.counted or verdict.dead_letters:
             self._debts.append(_Debt(accepted, verdict))
         self._pay()
 

@@ -1,6 +1,7 @@
 """The relay function: started every minute, it moves the outbox to the bus until its successor comes.
 
-A schedule's input may name a `line`, 0 by default: runs of a line follow each other, lines share the shards.
+A schedule's input may name a `worker`, 0 by default: runs of a worker follow each other, workers share the
+shards.
 """
 
 import os
@@ -21,7 +22,7 @@ from sql.outbox import Outbox
 #: Time kept back for the last requests, their record, the leases and the metrics.
 _MARGIN_S = 8.0
 
-#: How often to look for another Region's stranded letters, and no less often than they become so.
+#: How often to look for another Region's stranded messages, and no less often than they become so.
 _RESCUE_EVERY_S = 10.0
 
 #: A request is over within this, retry included, and so before a lease (15 s) that was just renewed.
@@ -65,12 +66,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     left_s = context.get_remaining_time_in_millis() / 1000 - _MARGIN_S
     run_s = max(0.0, min(_ENVIRONMENT.run_s, left_s))
     holder = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "local")[-100:]
-    outbox = Outbox(_DATABASE, _ENVIRONMENT.region, uuid4(), holder, int(event.get("line", 0)))
+    outbox = Outbox(_DATABASE, _ENVIRONMENT.region, uuid4(), holder, int(event.get("worker", 0)))
     report = Relay(outbox, _client, _SETTINGS).run(time.monotonic() + run_s)
     figures = {
         "EventsPublished": report.published,
-        "EventsRefused": report.refused,
-        "EventsBuried": report.buried,
+        "EventsRejected": report.rejected,
+        "EventsDeadLettered": report.dead_lettered,
         "BusOutages": report.outages,
         "RelayDatabaseFaults": report.database_faults,
     }

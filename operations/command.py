@@ -74,8 +74,8 @@ def _outbox_status(site: Site, options: argparse.Namespace) -> int:
     return 0
 
 
-def _letters(options: argparse.Namespace) -> operate.LetterFilter:
-    return operate.LetterFilter(
+def _letters(options: argparse.Namespace) -> operate.DeadLetterFilter:
+    return operate.DeadLetterFilter(
         options.type, options.older_than, options.newer_than, options.error, options.ids or None
     )
 
@@ -86,20 +86,20 @@ def _outbox_dead(site: Site, options: argparse.Namespace) -> int:
 
 
 def _outbox_inspect(site: Site, options: argparse.Namespace) -> int:
-    letter = operate.read_dead_letter(site.database, options.id)
-    if letter is None:
-        raise SiteError(f"No letter {options.id} is set aside. `rewards outbox dead` lists them.")
-    _show(options, {**letter, "detail": _parsed(letter["detail"])})
+    message = operate.read_dead_letter(site.database, options.id)
+    if message is None:
+        raise SiteError(f"There is no outbox dead letter {options.id}. `rewards outbox dead` lists them.")
+    _show(options, {**message, "detail": _parsed(message["detail"])})
     return 0
 
 
 def _outbox_requeue(site: Site, options: argparse.Namespace) -> int:
-    letters = operate.list_dead_letters(site.database, _letters(options))
-    count = len(letters)
+    messages = operate.list_dead_letters(site.database, _letters(options))
+    count = len(messages)
     if options.yes:
-        count = operate.requeue_dead_letters(site.database, [one["id"] for one in letters])
-    _show(options, {"requeued" if options.yes else "would_requeue": letters, "count": count})
-    _hint(options, bool(letters))
+        count = operate.requeue_dead_letters(site.database, [one["id"] for one in messages])
+    _show(options, {"requeued" if options.yes else "would_requeue": messages, "count": count})
+    _hint(options, bool(messages))
     return 0
 
 
@@ -388,13 +388,13 @@ def parser() -> argparse.ArgumentParser:
 
     region_command.add_region_commands(groups)
 
-    letters = groups.add_parser("outbox", help="letters that wait for the bus, and those set aside")
-    outbox = letters.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    messages = groups.add_parser("outbox", help="outbox messages that wait for the bus, and dead letters")
+    outbox = messages.add_subparsers(dest="what", required=True, metavar="COMMAND")
     add(outbox, "status", _outbox_status, "Show what waits, how old it is, and which relays are at work.")
-    add(outbox, "dead", _outbox_dead, "List letters that the bus would not take.", filters)
-    inspect = add(outbox, "inspect", _outbox_inspect, "Show one letter that the bus would not take.")
+    add(outbox, "dead", _outbox_dead, "List outbox messages that the bus would not take.", filters)
+    inspect = add(outbox, "inspect", _outbox_inspect, "Show one message that the bus would not take.")
     inspect.add_argument("id", type=UUID)
-    add(outbox, "requeue", _outbox_requeue, "Put such letters back for the relay.", filters, yes)
+    add(outbox, "requeue", _outbox_requeue, "Put such messages back for the relay.", filters, yes)
 
     dead = groups.add_parser("queues", help="dead-letter queues: messages that no consumer managed")
     queue = dead.add_subparsers(dest="what", required=True, metavar="COMMAND")

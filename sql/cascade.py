@@ -18,7 +18,7 @@ from uuid import UUID, uuid5
 from domain.events import Envelope, Origin, Payload
 from sql.connection import Database
 from sql.inbox import Effect, once
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import Query, Statement, load
 from sql.transaction import Transaction, run
 from sql.walk import NO_ID
@@ -118,7 +118,7 @@ def next_turn(
     """Give the statement that leaves the event of the next turn; its id follows from this turn's."""
     _, next_id = islice(turns(event.id, consumer), 2)
     origin = Origin(next_id, now, region, event.correlation_id, event.trace_id)
-    return letter(
+    return enqueue(
         origin.announce(following, event.aggregate_id, event.aggregate_version, causation_id=str(event.id))
     )
 

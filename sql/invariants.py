@@ -21,8 +21,8 @@ ALWAYS = (
 AT_REST = (
     "orders_whose_cart_is_not_cleaned",
     "messages_not_sent",
-    "letters_in_the_outbox",
-    "letters_buried",
+    "messages_in_outbox",
+    "outbox_dead_letters",
 )
 
 

@@ -1,4 +1,4 @@
-"""The outbox: leaving a letter in the transaction of what it tells about, and the relay's side of it."""
+"""The outbox: leaving a message in the transaction of what it tells about, and the relay's side of it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -7,7 +7,15 @@ from uuid import UUID
 import psycopg
 
 from domain.events import Envelope, write_event
-from domain.outbox import Failure, Letter, OutboxUnavailableError, Verdict, lots, pause_after_s, share_out
+from domain.outbox import (
+    Failure,
+    OutboxMessage,
+    OutboxUnavailableError,
+    Verdict,
+    batches,
+    pause_after_s,
+    share_out,
+)
 from sql.connection import Database
 from sql.errors import RetriesExhaustedError
 from sql.queries import Statement, load
@@ -31,15 +39,15 @@ _FIND_STRANDED = _QUERIES["find_stranded_shards"]
 _TAKE = _QUERIES["take_outbox_rows"]
 _DELETE = _QUERIES["delete_outbox_rows"]
 _COUNT_ATTEMPTS = _QUERIES["count_outbox_attempts"]
-_BURY = _QUERIES["bury_outbox_rows"]
-_DELETE_BURIED = _QUERIES["delete_buried_outbox_rows"]
+_DEAD_LETTER = _QUERIES["dead_letter_outbox_rows"]
+_DELETE_DEAD_LETTERED = _QUERIES["delete_dead_lettered_outbox_rows"]
 
 #: A relay tries again by itself all the time: no need to wait long for one statement.
 _POLICY = RetryPolicy(attempts=4, deadline_s=3.0)
 
 #: Bytes of events that a transaction moves: each is written in one table and deleted in another, and DSQL
 #: takes 10 MiB of changes.
-_LOT_BYTES = 4 * 1024 * 1024
+_BATCH_BYTES = 4 * 1024 * 1024
 
 #: Characters of a reason that are kept.
 _REASON_LENGTH = 200
@@ -48,7 +56,7 @@ T = TypeVar("T")
 Place = tuple[str, int]
 
 
-def letter(event: Envelope[Any]) -> Statement:
+def enqueue(event: Envelope[Any]) -> Statement:
     """Give the statement that puts an event into its Region's outbox."""
     return _INSERT(
         region=event.region,
@@ -62,25 +70,25 @@ def letter(event: Envelope[Any]) -> Statement:
 class Outbox:
     """The outbox as one run of a Region's relay sees it.
 
-    `token` is new for each run and names its leases; `line` is the succession of runs that it belongs to, and
-    `holder` tells people who it is. Every method raises OutboxUnavailableError when the database does not
+    `token` is new for each run and names its leases; `worker` is the succession of runs that it belongs to,
+    and `holder` tells people who it is. Every method raises OutboxUnavailableError when the database does not
     answer.
     """
 
-    def __init__(self, database: Database, region: str, token: UUID, holder: str, line: int = 0) -> None:
+    def __init__(self, database: Database, region: str, token: UUID, holder: str, worker: int = 0) -> None:
         self.region = region
         self._database = database
         self._token = token
         self._holder = holder
-        self._line = line
+        self._worker = worker
         self._announced = False
 
     def hold(self, lease_s: float, land: Callable[[], None] = lambda: None) -> list[int] | None:
         """Renew this run's presence and its leases, take its fair share and give up what is beyond it.
 
         Gives the shards held, fewer than the share where others still hold some; None when a newer run of the
-        same line has begun: then `leave`. `land` waits for the letters that are on their way and records what
-        became of them. A shard is given up after that: whoever gets it would publish them once more.
+        same worker has begun: then `leave`. `land` waits for the messages that are on their way and records
+        what became of them. A shard is given up after that: whoever gets it would publish them once more.
         """
 
         def attempt(transaction: Transaction) -> tuple[list[int], list[int]] | None:
@@ -93,10 +101,10 @@ class Outbox:
                 SHARDS,
                 [shard for shard, token in leases if token == self._token],
                 [shard for shard, token in leases if token != self._token],
-                1 + sum(live for line, _, live in relays if line != self._line),
+                1 + sum(live for worker, _, live in relays if worker != self._worker),
             )
             *_, taken = transaction.commit(
-                _ANNOUNCE(region=self.region, line=self._line, token=self._token, lease_s=lease_s),
+                _ANNOUNCE(region=self.region, worker=self._worker, token=self._token, lease_s=lease_s),
                 self._lease(((self.region, shard) for shard in (*share.take, *share.give_up)), lease_s),
             )
             return sorted(shard for _, shard in taken.rows), share.give_up
@@ -110,7 +118,7 @@ class Outbox:
         return [shard for shard in held if shard not in give_up]
 
     def rescue(self, age_s: float, lease_s: float, land: Callable[[], None] = lambda: None) -> list[Place]:
-        """Take over shards of other Regions that nobody holds and whose letters have waited for `age_s`.
+        """Take over shards of other Regions that nobody holds and whose messages have waited for `age_s`.
 
         Gives what is held elsewhere; what needs no rescue any more is given back, after `land` as in `hold`.
         """
@@ -142,34 +150,34 @@ class Outbox:
 
     def leave(self) -> None:
         """Give all leases back and take this run off the list: it is over."""
-        withdraw = _WITHDRAW(region=self.region, line=self._line, token=self._token)
+        withdraw = _WITHDRAW(region=self.region, worker=self._worker, token=self._token)
         self._run(lambda transaction: transaction.commit(_RELEASE_ALL(token=self._token), withdraw))
         self._announced = False
 
-    def take(self, most: int, skip: Iterable[UUID] = (), served: Iterable[int] = ()) -> list[Letter]:
-        """Read up to `most` letters of the shards whose unexpired lease is ours, in one statement.
+    def take(self, most: int, skip: Iterable[UUID] = (), served: Iterable[int] = ()) -> list[OutboxMessage]:
+        """Read up to `most` messages of the shards whose unexpired lease is ours, in one statement.
 
-        `skip` are letters that are on their way already, `served` shards that are not asked this time.
+        `skip` are messages that are on their way already, `served` shards that are not asked this time.
         """
         rows = self._alone(_TAKE(token=self._token, most=most, skip=list(skip), served=list(served)))
-        return [Letter(*row) for row in rows]
+        return [OutboxMessage(*row) for row in rows]
 
-    def settle(self, accepted: Sequence[Letter], verdict: Verdict) -> None:
-        """Delete what the bus accepted, count attempts, and move what is hopeless to the dead letters.
+    def settle(self, accepted: Sequence[OutboxMessage], verdict: Verdict) -> None:
+        """Delete what the bus accepted, count attempts, and move what was rejected for good to dead letters.
 
-        Safe to repeat. Deleting needs no lease, as the bus has the letter; the other two do.
+        Safe to repeat. Deleting needs no lease, as the bus has the message; the other two do.
         """
-        for letters in lots(accepted, _written_bytes, _LOT_BYTES):
-            self._alone(_DELETE(**_addresses(letters)))
-        for failures in lots(verdict.counted, _failed_bytes, _LOT_BYTES):
-            pauses_s = [pause_after_s(failure.letter.attempts + 1) for failure in failures]
+        for messages in batches(accepted, _written_bytes, _BATCH_BYTES):
+            self._alone(_DELETE(**_addresses(messages)))
+        for failures in batches(verdict.counted, _failed_bytes, _BATCH_BYTES):
+            pauses_s = [pause_after_s(failure.message.attempts + 1) for failure in failures]
             self._alone(_COUNT_ATTEMPTS(token=self._token, **_failures(failures), pauses_s=pauses_s))
-        for failures in lots(verdict.dead, _failed_bytes, _LOT_BYTES):
-            bury = (
-                _BURY(token=self._token, **_failures(failures)),
-                _DELETE_BURIED(ids=[failure.letter.id for failure in failures]),
+        for failures in batches(verdict.dead_letters, _failed_bytes, _BATCH_BYTES):
+            dead_letter = (
+                _DEAD_LETTER(token=self._token, **_failures(failures)),
+                _DELETE_DEAD_LETTERED(ids=[failure.message.id for failure in failures]),
             )
-            self._run(lambda transaction, bury=bury: transaction.commit(*bury))  # type: ignore[misc]
+            self._run(lambda transaction, dead_letter=dead_letter: transaction.commit(*dead_letter))  # type: ignore[misc]
 
     def _give_up(self, places: Sequence[Place], land: Callable[[], None]) -> None:
         if places:
@@ -194,25 +202,25 @@ def _places(places: Iterable[Place]) -> dict[str, list[Any]]:
     return {"regions": [region for region, _ in listed], "shards": [shard for _, shard in listed]}
 
 
-def _written_bytes(letter: Letter) -> int:
-    return len(letter.detail.encode())
+def _written_bytes(message: OutboxMessage) -> int:
+    return len(message.detail.encode())
 
 
 def _failed_bytes(failure: Failure) -> int:
-    return _written_bytes(failure.letter)
+    return _written_bytes(failure.message)
 
 
-def _addresses(letters: Sequence[Letter]) -> dict[str, list[Any]]:
+def _addresses(messages: Sequence[OutboxMessage]) -> dict[str, list[Any]]:
     return {
-        "regions": [letter.region for letter in letters],
-        "shards": [letter.shard for letter in letters],
-        "ids": [letter.id for letter in letters],
+        "regions": [message.region for message in messages],
+        "shards": [message.shard for message in messages],
+        "ids": [message.id for message in messages],
     }
 
 
 def _failures(failures: Sequence[Failure]) -> dict[str, list[Any]]:
     return {
-        **_addresses([failure.letter for failure in failures]),
+        **_addresses([failure.message for failure in failures]),
         "reasons": [failure.reason[:_REASON_LENGTH] for failure in failures],
-        "attempts": [failure.letter.attempts + 1 for failure in failures],
+        "attempts": [failure.message.attempts + 1 for failure in failures],
     }

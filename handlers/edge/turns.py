@@ -8,7 +8,7 @@ from domain.events import Envelope, Payload
 from events.consume import Context, consume
 from handlers.edge.observability import observe_effect
 
-#: A turn's length, in seconds. Short, so that a small cascade behind a giant one waits for one turn of it.
+#: A turn's length, in seconds. Short, so that a small cascade behind a large one waits for one turn of it.
 TURN_S = 20.0
 
 #: Kept back of the function's time for the transaction under way and the one that hands on, in milliseconds.

@@ -53,7 +53,7 @@ create table if not exists xpoints.stock (
     primary key (item_id, slot)
 );
 
--- Letters left by a request's transaction for the relay. Insert-only for requests; deleted once the bus
+-- Messages left by a request's transaction for the relay. Insert-only for requests; deleted once the bus
 -- has accepted them. The key starts with what a relay reads by, so that no further index is needed.
 create table if not exists xpoints.outbox (
     region varchar(20) not null,
@@ -64,7 +64,7 @@ create table if not exists xpoints.outbox (
     created_at timestamptz not null default now(),
     attempts smallint not null default 0,
     last_error varchar(200),
-    -- When a refused letter may be tried again, by the database's clock; null: at once.
+    -- When a refused message may be tried again, by the database's clock; null: at once.
     retry_at timestamptz,
     primary key (region, shard, id)
 );
@@ -92,14 +92,14 @@ create table if not exists xpoints.relay_leases (
     primary key (region, shard)
 );
 
--- The live relays of a Region, one row a line. A line is a succession of runs: a new run puts its token
+-- The live relays of a Region, one row a worker. A worker is a succession of runs: a new run puts its token
 -- here, by which the run before it sees that it is to end, and others how many share the shards.
 create table if not exists xpoints.relays (
     region varchar(20) not null,
-    line smallint not null,
+    worker smallint not null,
     token uuid not null,
     expires_at timestamptz not null,
-    constraint relays_pkey primary key (region, line)
+    constraint relays_pkey primary key (region, worker)
 );
 
 -- Which consumer has had its effect of which event, written in the transaction of that effect.

@@ -186,7 +186,7 @@ grant select on
     xpoints.relays, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
     to operations;
 
--- `rewards outbox requeue` moves letters that were set aside back into the outbox.
+-- `rewards outbox requeue` moves outbox dead letters back into the outbox.
 grant insert on xpoints.outbox to operations;
 
 grant delete on xpoints.outbox_dead_letters to operations;

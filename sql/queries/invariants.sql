@@ -51,11 +51,11 @@ select id::text, total_points, null from xpoints.orders where cart_cleaned_at is
 -- After the follow-up has come to rest, no message waits to be sent.
 select id::text, null, null from xpoints.notifications where status = 'PENDING'
 
--- name: letters_in_the_outbox
+-- name: messages_in_outbox
 -- After the follow-up has come to rest, the outbox is empty.
 select id::text, null, null from xpoints.outbox
 
--- name: letters_buried
+-- name: outbox_dead_letters
 -- The bus refused nothing for good.
 select id::text, null, null from xpoints.outbox_dead_letters
 

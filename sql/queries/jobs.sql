@@ -152,7 +152,7 @@ group by region
 order by region
 
 -- name: count_outbox_dead_letters
--- Letters that the bus never accepted and nobody has dealt with.
+-- Messages that the bus never accepted and nobody has dealt with.
 select count(*) from xpoints.outbox_dead_letters
 
 -- name: measure_region_cleanups

@@ -1,7 +1,7 @@
 -- What a person at the `rewards` command asks. Read with the role `operations`; lists are cut at %(most)s rows.
 
 -- name: read_outbox_status
--- What waits in each Region: letters, age of the oldest, those refused at least once, and the last reason.
+-- What waits in each Region: messages, age of the oldest, those refused at least once, and the last reason.
 select region, count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::bigint,
     count(*) filter (where attempts > 0), max(last_error)
 from xpoints.outbox
@@ -12,12 +12,12 @@ order by region
 -- What waits, by type.
 select event_type, count(*) from xpoints.outbox group by event_type order by event_type
 
--- name: read_relay_lines
+-- name: read_relay_workers
 -- The relays, alive or not, and how many shards each holds.
-select r.region, r.line, r.expires_at > now(), extract(epoch from r.expires_at - now())::int,
+select r.region, r.worker, r.expires_at > now(), extract(epoch from r.expires_at - now())::int,
     (select count(*) from xpoints.relay_leases l where l.token = r.token and l.expires_at > now())
 from xpoints.relays r
-order by r.region, r.line
+order by r.region, r.worker
 
 -- name: read_lease_holders
 -- Who holds how many shards of which Region.
@@ -27,7 +27,7 @@ group by region, holder
 order by region, holder
 
 -- name: list_outbox_dead_letters
--- Letters set aside, oldest first, a page behind the last letter of the one before; a filter that is null lets
+-- Dead letters, oldest first, a page behind the last one of the one before; a filter that is null lets
 -- everything through.
 select id, region, event_type, attempts, reason, created_at, failed_at
 from xpoints.outbox_dead_letters
@@ -41,7 +41,7 @@ order by failed_at, id
 limit %(most)s
 
 -- name: read_outbox_dead_letter
--- One letter set aside, with the event.
+-- One dead letter, with the event.
 select id, region, shard, event_type, attempts, reason, created_at, failed_at, detail
 from xpoints.outbox_dead_letters
 where id = %(id)s
@@ -54,7 +54,7 @@ where id = any(%(ids)s::uuid[])
 on conflict (region, shard, id) do nothing
 
 -- name: delete_dead_letters
--- In the same transaction: a letter is in one of the two tables.
+-- In the same transaction: a message is in one of the two tables.
 delete from xpoints.outbox_dead_letters where id = any(%(ids)s::uuid[]) returning id
 
 -- name: read_order_story
@@ -102,13 +102,13 @@ join xpoints.notifications n on n.customer_id = o.customer_id
 where o.id = %(order_id)s and position(o.id::text in n.body) > 0
 order by n.created_at, n.id
 
--- name: read_waiting_letters
--- Letters that name an id and have not left: still in the outbox, or set aside.
+-- name: read_waiting_messages
+-- Messages that name an id and have not left: still in the outbox, or dead letters.
 select id, region, event_type, attempts, coalesce(last_error, ''), created_at, 'outbox'
 from xpoints.outbox
 where position(%(id)s::text in detail) > 0
 union all
-select id, region, event_type, attempts, reason, created_at, 'set aside'
+select id, region, event_type, attempts, reason, created_at, 'dead letter'
 from xpoints.outbox_dead_letters
 where position(%(id)s::text in detail) > 0
 

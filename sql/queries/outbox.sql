@@ -1,28 +1,28 @@
 -- The outbox, as its writers and the relay see it. Lists of a relay are long, so they travel as bytes (%b).
 
 -- name: insert_outbox_row
--- The letter to whoever follows; the relay takes it from here.
+-- The message to whoever follows; the relay takes it from here.
 insert into xpoints.outbox (region, shard, id, event_type, detail)
 values (%(region)s, %(shard)s, %(id)s, %(event_type)s, %(detail)s)
 
 -- name: read_relays
--- Whose run a Region's relay lines are in, and which of them live.
-select line, token, expires_at > now() from xpoints.relays where region = %(region)s
+-- The run that each relay worker of a Region is in, and which of them live.
+select worker, token, expires_at > now() from xpoints.relays where region = %(region)s
 
 -- name: read_leases
 -- Who holds a Region's shards; expired leases are nobody's.
 select shard, token from xpoints.relay_leases where region = %(region)s and expires_at > now()
 
 -- name: announce_relay
--- This run is its line's newest, and lives for a while. Two runs that begin at once write one row, so one of
+-- This run is its worker's newest, and lives for a while. Two runs that begin at once write one row, so one of
 -- them runs again and sees the other.
-insert into xpoints.relays as line (region, line, token, expires_at)
-values (%(region)s, %(line)s, %(token)s, now() + make_interval(secs => %(lease_s)s))
-on conflict (region, line) do update set token = excluded.token, expires_at = excluded.expires_at
+insert into xpoints.relays (region, worker, token, expires_at)
+values (%(region)s, %(worker)s, %(token)s, now() + make_interval(secs => %(lease_s)s))
+on conflict (region, worker) do update set token = excluded.token, expires_at = excluded.expires_at
 
 -- name: withdraw_relay
 -- This run is over, unless a newer one has already taken its place.
-delete from xpoints.relays where region = %(region)s and line = %(line)s and token = %(token)s
+delete from xpoints.relays where region = %(region)s and worker = %(worker)s and token = %(token)s
 
 -- name: take_leases
 -- Take or renew leases that are free, expired or already ours, by the database's clock. Two relays that want
@@ -48,7 +48,7 @@ where l.region = done.region and l.shard = done.shard and l.token = %(token)s
 delete from xpoints.relay_leases where token = %(token)s
 
 -- name: read_foreign_outboxes
--- Other Regions with letters waiting: the nearest by name on either side, each found by one look at the key.
+-- Other Regions with messages waiting: the nearest by name on either side, each found by one look at the key.
 select region from (
     select max(region) as region from xpoints.outbox where region < %(region)s
     union all
@@ -61,7 +61,7 @@ where region is not null
 select region, shard, token from xpoints.relay_leases where region <> %(region)s and expires_at > now()
 
 -- name: find_stranded_shards
--- Of these shards, those with a letter that has waited for longer than a live relay would let it.
+-- Of these shards, those with a message that has waited for longer than a live relay would let it.
 select s.region, s.shard
 from unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as s (region, shard)
 where exists (
@@ -93,7 +93,7 @@ where o.region = done.region and o.shard = done.shard and o.id = done.id
 
 -- name: count_outbox_attempts
 -- The bus refused these for now: so many attempts, why, and when to try again. Safe to repeat. Only for the
--- holder of the lease: a relay that was overtaken has nothing to say about a letter.
+-- holder of the lease: a relay that was overtaken has nothing to say about a message.
 update xpoints.outbox o
 set attempts = greatest(o.attempts, failed.attempts), last_error = failed.reason,
     retry_at = now() + make_interval(secs => failed.pause_s)
@@ -105,7 +105,7 @@ join xpoints.relay_leases l on l.region = failed.region and l.shard = failed.sha
 where o.region = failed.region and o.shard = failed.shard and o.id = failed.id
     and l.token = %(token)s and l.expires_at > now()
 
--- name: bury_outbox_rows
+-- name: dead_letter_outbox_rows
 -- The bus will never accept these: keep them, with the reason, where an operator finds them. The deletion
 -- that goes with it names only what arrived here, so a row is in one of the two tables, never in neither.
 insert into xpoints.outbox_dead_letters
@@ -120,7 +120,7 @@ join xpoints.outbox o on o.region = dead.region and o.shard = dead.shard and o.i
 where l.token = %(token)s and l.expires_at > now()
 on conflict (id) do nothing
 
--- name: delete_buried_outbox_rows
+-- name: delete_dead_lettered_outbox_rows
 -- What stands among the dead letters is no longer in the outbox.
 delete from xpoints.outbox o
 using xpoints.outbox_dead_letters d

@@ -8,7 +8,7 @@ from domain.events import CustomerErased, Origin
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import load
 from sql.reads import snapshot
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
@@ -74,7 +74,7 @@ def erase_account(
         if change.points:
             writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))
         event = CustomerErased(customer_id=customer_id)
-        transaction.commit(*writes, letter(origin.announce(event, customer_id, member.version + 1)))
+        transaction.commit(*writes, enqueue(origin.announce(event, customer_id, member.version + 1)))
         return True
 
     return run(database, attempt, policy)

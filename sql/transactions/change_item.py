@@ -12,7 +12,7 @@ from domain.idempotency import Answer, Request
 from domain.items import ItemData, StoredItem, decide_item_change, decide_retirement
 from domain.refusals import Refusal
 from sql.connection import Database
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.reads import snapshot
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
@@ -100,7 +100,7 @@ def retire_item(
         event = CatalogItemRetired(item_id=item_id)
         transaction.commit(
             _RETIRE_ITEM(item_id=item_id, retired_at=origin.now, version=version),
-            letter(origin.announce(event, item_id, version)),
+            enqueue(origin.announce(event, item_id, version)),
         )
         return True
 

@@ -19,7 +19,7 @@ from domain.points import (
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
 from sql.transactions.keyed import Outcome, run_keyed
@@ -101,7 +101,7 @@ def transfer_points(
                 "Points received from a member",
                 transfer_id,
             ),
-            letter(command.origin.announce(event, transfer_id)),
+            enqueue(command.origin.announce(event, transfer_id)),
         ]
         return Outcome(*render(command, decision), writes)
 
@@ -187,5 +187,5 @@ def _credit(command: Credit | Boost, change: BalanceChange, kind: Any, descripti
             started_at=origin.now,
             ended_at=origin.now,
         ),
-        letter(origin.announce(event, entry_id)),
+        enqueue(origin.announce(event, entry_id)),
     ]

@@ -1,4 +1,4 @@
-"""What an operator asks of the database: states and stories as plain records, and letters put back."""
+"""What an operator asks of the database: states and stories as plain records, and messages put back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ Record = dict[str, Any]
 #: Rows of a list in a story.
 MOST = 50
 
-#: Letters set aside that are listed a transaction.
+#: Dead letters that are listed a transaction.
 _PAGE = 1000
 
-#: Letters a transaction: an event is at most 1 MiB, written in one table and deleted in another, and DSQL
+#: Messages a transaction: an event is at most 1 MiB, written in one table and deleted in another, and DSQL
 #: takes 10 MiB of changes.
-_LETTERS_AT_ONCE = 4
+_MESSAGES_AT_ONCE = 4
 
-_LETTER = ("id", "region", "event_type", "attempts", "reason", "created_at", "failed_at")
+_DEAD_LETTER_COLUMNS = ("id", "region", "event_type", "attempts", "reason", "created_at", "failed_at")
 _ENTRY = ("id", "type", "points", "at", "description", "balance_after")
 _MESSAGE = ("id", "event_id", "kind", "status", "created_at", "sent_at")
 
 
 @dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which letters set aside are meant; None lets everything through. Ages in seconds since they failed."""
+class DeadLetterFilter:
+    """Which outbox dead letters are meant; None lets all through. Ages in seconds since they failed."""
 
     event_type: str | None = None
     older_than_s: int | None = None
@@ -45,27 +45,27 @@ class LetterFilter:
 
 
 def outbox_status(database: Database) -> Record:
-    """Give what waits by Region and type, the relays, and the number of letters set aside."""
-    regions, types, lines, holders, dead = _read(
+    """Give what waits by Region and type, the relays, and the number of outbox dead letters."""
+    regions, types, workers, holders, dead = _read(
         database,
         _QUERIES["read_outbox_status"](),
         _QUERIES["read_outbox_types"](),
-        _QUERIES["read_relay_lines"](),
+        _QUERIES["read_relay_workers"](),
         _QUERIES["read_lease_holders"](),
         _COUNT_DEAD(),
     )
     return {
-        "waiting": _records(("region", "letters", "oldest_s", "refused", "last_error"), regions),
-        "types": _records(("event_type", "letters"), types),
-        "relays": _records(("region", "line", "alive", "expires_in_s", "shards"), lines),
+        "waiting": _records(("region", "messages", "oldest_s", "rejected", "last_error"), regions),
+        "types": _records(("event_type", "messages"), types),
+        "relays": _records(("region", "worker", "alive", "expires_in_s", "shards"), workers),
         "leases": _records(("region", "holder", "shards"), holders),
         "dead_letters": dead[0][0],
     }
 
 
-def list_dead_letters(database: Database, which: LetterFilter) -> list[Record]:
-    """Give all letters set aside that are meant, oldest first, without their events."""
-    letters: list[Record] = []
+def list_dead_letters(database: Database, which: DeadLetterFilter) -> list[Record]:
+    """Give all outbox dead letters that are meant, oldest first, without their events."""
+    messages: list[Record] = []
     page: list[Record] | None = None
     while page is None or len(page) == _PAGE:
         statement = _QUERIES["list_outbox_dead_letters"](
@@ -78,23 +78,23 @@ def list_dead_letters(database: Database, which: LetterFilter) -> list[Record]:
             after_id=page[-1]["id"] if page else None,
             most=_PAGE,
         )
-        page = _records(_LETTER, *_read(database, statement))
-        letters += page
-    return letters
+        page = _records(_DEAD_LETTER_COLUMNS, *_read(database, statement))
+        messages += page
+    return messages
 
 
-def read_dead_letter(database: Database, letter_id: UUID) -> Record | None:
-    """Give one letter set aside with its event."""
+def read_dead_letter(database: Database, dead_letter_id: UUID) -> Record | None:
+    """Give one outbox dead letter with its event."""
     names = ("id", "region", "shard", "event_type", "attempts", "reason", "created_at", "failed_at", "detail")
-    letters = _records(names, *_read(database, _QUERIES["read_outbox_dead_letter"](id=letter_id)))
-    return letters[0] if letters else None
+    messages = _records(names, *_read(database, _QUERIES["read_outbox_dead_letter"](id=dead_letter_id)))
+    return messages[0] if messages else None
 
 
 def requeue_dead_letters(database: Database, ids: Sequence[UUID]) -> int:
-    """Put letters back into the outbox with no attempt counted; give how many there still were."""
+    """Put messages back into the outbox with no attempt counted; give how many there still were."""
     requeued = 0
-    for start in range(0, len(ids), _LETTERS_AT_ONCE):
-        some = list(ids[start : start + _LETTERS_AT_ONCE])
+    for start in range(0, len(ids), _MESSAGES_AT_ONCE):
+        some = list(ids[start : start + _MESSAGES_AT_ONCE])
 
         def move(transaction: Transaction, some: list[UUID] = some) -> int:
             _, gone = transaction.commit(
@@ -136,7 +136,7 @@ def order_story(database: Database, order_id: UUID) -> Record | None:
         **parts,
         "order": parts["order"][0],
         "attempts": _records(attempts, answers[-1]),
-        **_letters_and_effects(
+        **_messages_and_effects(
             database,
             order_id,
             event_of(order_id),
@@ -168,7 +168,7 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
         "ledger": _records(_ENTRY, ledger),
         "cart": _records(("item_id", "quantity"), cart),
         "notifications": messages,
-        **_letters_and_effects(
+        **_messages_and_effects(
             database,
             customer_id,
             *(event_of(entry_id) for entry_id, *_ in ledger),
@@ -182,16 +182,16 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
     return story
 
 
-def _letters_and_effects(database: Database, subject_id: UUID, *events: UUID) -> Record:
-    """Give letters that name the id and have not left, and the effects of their events and those given."""
-    (waiting,) = _read(database, _QUERIES["read_waiting_letters"](id=str(subject_id)))
-    letters = _records(
+def _messages_and_effects(database: Database, subject_id: UUID, *events: UUID) -> Record:
+    """Give messages that name the id and have not left, and the effects of their events and those given."""
+    (waiting,) = _read(database, _QUERIES["read_waiting_messages"](id=str(subject_id)))
+    messages = _records(
         ("id", "region", "event_type", "attempts", "reason", "created_at", "where"), sorted(waiting, key=str)
     )
-    ids = {*events, *(letter["id"] for letter in letters)}
+    ids = {*events, *(message["id"] for message in messages)}
     (effects,) = _read(database, _QUERIES["read_effects"](ids=sorted(ids)))
     return {
-        "waiting_letters": letters,
+        "waiting_messages": messages,
         "effects": _records(("event_id", "consumer", "processed_at"), effects),
     }
 

@@ -11,7 +11,7 @@ from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhau
 from domain.idempotency import Answer, Request, StoredAnswer, answer_again
 from domain.refusals import Refusal
 from sql.connection import Database
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
 
@@ -138,8 +138,8 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
             response_status=status,
             response_body=body,
         ),
-        letter(_announcement(command, order)),
-        *(letter(_last_unit(command, item_id)) for item_id in order.exhausted),
+        enqueue(_announcement(command, order)),
+        *(enqueue(_last_unit(command, item_id)) for item_id in order.exhausted),
     )
     return writes
 

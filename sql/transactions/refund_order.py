@@ -16,7 +16,7 @@ from domain.refusals import Refusal
 from domain.stock import give_back
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
-from sql.outbox import letter
+from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
 from sql.transactions.keyed import Outcome, run_keyed
@@ -138,7 +138,7 @@ def _writes(
             ),
             occurred_at=command.origin.now,
         ),
-        letter(command.origin.announce(event, command.order_id, refund.version)),
+        enqueue(command.origin.announce(event, command.order_id, refund.version)),
     )
     return writes
 

@@ -244,7 +244,7 @@ def _nothing_lost_on_the_way(state: _State) -> Iterator[str]:
     for row in state.rows(
         "select id, event_type, attempts, last_error, retry_at - now() from xpoints.outbox"
     ):
-        yield f"a letter is still in the outbox: {row}"
+        yield f"a message is still in the outbox: {row}"
     dead = {row[0] for row in state.rows("select id from xpoints.outbox_dead_letters")}
     if dead != set(world.poison):
         yield f"dead letters: {dead}, poison: {world.poison}"

@@ -54,7 +54,7 @@ def of_chaos() -> tuple[Answer, list[Answer]]:
 
 @pytest.fixture
 def of_aws() -> Iterator[tuple[Answer, list[Answer]]]:
-    """The same of boto3's clients. A record is what Lambda makes of a message: the same in other letters."""
+    """The same of boto3's clients. A record is what Lambda makes of a message: the same in other spelling."""
     with mock_aws():
         events, sqs = boto3.client("events"), boto3.client("sqs")
         events.create_event_bus(Name=BUS)

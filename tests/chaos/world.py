@@ -284,8 +284,8 @@ class World:
                 rows["line"].append((customer, item, quantity))
         self.poison = [self.uuid()] if random.random() < 0.1 else []
         for event_id in self.poison:
-            letter = (REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)}))
-            rows[random.choice(("letter", "dead letter"))].append(letter)
+            message = (REGIONS[0], 3, event_id, "Nobody.v1", json.dumps({"id": str(event_id)}))
+            rows[random.choice(("message", "dead letter"))].append(message)
         self._lay_in_old_rows(rows)
         rows["region"] = [(region,) for region in REGIONS]
         with self.admin.cursor() as cursor:
@@ -421,7 +421,7 @@ class World:
             bound = {payload: bind(effect) for payload, effect in effects.items()}
             invoke(self.scheduler, self.choose, self.queues[name], bound, self.random.randint(1, 4))
 
-    def relay(self, region: str, line: int, for_s: float) -> None:
+    def relay(self, region: str, worker: int, for_s: float) -> None:
         """Be one run of a relay, by a clock of its own."""
         own = [self.random.uniform(0, 1e6)]
 
@@ -430,7 +430,7 @@ class World:
             own[0] += seconds
 
         with self.environment("relay", region) as database:
-            outbox = Outbox(database, region, self.uuid(), "chaos", line)
+            outbox = Outbox(database, region, self.uuid(), "chaos", worker)
             settings = RelaySettings(bus="chaos", batch=self.random.randint(1, 8), parallel=2)
             relay = Relay(outbox, lambda: self.bus, settings, monotonic=lambda: own[0], sleep=sleep)
             relay.run(own[0] + for_s)
@@ -484,7 +484,7 @@ class World:
     def _measure(self, database: ChaosDatabase) -> None:
         backlogs, dead, _ = measure_backlog(database)
         if dead > len(self.poison) or (self._quiet and (backlogs or dead != len(self.poison))):
-            self.exchanges.problems.append(f"{dead} letters count as set aside, of {self.poison}: {backlogs}")
+            self.exchanges.problems.append(f"{dead} dead letters, of {self.poison}: {backlogs}")
 
     def _requeue(self, database: ChaosDatabase) -> None:
         requeue_dead_letters(database, self.poison)
@@ -895,7 +895,7 @@ _INSERTS = {
     "opening": "insert into xpoints.transactions (id, customer_id, tx_type, points, balance_after) "
     "values (%s, %s, 'OPENING', %s, %s)",
     "line": "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) values (%s, %s, %s)",
-    "letter": "insert into xpoints.outbox (region, shard, id, event_type, detail) "
+    "message": "insert into xpoints.outbox (region, shard, id, event_type, detail) "
     "values (%s, %s, %s, %s, %s)",
     "dead letter": "insert into xpoints.outbox_dead_letters (region, shard, id, event_type, detail, "
     "created_at, attempts, reason) values (%s, %s, %s, %s, %s, now(), 10, 'chaos')",

@@ -95,7 +95,7 @@ class Shop:
         return {table: self.rows(f"select * from xpoints.{table} order by 1, 2") for table in tables.split()}
 
     def assert_sound(self) -> None:
-        """Assert the invariants of money: balances, ledger, orders and letters agree."""
+        """Assert the invariants of money: balances, ledger, orders and messages agree."""
         assert (
             self.rows(
                 "select b.customer_id from xpoints.points_balances b left join xpoints.transactions t "
@@ -118,14 +118,14 @@ class Shop:
             )
             == []
         ), "every order costs what its lines cost"
-        letters = [
+        messages = [
             json.loads(detail)["data"]["order_id"]
             for (detail,) in self.rows(
                 "select detail from xpoints.outbox where event_type = 'OrderPlaced.v1'"
             )
         ]
         orders = [str(order_id) for (order_id,) in self.rows("select id from xpoints.orders")]
-        assert sorted(letters) == sorted(orders), "every order has one letter (nothing relays here)"
+        assert sorted(messages) == sorted(orders), "every order has one message (nothing relays here)"
 
 
 def order_command(

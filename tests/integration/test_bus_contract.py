@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from domain.events import OrderPlaced
-from domain.outbox import Letter, Refusal
+from domain.outbox import OutboxMessage, Rejection
 from events.consume import consume
 from events.contracts import sample
 from events.publish import SOURCE, EventsClient, Publication
@@ -55,8 +55,8 @@ def entry(detail: str = "{}") -> dict[str, Any]:
     }
 
 
-def letter(detail: str) -> Letter:
-    return Letter("us-east-1", 0, uuid4(), "OrderPlaced.v1", detail, 0, 0)
+def message(detail: str) -> OutboxMessage:
+    return OutboxMessage("us-east-1", 0, uuid4(), "OrderPlaced.v1", detail, 0, 0)
 
 
 def test_an_accepted_entry_has_an_id_and_no_error(client: EventsClient) -> None:
@@ -78,11 +78,11 @@ def test_a_request_of_eleven_entries_is_refused_as_a_whole(client: EventsClient)
 
 
 def test_what_is_published_is_told_apart_by_what_the_bus_said(client: EventsClient) -> None:
-    good, bad = [letter("{}") for _ in range(12)], letter("no json")
+    good, bad = [message("{}") for _ in range(12)], message("no json")
     with ThreadPoolExecutor(2) as pool:
         outcome = Publication(client, BUS, [*good, bad], pool).result()
     assert {each.id for each in outcome.accepted} == {each.id for each in good}
-    assert [(each.letter, each.refusal) for each in outcome.failed] == [(bad, Refusal.HOPELESS)]
+    assert [(each.message, each.rejection) for each in outcome.failed] == [(bad, Rejection.PERMANENT)]
     assert outcome.outage is None
 
 
@@ -90,12 +90,12 @@ def test_a_bus_out_of_reach_is_an_outage_and_no_refusal() -> None:
     once = Config(retries={"total_max_attempts": 1})
     client = boto3.client("events", endpoint_url="http://127.0.0.1:1", config=once)
     with ThreadPoolExecutor(1) as pool:
-        outcome = Publication(cast(EventsClient, client), BUS, [letter("{}")], pool).result()
+        outcome = Publication(cast(EventsClient, client), BUS, [message("{}")], pool).result()
     assert outcome.outage is not None
     assert (outcome.accepted, outcome.failed) == ([], [])
 
 
-def test_a_letter_travels_from_the_outbox_over_the_bus_and_the_queue_to_its_consumer(
+def test_a_message_travels_from_the_outbox_over_the_bus_and_the_queue_to_its_consumer(
     aws: Any, connect: Connect, database: Callable[..., Database]
 ) -> None:
     sqs, url = aws

@@ -624,14 +624,14 @@ def test_an_erasure_that_crashes_at_every_place_one_after_another_ends_all_the_s
     assert audit(database("jobs")) == set()
 
 
-def test_a_small_cascade_waits_for_one_turn_of_a_giant_one_and_not_for_its_end(
+def test_a_small_cascade_waits_for_one_turn_of_a_large_one_and_not_for_its_end(
     shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 10)
-    giant, small = shop.item(), shop.item()
-    put_into_carts(shop, giant, 200)
+    large, small = shop.item(), shop.item()
+    put_into_carts(shop, large, 200)
     put_into_carts(shop, small, 2)
-    queue = deque([retired(shop, giant), retired(shop, small)])
+    queue = deque([retired(shop, large), retired(shop, small)])
     left_when_ended: dict[UUID, int] = {}
     while queue:
         event = queue.popleft()
@@ -640,8 +640,8 @@ def test_a_small_cascade_waits_for_one_turn_of_a_giant_one_and_not_for_its_end(
         if world.take(event).outcome is Outcome.DONE:
             left_when_ended[event.data.item_id] = shop.count("shopping_cart_items")
         queue.extend(world.next_turns())
-    assert list(left_when_ended) == [small, giant]
-    assert left_when_ended[small] == 200 - 6 * 10, "the giant had one turn of six transactions before"
+    assert list(left_when_ended) == [small, large]
+    assert left_when_ended[small] == 200 - 6 * 10, "the large one had one turn of six transactions before"
 
 
 def test_a_turn_of_another_release_fails_and_is_not_taken_for_done(shop: Shop, world: World) -> None:

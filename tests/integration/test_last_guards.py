@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from sql.transactions.operate import _LETTERS_AT_ONCE
+from sql.transactions.operate import _MESSAGES_AT_ONCE
 from sql.walk import MAX_BYTES, MAX_ROWS
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
@@ -49,4 +49,4 @@ def test_a_change_that_no_decision_may_make_is_refused(
 def test_transactions_are_bounded_by_what_dsql_allows() -> None:
     assert MAX_ROWS <= 3000, "changed rows of a transaction (54000)"
     assert MAX_BYTES < 10 * 1024 * 1024, "changed bytes of a transaction, index entries counted"
-    assert 2 * _LETTERS_AT_ONCE * 1024 * 1024 <= MAX_BYTES, "letters put back: each written and deleted"
+    assert 2 * _MESSAGES_AT_ONCE * 1024 * 1024 <= MAX_BYTES, "messages put back: each written and deleted"

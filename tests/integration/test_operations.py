@@ -341,11 +341,11 @@ def set_aside(connect: Connect, reason: str, count: int = 1) -> list[UUID]:
     return ids
 
 
-def test_letters_set_aside_are_listed_inspected_and_requeued(connect: Connect, rewards: Any) -> None:
+def test_dead_letters_are_listed_inspected_and_requeued(connect: Connect, rewards: Any) -> None:
     (wanted,) = set_aside(connect, "InternalFailure: try again")
     (other,) = set_aside(connect, "MalformedDetail: no")
     listed = rewards("outbox", "dead", "--error", "internal")["dead_letters"]
-    assert [letter["id"] for letter in listed] == [str(wanted)]
+    assert [message["id"] for message in listed] == [str(wanted)]
     assert rewards("outbox", "inspect", str(other))["detail"] == {"id": 1}
 
     assert rewards("outbox", "requeue", "--error", "internal")["count"] == 1
@@ -357,20 +357,20 @@ def test_letters_set_aside_are_listed_inspected_and_requeued(connect: Connect, r
     assert connect().execute("select id from xpoints.outbox_dead_letters").fetchall() == [(other,)]
 
 
-def test_more_letters_than_a_page_are_all_listed_and_requeued(
+def test_more_dead_letters_than_a_page_are_all_listed_and_requeued(
     connect: Connect, rewards: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operate, "_PAGE", 3)
     ids = set_aside(connect, "no", count=7)
-    # Letters that failed in one moment are told apart by their ids.
+    # Messages that failed in one moment are told apart by their ids.
     connect().execute("update xpoints.outbox_dead_letters set failed_at = now()")
     listed = rewards("outbox", "dead")["dead_letters"]
-    assert [letter["id"] for letter in listed] == sorted(map(str, ids))
+    assert [message["id"] for message in listed] == sorted(map(str, ids))
     assert rewards("outbox", "requeue", "--yes")["count"] == 7
     assert connect().execute("select count(*) from xpoints.outbox_dead_letters").fetchone() == (0,)
 
 
-def test_the_status_shows_backlog_relays_and_letters_set_aside(
+def test_the_status_shows_backlog_relays_and_dead_letters(
     connect: Connect, rewards: Any, database: Callable[..., Database]
 ) -> None:
     set_aside(connect, "no", count=2)
@@ -382,7 +382,7 @@ def test_the_status_shows_backlog_relays_and_letters_set_aside(
     status = rewards("outbox", "status")
     assert status["dead_letters"] == 2
     (waiting,) = status["waiting"]
-    assert (waiting["region"], waiting["letters"], waiting["oldest_s"] >= 90) == ("us-east-1", 1, True)
+    assert (waiting["region"], waiting["messages"], waiting["oldest_s"] >= 90) == ("us-east-1", 1, True)
     assert [(relay["alive"], relay["shards"]) for relay in status["relays"]] == [(True, 16)]
 
 
@@ -409,24 +409,24 @@ def test_an_orders_story_names_every_table_and_effect(ordered: tuple[Shop, UUID,
     assert [line["units"] for line in story["lines"]] == [2]
     assert [(entry["type"], entry["points"]) for entry in story["ledger"]] == [("PURCHASE", -10)]
     assert [record["idempotency_key"] for record in story["record"]] == ["key-12345"]
-    assert [(letter["event_type"], letter["where"]) for letter in story["waiting_letters"]] == [
+    assert [(message["event_type"], message["where"]) for message in story["waiting_messages"]] == [
         ("OrderPlaced.v1", "outbox")
     ]
     assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
 
 
-def test_the_effects_of_an_order_are_told_when_its_letter_has_left_and_its_message_is_forgotten(
+def test_the_effects_of_an_order_are_told_when_its_event_has_left_and_its_message_is_forgotten(
     ordered: tuple[Shop, UUID, UUID], rewards: Any
 ) -> None:
     shop, customer_id, order_id = ordered
     shop.connection.execute("delete from xpoints.outbox")
     assert shop.count("notifications") == 0
     for story in (rewards("order", str(order_id)), rewards("customer", str(customer_id))):
-        assert story["waiting_letters"] == []
+        assert story["waiting_messages"] == []
         assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
 
 
-def test_the_turns_of_an_erasure_are_told_when_their_letters_have_left(
+def test_the_turns_of_an_erasure_are_told_when_their_messages_have_left(
     ordered: tuple[Shop, UUID, UUID], rewards: Any, database: Callable[..., Database]
 ) -> None:
     shop, customer_id, _ = ordered

@@ -1,4 +1,4 @@
-"""The relay over a real outbox: what it publishes, keeps, sets aside, gives up and takes over."""
+"""The relay over a real outbox: what it publishes, keeps, dead-letters, gives up and takes over."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import sql.outbox
-from domain.outbox import MAX_ATTEMPTS, Letter, OutboxUnavailableError, Share, Verdict
+from domain.outbox import MAX_ATTEMPTS, OutboxMessage, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
 from local_dsql.postgres import EmbeddedPostgres
@@ -49,7 +49,7 @@ class Setting:
         self._database = database
 
     def write(self, count: int = 1, *, region: str = HOME, age_s: float = 0, **columns: Any) -> list[UUID]:
-        """Put letters into the outbox."""
+        """Put messages into the outbox."""
         ids = [uuid4() for _ in range(count)]
         for id_ in ids:
             self.admin.execute(
@@ -66,9 +66,9 @@ class Setting:
             )
         return ids
 
-    def outbox(self, region: str = HOME, line: int = 0) -> Outbox:
+    def outbox(self, region: str = HOME, worker: int = 0) -> Outbox:
         """Give a new run's side of the outbox."""
-        return Outbox(self._database("relay"), region, uuid4(), "a test", line)
+        return Outbox(self._database("relay"), region, uuid4(), "a test", worker)
 
     def relay(self, outbox: Any = None, **changes: Any) -> Relay:
         """Give a relay run over it."""
@@ -115,7 +115,9 @@ def test_everything_that_waits_is_published_once_and_leaves_the_outbox(setting: 
     assert {entry["DetailType"] for entry in setting.bus.accepted} == {"OrderPlaced.v1"}
 
 
-def test_a_letter_whose_transaction_commits_late_is_published_too(setting: Setting, connect: Connect) -> None:
+def test_a_message_whose_transaction_commits_late_is_published_too(
+    setting: Setting, connect: Connect
+) -> None:
     late = connect(autocommit=False)
     late.execute(
         "insert into xpoints.outbox (region, shard, id, event_type, detail) values (%s, 3, %s, 'X.v1', '{}')",
@@ -149,7 +151,7 @@ def test_only_what_the_bus_accepted_is_deleted(setting: Setting) -> None:
     assert (attempts, error, waits) == (1, "SomethingNew: later", True)
 
 
-def test_a_refused_letter_waits_its_pause_and_is_then_tried_again(setting: Setting) -> None:
+def test_a_rejected_message_waits_its_pause_and_is_then_tried_again(setting: Setting) -> None:
     setting.write()
     setting.bus.refuse = lambda _: ("SomethingNew", "later")
     setting.run(10)
@@ -159,24 +161,26 @@ def test_a_refused_letter_waits_its_pause_and_is_then_tried_again(setting: Setti
     assert len(setting.bus.requests) == 2
 
 
-def test_a_letter_that_is_always_refused_is_set_aside_with_the_reason(setting: Setting) -> None:
+def test_a_message_that_is_always_rejected_is_dead_lettered_with_the_reason(setting: Setting) -> None:
     (id_,) = setting.write(attempts=MAX_ATTEMPTS - 1)
     setting.bus.refuse = lambda _: ("SomethingNew", "never")
-    assert setting.run().buried == 1
+    assert setting.run().dead_lettered == 1
     assert setting.dead() == {id_: "SomethingNew: never"}
     assert setting.waiting() == set()
 
 
 @pytest.mark.parametrize("detail", ['{"x": "%s"}' % ("y" * MAX_BYTES), "no json"])
-def test_a_letter_that_no_bus_can_take_is_set_aside_at_once_and_alone(setting: Setting, detail: str) -> None:
+def test_a_message_that_no_bus_can_take_is_dead_lettered_at_once_and_alone(
+    setting: Setting, detail: str
+) -> None:
     (bad,) = setting.write(detail=detail)
     setting.write(15)
     report = setting.run()
     assert set(setting.dead()) == {bad}
-    assert (report.published, report.buried, setting.waiting()) == (15, 1, set())
+    assert (report.published, report.dead_lettered, setting.waiting()) == (15, 1, set())
 
 
-def test_a_letter_for_which_a_whole_request_is_refused_does_not_keep_the_others_back(
+def test_a_message_for_which_a_whole_request_is_rejected_does_not_keep_the_others_back(
     setting: Setting,
 ) -> None:
     (bad,) = setting.write(detail='{"poison": 1}')
@@ -192,7 +196,9 @@ def test_a_letter_for_which_a_whole_request_is_refused_does_not_keep_the_others_
 
 
 @pytest.mark.parametrize("code", ["InternalFailure", "AccessDeniedException", "ThrottlingException", None])
-def test_an_outage_of_the_bus_buries_nothing_and_counts_nothing(setting: Setting, code: str | None) -> None:
+def test_an_outage_of_the_bus_dead_letters_nothing_and_counts_nothing(
+    setting: Setting, code: str | None
+) -> None:
     ids = setting.write(30, attempts=MAX_ATTEMPTS - 1)
 
     def fail(_: Sequence[Entry]) -> None:
@@ -251,12 +257,12 @@ def test_after_an_outage_the_relay_takes_its_shards_back(setting: Setting) -> No
     assert setting.run(SETTINGS.outage_s + SETTINGS.probe_s + 5).published == 30
 
 
-def test_fresh_letters_of_another_region_are_left_to_its_relay(setting: Setting) -> None:
+def test_fresh_messages_of_another_region_are_left_to_its_relay(setting: Setting) -> None:
     setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s - 30)
     assert setting.run(30).published == 0
 
 
-def test_old_letters_of_another_region_are_left_alone_while_somebody_holds_their_shard(
+def test_old_messages_of_another_region_are_left_alone_while_somebody_holds_their_shard(
     setting: Setting,
 ) -> None:
     setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s + 30)
@@ -272,8 +278,8 @@ def test_shards_taken_over_are_given_back_when_nothing_old_is_left_there(setting
     rescuer, owner = setting.outbox(), setting.outbox(AWAY)
     assert {region for region, _ in rescuer.rescue(SETTINGS.takeover_s, 20)} == {AWAY}
     assert len(owner.hold(15) or ()) < len(SHARDS)
-    letters = rescuer.take(10)
-    rescuer.settle(letters, Verdict())
+    messages = rescuer.take(10)
+    rescuer.settle(messages, Verdict())
     assert rescuer.rescue(SETTINGS.takeover_s, 20) == []
     assert owner.hold(15) == list(SHARDS)
 
@@ -289,7 +295,7 @@ def test_a_relay_reads_nothing_without_a_lease(setting: Setting) -> None:
 
 
 def test_a_relay_cannot_take_an_unexpired_lease_and_can_take_an_expired_one(setting: Setting) -> None:
-    first, second = setting.outbox(line=0), setting.outbox(line=1)
+    first, second = setting.outbox(worker=0), setting.outbox(worker=1)
     assert first.hold(15) == list(SHARDS)
     assert second.hold(15) == []
     setting.expire_leases()
@@ -299,12 +305,14 @@ def test_a_relay_cannot_take_an_unexpired_lease_and_can_take_an_expired_one(sett
 def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_believes(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting.outbox(line=0).hold(15)
+    setting.outbox(worker=0).hold(15)
     monkeypatch.setattr("sql.outbox.share_out", lambda shards, *_: Share([], list(shards)))
-    assert setting.outbox(line=1).hold(15) == []
+    assert setting.outbox(worker=1).hold(15) == []
 
 
-def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(setting: Setting) -> None:
+def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_dead_letter(
+    setting: Setting,
+) -> None:
     (doomed,) = setting.write(attempts=MAX_ATTEMPTS - 1)
     (young,) = setting.write()
     setting.bus.refuse = lambda _: ("SomethingNew", "never")
@@ -312,7 +320,7 @@ def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(se
 
     def lose_the_lease(_: Sequence[Entry]) -> None:
         setting.expire_leases()
-        setting.outbox(line=1).hold(15)
+        setting.outbox(worker=1).hold(15)
 
     setting.bus.fail = lose_the_lease
     setting.run(0.05, overtaken)
@@ -323,7 +331,7 @@ def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_bury(se
 
 
 def test_relays_of_a_region_share_its_shards(setting: Setting) -> None:
-    relays = [setting.outbox(line=line) for line in range(3)]
+    relays = [setting.outbox(worker=worker) for worker in range(3)]
     for _ in range(3):
         held = [relay.hold(15) or [] for relay in relays]
     assert sorted(shard for shards in held for shard in shards) == list(SHARDS)
@@ -334,18 +342,18 @@ def test_relays_of_a_region_share_its_shards(setting: Setting) -> None:
     assert [len(shards) for shards in held] == [8, 8]
 
 
-def test_two_relays_at_once_publish_each_letter_once(setting: Setting) -> None:
+def test_two_relays_at_once_publish_each_message_once(setting: Setting) -> None:
     setting.write(400)
-    lines = [setting.outbox(line=line) for line in range(2)]
-    helpers = [Setting(setting.admin, setting._database) for _ in lines]
+    workers = [setting.outbox(worker=worker) for worker in range(2)]
+    helpers = [Setting(setting.admin, setting._database) for _ in workers]
     for helper in helpers:
         helper.bus = setting.bus
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda pair: pair[0].run(5, pair[1]), zip(helpers, lines, strict=True)))
+        list(pool.map(lambda pair: pair[0].run(5, pair[1]), zip(helpers, workers, strict=True)))
     assert len(setting.published()) == len(set(setting.published())) == 400
 
 
-def test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice(setting: Setting) -> None:
+def test_a_new_run_ends_the_one_before_it_and_no_message_waits_or_goes_twice(setting: Setting) -> None:
     old, new = setting.outbox(), setting.outbox()
     setting.write(10)
 
@@ -364,7 +372,7 @@ def test_a_new_run_ends_the_one_before_it_and_no_letter_waits_or_goes_twice(sett
 
 
 class Watched:
-    """An outbox whose relay has letters on their way when another run asks for its shards."""
+    """An outbox whose relay has messages on their way when another run asks for its shards."""
 
     def __init__(self, setting: Setting, outbox: Outbox, newcomer: Outbox) -> None:
         self._setting, self._outbox, self._newcomer = setting, outbox, newcomer
@@ -386,21 +394,21 @@ class Watched:
             self._renewed.set()
         return held
 
-    def take(self, *arguments: Any) -> list[Letter]:
-        letters = self._outbox.take(*arguments)
+    def take(self, *arguments: Any) -> list[OutboxMessage]:
+        messages = self._outbox.take(*arguments)
         if not self.shards_in_flight and not self._renewed.is_set():
             self._newcomer.hold(15)
             self._setting.clock.now += SETTINGS.lease_s / 3 + 0.1  # the next renewal is due
-        return letters
+        return messages
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outbox, name)
 
 
-@pytest.mark.parametrize("line", [0, 1], ids=["the next run", "another relay"])
-def test_a_shard_is_given_up_after_its_letters_have_landed(setting: Setting, line: int) -> None:
+@pytest.mark.parametrize("worker", [0, 1], ids=["the next run", "another relay"])
+def test_a_shard_is_given_up_after_its_messages_have_landed(setting: Setting, worker: int) -> None:
     setting.write(SETTINGS.batch + 10)
-    newcomer = setting.outbox(line=line)
+    newcomer = setting.outbox(worker=worker)
     watched = Watched(setting, setting.outbox(), newcomer)
     setting.run(8, watched)
     setting.bus.fail = lambda _: None
@@ -409,7 +417,7 @@ def test_a_shard_is_given_up_after_its_letters_have_landed(setting: Setting, lin
     assert len(setting.published()) == len(set(setting.published())) == SETTINGS.batch + 10
 
 
-def test_a_rescued_shard_is_given_back_after_its_letters_have_landed(setting: Setting) -> None:
+def test_a_rescued_shard_is_given_back_after_its_messages_have_landed(setting: Setting) -> None:
     setting.write(1, region=AWAY, age_s=SETTINGS.takeover_s + 30)
     rescuer, owner = setting.outbox(), setting.outbox(AWAY)
     rescuer.rescue(SETTINGS.takeover_s, 20)
@@ -422,25 +430,25 @@ def test_a_rescued_shard_is_given_back_after_its_letters_have_landed(setting: Se
 
 @pytest.mark.parametrize(
     ("statement", "refuse"),
-    [("_BURY", "MalformedDetail"), ("_COUNT_ATTEMPTS", "SomethingNew"), ("_DELETE", None)],
+    [("_DEAD_LETTER", "MalformedDetail"), ("_COUNT_ATTEMPTS", "SomethingNew"), ("_DELETE", None)],
 )
-def test_what_the_bus_said_of_large_letters_is_recorded_in_transactions_that_dsql_takes(
+def test_what_the_bus_said_of_large_messages_is_recorded_in_transactions_that_dsql_takes(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, statement: str, refuse: str | None
 ) -> None:
     size_bytes = 250_000
     setting.write(45, detail='"%s"' % ("y" * (size_bytes - 2)))
     setting.bus.refuse = lambda _: None if refuse is None else (refuse, "no")
-    lots: list[int] = []
+    batches: list[int] = []
     query = getattr(sql.outbox, statement)
 
     def note(**parameters: Any) -> Any:
-        lots.append(len(parameters["ids"]))
+        batches.append(len(parameters["ids"]))
         return query(**parameters)
 
     monkeypatch.setattr(sql.outbox, statement, note)
     setting.run(0.05)
-    assert sum(lots) == 45
-    assert 2 * max(lots) * size_bytes <= MAX_BYTES_CHANGED, "written in one table, deleted in another"
+    assert sum(batches) == 45
+    assert 2 * max(batches) * size_bytes <= MAX_BYTES_CHANGED, "written in one table, deleted in another"
 
 
 def test_a_run_that_ends_leaves_neither_lease_nor_presence(setting: Setting) -> None:

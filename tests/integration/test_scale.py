@@ -116,10 +116,10 @@ def test_a_full_batch_of_the_relay_takes_what_the_model_says(setting: Setting, c
     setting.write(COUNTED.batch_events)
     counter.take()
 
-    letters = outbox.take(COUNTED.batch_events, (), ())
-    outbox.settle(letters, Verdict())
+    messages = outbox.take(COUNTED.batch_events, (), ())
+    outbox.settle(messages, Verdict())
 
-    assert len(letters) == COUNTED.batch_events
+    assert len(messages) == COUNTED.batch_events
     assert counter.take() == COUNTED.relay_batch
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from local.region import LocalRegion, stopwatch
 
-#: Letters of a Region that was lost are taken over sooner than in production: tests wait for it.
+#: Messages of a Region that was lost are taken over sooner than in production: tests wait for it.
 TAKEOVER_S = 5.0
 
 

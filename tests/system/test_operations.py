@@ -83,7 +83,7 @@ def test_an_orders_story_shows_what_followed_it(rewards: Rewards, order: tuple[U
 
     story = until(followed)
     assert story["order"]["customer_id"] == str(customer_id)
-    assert story["waiting_letters"] == []
+    assert story["waiting_messages"] == []
     consumed = until(
         lambda: [
             line
@@ -126,5 +126,5 @@ def test_a_replay_brings_events_again_and_they_have_no_second_effect(
     before = duplicates()
     assert rewards("replay", "clean-cart", "--since", "1h", "--yes")["state"] == "COMPLETED"
     until(lambda: duplicates() > before)
-    letters = [mail for mail in region.emails() if str(order[1]) in json.dumps(mail)]
-    assert len(letters) == 1
+    emails = [mail for mail in region.emails() if str(order[1]) in json.dumps(mail)]
+    assert len(emails) == 1

@@ -58,7 +58,7 @@ class Scene:
         query = "select consumer from xpoints.inbox where event_id = %s"
         return {consumer for (consumer,) in self.shop.rows(query, [event_id])}
 
-    def letters_to(self, buyer: Buyer) -> list[dict[str, Any]]:
+    def emails_to(self, buyer: Buyer) -> list[dict[str, Any]]:
         return [mail for mail in self.region.emails() if mail["To"] == [buyer.email]]
 
     def cart(self, buyer: Buyer) -> dict[UUID, int]:
@@ -74,7 +74,7 @@ class Scene:
         wait_for("the event on the bus", lambda: self.tap.events_of(order_id))
         (event,) = self.tap.events_of(order_id)
         wait_for("both effects", lambda: self.consumed_by(event["detail"]["id"]) == {"clean-cart", "notify"})
-        wait_for("the e-mail", lambda: self.letters_to(buyer))
+        wait_for("the e-mail", lambda: self.emails_to(buyer))
         return event
 
     def newly_broken(self) -> set[str]:
@@ -137,9 +137,9 @@ def test_an_order_is_announced_leaves_the_cart_and_is_confirmed_by_one_e_mail(sc
         str(pen): (1, 5),
     }
     assert scene.cart(buyer) == {}
-    (letter,) = scene.letters_to(buyer)
+    (email,) = scene.emails_to(buyer)
     for said in ("2 x Enamel Mug: 60 points", "1 x Fountain Pen: 5 points", order["order_id"]):
-        assert said in letter["BodyText"]
+        assert said in email["BodyText"]
     assert scene.shop.balance(buyer.id) == 1000 - 65
 
 
@@ -190,9 +190,9 @@ def test_twenty_orders_at_once_each_sent_twice_happen_once_each(scene: Scene) ->
         assert {answer.headers["Idempotency-Replayed"] for answer in (one, twin)} <= {"true", "false"}
     assert len({answer.text for answer in answers}) == BUYERS
     assert scene.shop.scalar("select sum(available) from xpoints.stock where item_id = %s", [item]) == 0
-    wait_for("all e-mails", lambda: all(scene.letters_to(buyer) for buyer in buyers))
+    wait_for("all e-mails", lambda: all(scene.emails_to(buyer) for buyer in buyers))
     wait_for("the rest", lambda: not scene.newly_broken())
-    assert all(len(scene.letters_to(buyer)) == 1 for buyer in buyers)
+    assert all(len(scene.emails_to(buyer)) == 1 for buyer in buyers)
     assert all(scene.shop.balance(buyer.id) == 990 for buyer in buyers)
 
 
@@ -213,7 +213,7 @@ def test_an_event_that_is_delivered_again_has_no_second_effect(scene: Scene) -> 
 
     wait_for("four deliveries without effect", lambda: duplicates() == 4)
     assert scene.cart(buyer) == {item: 1}
-    assert len(scene.letters_to(buyer)) == 1
+    assert len(scene.emails_to(buyer)) == 1
     assert scene.shop.balance(buyer.id) == 990
 
 

@@ -176,7 +176,7 @@ PLANTED_IMPORTS = [
     ("sql/x.py", "import boto3", "import botocore.auth"),
     ("sql/x.py", "from handlers.edge import settings", "from sql.connection import Database"),
     ("sql/x.py", "import aws_lambda_powertools", "import psycopg"),
-    ("events/x.py", "from sql.outbox import letter", "from domain.outbox import backoff"),
+    ("events/x.py", "from sql.outbox import enqueue", "from domain.outbox import backoff"),
     ("events/x.py", "import psycopg", "import boto3"),
     ("events/x.py", "from handlers import relay", "from events import relay"),
     ("handlers/x.py", "import psycopg", "from sql.errors import Fault"),

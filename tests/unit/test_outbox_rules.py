@@ -1,4 +1,4 @@
-"""Which refused letters are set aside, and how relays share shards."""
+"""Which rejected messages become dead letters, and how relays share shards."""
 
 import re
 from typing import Any
@@ -8,33 +8,38 @@ import botocore.session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.outbox import MAX_ATTEMPTS, Failure, Letter, Refusal, judge, pause_after_s, share_out
-from events.publish import REFUSALS
+from domain.outbox import MAX_ATTEMPTS, Failure, OutboxMessage, Rejection, judge, pause_after_s, share_out
+from events.publish import REJECTIONS
 
 
-def failure(refusal: Refusal, attempts: int = 0) -> Failure:
-    return Failure(Letter("us-east-1", 0, uuid4(), "OrderPlaced.v1", "{}", attempts, 0), refusal, "no")
+def failure(rejection: Rejection, attempts: int = 0) -> Failure:
+    return Failure(
+        OutboxMessage("us-east-1", 0, uuid4(), "OrderPlaced.v1", "{}", attempts, 0), rejection, "no"
+    )
 
 
-def test_a_hopeless_letter_is_set_aside_at_its_first_refusal() -> None:
-    hopeless = failure(Refusal.HOPELESS)
-    assert judge([hopeless], bus_accepts=False).dead == [hopeless]
+def test_a_permanently_rejected_message_is_dead_lettered_at_once() -> None:
+    permanent = failure(Rejection.PERMANENT)
+    assert judge([permanent], bus_accepts=False).dead_letters == [permanent]
 
 
-def test_a_refused_letter_is_set_aside_at_its_last_attempt_and_not_before() -> None:
-    early, late = (failure(Refusal.REFUSED, MAX_ATTEMPTS - 2), failure(Refusal.REFUSED, MAX_ATTEMPTS - 1))
+def test_a_rejected_message_is_dead_lettered_at_its_last_attempt_and_not_before() -> None:
+    early, late = (
+        failure(Rejection.RETRYABLE, MAX_ATTEMPTS - 2),
+        failure(Rejection.RETRYABLE, MAX_ATTEMPTS - 1),
+    )
     verdict = judge([early, late], bus_accepts=False)
-    assert (verdict.counted, verdict.dead) == ([early], [late])
+    assert (verdict.counted, verdict.dead_letters) == ([early], [late])
 
 
 def test_a_doubtful_failure_counts_only_while_the_bus_accepts_others() -> None:
-    doubtful = failure(Refusal.DOUBTFUL, MAX_ATTEMPTS - 1)
+    doubtful = failure(Rejection.DOUBTFUL, MAX_ATTEMPTS - 1)
     assert judge([doubtful], bus_accepts=False).free == [doubtful]
-    assert judge([doubtful], bus_accepts=True).dead == [doubtful]
+    assert judge([doubtful], bus_accepts=True).dead_letters == [doubtful]
 
 
 def test_throttling_never_counts() -> None:
-    throttled = failure(Refusal.BUSY, MAX_ATTEMPTS)
+    throttled = failure(Rejection.THROTTLED, MAX_ATTEMPTS)
     assert judge([throttled], bus_accepts=True).free == [throttled]
 
 
@@ -42,9 +47,9 @@ def test_every_code_of_the_table_is_one_that_the_service_documents() -> None:
     model = botocore.session.get_session().get_service_model("events")
     entry: Any = model.shape_for("PutEventsResultEntry")
     documentation = entry.members["ErrorCode"].documentation
-    assert all(code in documentation for code in REFUSALS)
+    assert all(code in documentation for code in REJECTIONS)
     documented = set(re.findall(r"\b[A-Z]\w+(?:Exception|Failure|Argument|Detail)\b", documentation))
-    assert documented == set(REFUSALS)
+    assert documented == set(REJECTIONS)
 
 
 def test_attempts_are_spread_over_minutes() -> None:

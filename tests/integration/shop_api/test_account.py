@@ -118,8 +118,8 @@ def test_an_erased_account_is_not_served_and_has_nothing_to_spend(
     assert shop.rows("select points, balance_after from xpoints.transactions where tx_type = 'FORFEIT'") == [
         (-290, 0)
     ]
-    letters = shop.rows("select detail from xpoints.outbox where event_type = 'CustomerErased.v1'")
-    assert [json.loads(detail)["data"] for (detail,) in letters] == [{"customer_id": str(customer)}]
+    messages = shop.rows("select detail from xpoints.outbox where event_type = 'CustomerErased.v1'")
+    assert [json.loads(detail)["data"] for (detail,) in messages] == [{"customer_id": str(customer)}]
     shop.assert_sound()
 
 

@@ -492,6 +492,6 @@ def test_an_order_is_logged_in_as_many_bytes_as_the_model_of_its_cost_says(
             with teller.as_function(function):
                 teller.load(module, "consumers", SENDER_ADDRESS=SENDER).handler(placed, Context())
     written = {name: json.dumps(lines, separators=(",", ":")) for name, lines in teller.story.lines.items()}
-    written.pop("RelayFunction")  # a run's lines, however many letters it moves
+    written.pop("RelayFunction")  # a run's lines, however many messages it moves
     # Names of functions, ids of messages and moments have other lengths on AWS.
     assert abs(sum(map(len, written.values())) / COUNTED.logged_bytes - 1) < 0.15, written

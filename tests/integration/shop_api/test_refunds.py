@@ -114,7 +114,7 @@ def test_a_refund_that_is_sent_again_is_not_done_again(
     shop.assert_sound()
 
 
-def test_a_refund_leaves_a_letter_and_a_line_of_the_orders_history(
+def test_a_refund_leaves_a_message_and_a_line_of_the_orders_history(
     shop: Shop, client: Client, items: tuple[UUID, UUID], order_id: str
 ) -> None:
     client.post(f"/orders/{order_id}/refunds", lines((items[0], 1)))
@@ -122,10 +122,10 @@ def test_a_refund_leaves_a_letter_and_a_line_of_the_orders_history(
     ((event_id, detail),) = shop.rows(
         "select id, detail from xpoints.outbox where event_type = 'OrderRefunded.v1'"
     )
-    letter = json.loads(detail)
-    assert letter["aggregate_version"] == 2
-    assert letter["data"]["points"] == 100
-    assert letter["data"]["complete"] is False
+    message = json.loads(detail)
+    assert message["aggregate_version"] == 2
+    assert message["data"]["points"] == 100
+    assert message["data"]["complete"] is False
     assert shop.rows("select event_id, version from xpoints.order_events") == [(event_id, 2)]
 
 

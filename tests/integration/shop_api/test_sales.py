@@ -64,8 +64,8 @@ def test_buyers_of_the_first_units_of_a_drop_change_different_rows(
     # Counted rows, not time: at most as many buyers met as slots are missing.
     assert spread_out.slots_sold_from >= 18
     assert crowded.slots_sold_from == 1
-    letters = shop.rows("select detail from xpoints.outbox where event_type = 'OrderPlaced.v1'")
-    assert len({json.loads(detail)["data"]["order_id"] for (detail,) in letters}) == 48
+    messages = shop.rows("select detail from xpoints.outbox where event_type = 'OrderPlaced.v1'")
+    assert len({json.loads(detail)["data"]["order_id"] for (detail,) in messages}) == 48
 
 
 def test_whoever_takes_the_last_unit_says_so_once(api: Api, shop: Shop) -> None:
@@ -74,8 +74,8 @@ def test_whoever_takes_the_last_unit_says_so_once(api: Api, shop: Shop) -> None:
         buyer = api.as_customer(shop.customer())
         buyer.put(f"/cart/items/{item_id}", {"quantity": units})
         assert buyer.post("/orders", {"expected_total_points": 10 * units}).status == 201
-        letters = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
-        assert [json.loads(detail)["data"]["item_id"] for (detail,) in letters] == [str(item_id)] * said
+        messages = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
+        assert [json.loads(detail)["data"]["item_id"] for (detail,) in messages] == [str(item_id)] * said
 
 
 def test_an_item_that_sells_out_again_ends_another_sale(api: Api, shop: Shop) -> None:
@@ -86,8 +86,8 @@ def test_an_item_that_sells_out_again_ends_another_sale(api: Api, shop: Shop) ->
         buyer = api.as_customer(shop.customer())
         buyer.put(f"/cart/items/{item_id}", {"quantity": 1})
         assert buyer.post("/orders", {"expected_total_points": 10}).status == 201
-    letters = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
-    events = [json.loads(detail) for (detail,) in letters]
+    messages = shop.rows("select detail from xpoints.outbox where event_type = 'StockExhausted.v1'")
+    events = [json.loads(detail) for (detail,) in messages]
     assert [event["aggregate_version"] for event in events] == [1, 1]
     assert len({event["aggregate_id"] for event in events}) == 2
     assert all(event["aggregate_id"] == event["id"] for event in events)

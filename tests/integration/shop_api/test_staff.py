@@ -41,8 +41,8 @@ def test_an_item_is_added_changed_and_retired(api: Api, shop: Shop, staff: Clien
     assert staff.get(path).json["retired_at"] is not None
     assert staff.put(path, ITEM, If_Match='"3"').problem == "item-retired"
     assert customer.get("/catalog").json["items"] == []
-    letters = shop.rows("select detail from xpoints.outbox where event_type = 'CatalogItemRetired.v1'")
-    assert [json.loads(detail)["aggregate_version"] for (detail,) in letters] == [3]
+    messages = shop.rows("select detail from xpoints.outbox where event_type = 'CatalogItemRetired.v1'")
+    assert [json.loads(detail)["aggregate_version"] for (detail,) in messages] == [3]
 
 
 def test_an_item_with_a_picture_that_is_not_there_is_refused(shop: Shop, staff: Client) -> None:

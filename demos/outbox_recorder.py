@@ -1,6 +1,6 @@
-"""A copy of every letter, kept by the database, to tell afterwards what became of each.
+"""A copy of every message, kept by the database, to tell afterwards what became of each.
 
-The outbox forgets a letter once the bus has it. Who wants to prove that none was lost needs another record,
+The outbox forgets a message once the bus has it. Who wants to prove that none was lost needs another record,
 made in the same transaction: a trigger on a server of this machine, which DSQL does not have.
 """
 
@@ -15,45 +15,45 @@ from local_dsql.postgres import EmbeddedPostgres
 
 _OPEN = """
 create schema drill;
-create table drill.letters (
+create table drill.messages (
     id uuid primary key, region varchar(20), shard smallint, event_type varchar(64), detail text
 );
-create function drill.copy_letter() returns trigger language plpgsql security definer as $$
+create function drill.copy_message() returns trigger language plpgsql security definer as $$
 begin
-    insert into drill.letters select new.id, new.region, new.shard, new.event_type, new.detail
+    insert into drill.messages select new.id, new.region, new.shard, new.event_type, new.detail
     on conflict do nothing;
     return new;
 end
 $$;
-create trigger copy_letter after insert on xpoints.outbox for each row execute function drill.copy_letter();
+create trigger copy_message after insert on xpoints.outbox for each row execute function drill.copy_message();
 """
-_CLOSE = "drop trigger copy_letter on xpoints.outbox; drop schema drill cascade;"
+_CLOSE = "drop trigger copy_message on xpoints.outbox; drop schema drill cascade;"
 
 _ORDERS_AND_CONSUMERS = """
-    from drill.letters l
+    from drill.messages m
     cross join (values ('clean-cart'), ('notify')) as c (consumer)
-    left join xpoints.inbox i on i.event_id = l.id and i.consumer = c.consumer
-    left join xpoints.notifications n on n.event_id = l.id and c.consumer = 'notify'
+    left join xpoints.inbox i on i.event_id = m.id and i.consumer = c.consumer
+    left join xpoints.notifications n on n.event_id = m.id and c.consumer = 'notify'
 """
 #: Who consumes an OrderPlaced. A message that was written and never sent is no effect yet.
 _MISSING = f"""
-    select distinct l.id {_ORDERS_AND_CONSUMERS}
-    where l.event_type = 'OrderPlaced.v1' and (i.event_id is null or n.status = 'PENDING')
+    select distinct m.id {_ORDERS_AND_CONSUMERS}
+    where m.event_type = 'OrderPlaced.v1' and (i.event_id is null or n.status = 'PENDING')
 """
 _EFFECTS = f"""
-    select l.id, l.region, (l.detail::json ->> 'occurred_at')::timestamptz, i.processed_at
-    {_ORDERS_AND_CONSUMERS} where l.event_type = 'OrderPlaced.v1' and i.event_id is not null
+    select m.id, m.region, (m.detail::json ->> 'occurred_at')::timestamptz, i.processed_at
+    {_ORDERS_AND_CONSUMERS} where m.event_type = 'OrderPlaced.v1' and i.event_id is not null
 """
 _REQUEUE = """
     insert into xpoints.outbox (region, shard, id, event_type, detail)
-    select %s, shard, id, event_type, detail from drill.letters where id = any(%s)
+    select %s, shard, id, event_type, detail from drill.messages where id = any(%s)
 """
 
 
 class Happened(NamedTuple):
     """One effect of one event."""
 
-    letter_id: UUID
+    message_id: UUID
     region: str
     occurred_at: datetime
     processed_at: datetime
@@ -64,7 +64,7 @@ class Happened(NamedTuple):
         return (self.processed_at - self.occurred_at).total_seconds() * 1000
 
 
-class Letters:
+class OutboxRecorder:
     """What was written to a server's outbox during a `with` block, and what came of it."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
@@ -82,19 +82,19 @@ class Letters:
         self._connection.close()
 
     def waiting(self, region: str) -> set[UUID]:
-        """Give the letters that stand in a Region's outbox."""
+        """Give the messages that stand in a Region's outbox."""
         return self._ids("select id from xpoints.outbox where region = %s", region)
 
     def written(self, region: str) -> set[UUID]:
-        """Give the copies of all letters of a Region."""
-        return self._ids("select id from drill.letters where region = %s", region)
+        """Give the copies of all messages of a Region."""
+        return self._ids("select id from drill.messages where region = %s", region)
 
     def without_effect(self) -> set[UUID]:
-        """Give the orders' letters that a consumer has not had its whole effect of."""
+        """Give the orders' messages that a consumer has not had its whole effect of."""
         return self._ids(_MISSING)
 
     def effects(self) -> list[Happened]:
-        """Give every effect of every order's letter."""
+        """Give every effect of every order's message."""
         return [Happened(*row) for row in self._connection.execute(_EFFECTS).fetchall()]
 
     def live_leases(self, region: str) -> int:
@@ -105,7 +105,7 @@ class Letters:
         return int(row[0])
 
     def put_back(self, ids: Iterable[UUID], region: str) -> None:
-        """Put letters into a Region's outbox again, under their own ids."""
+        """Put messages into a Region's outbox again, under their own ids."""
         self._connection.execute(_REQUEUE, (region, list(ids)))
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -38,7 +38,9 @@ class StoredLine:
 def decide_quantity(facts: LineFacts, requested: int) -> StoredLine | Refusal:
     """Decide what to store so that `requested` units (1 to MAX_LINE_QUANTITY) are in the cart."""
     if not 1 <= requested <= MAX_LINE_QUANTITY:
-        raise ValueError(f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the request before deciding on it")
+        raise ValueError(
+            f"a line holds 1 to {MAX_LINE_QUANTITY} units; check the request before deciding on it"
+        )
     if facts.unit_points is None:
         return refusals.unknown_item(facts.item_id)
     if facts.other_lines >= MAX_ORDER_LINES:

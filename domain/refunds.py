@@ -68,7 +68,9 @@ def decide_refund(order: BoughtOrder, requested: Mapping[UUID, int] | None) -> A
         return _accept(order, left)
     for item_id, quantity in requested.items():
         if quantity < 1:
-            raise ValueError("a refund takes at least one unit a line; check the request before deciding on it")
+            raise ValueError(
+                "a refund takes at least one unit a line; check the request before deciding on it"
+            )
         if item_id not in left:
             return refusals.not_in_order(item_id)
         if quantity > left[item_id]:

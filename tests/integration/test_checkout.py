@@ -19,7 +19,7 @@ from sql.errors import Fault, RetriesExhaustedError
 from sql.transaction import RetryPolicy, Transaction, run
 from sql.transactions.place_order import PlaceOrder, place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop, render, order_command, requested
+from tests.integration.shop import Shop, order_command, render
 from tools.proxy import Proxy, Verdict, forward
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.005)
@@ -116,7 +116,10 @@ def test_what_was_ordered_counts_as_gone_before_the_cart_is_cleaned(shop: Shop, 
     customer_id, item_id = shop.customer(), shop.item(10)
     shop.fill_cart(customer_id, {item_id: 2})
     stored(place_order(checkout, order_command(customer_id, 20, "first-key"), render).value)
-    assert place_order(checkout, order_command(customer_id, 20, "second-key"), render).value == refusals.empty_cart()
+    assert (
+        place_order(checkout, order_command(customer_id, 20, "second-key"), render).value
+        == refusals.empty_cart()
+    )
     shop.connection.execute("update xpoints.shopping_cart_items set quantity = 5")
     stored(place_order(checkout, order_command(customer_id, 30, "third-key"), render).value)
     assert shop.balance(customer_id) == 950
@@ -238,7 +241,9 @@ def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
     shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int], pipelined: bool
 ) -> None:
     customer_id, total = filled
-    results = _at_once(database, [order_command(customer_id, total), order_command(customer_id, total)], pipelined)
+    results = _at_once(
+        database, [order_command(customer_id, total), order_command(customer_id, total)], pipelined
+    )
     answers = [stored(answer) for answer, _ in results]
     assert answers[0].body == answers[1].body
     assert sorted(answer.replayed for answer in answers) == [False, True]
@@ -276,7 +281,10 @@ def test_two_tabs_at_once_order_the_cart_once(
     shop: Shop, database: DatabaseFactory, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    commands = [order_command(customer_id, total, "tab-one-key"), order_command(customer_id, total, "tab-two-key")]
+    commands = [
+        order_command(customer_id, total, "tab-one-key"),
+        order_command(customer_id, total, "tab-two-key"),
+    ]
     results = _at_once(database, commands)
     assert sorted(map(_word, results)) == ["answer", "empty-cart"]
     assert shop.count("orders") == 1

@@ -152,7 +152,10 @@ def test_the_picture_of_an_orders_life_shows_every_change_that_there_is() -> Non
     while waiting:
         order = waiting.pop()
         requests: list[dict[UUID, int] | None] = [None, {UUID(int=1): 1}, {UUID(int=2): 1}]
-        for decision in [decide_cancellation(order), *(decide_refund(order, requested) for requested in requests)]:
+        for decision in [
+            decide_cancellation(order),
+            *(decide_refund(order, requested) for requested in requests),
+        ]:
             if isinstance(decision, AcceptedRefund):
                 changes.add((order.status, decision.status))
                 waiting.append(refunded(order, decision))
@@ -288,8 +291,12 @@ def test_an_item_change_meets_the_version_that_was_read_or_is_stored_already() -
     stored = replace(sent, usd_price=Decimal("9.5"), weight=0.12345679)
     other = replace(sent, points_price=6)
 
-    def decide(version: int, data: ItemData, expected: int, requested: ItemData, image_known: bool = True) -> Any:
-        return decide_item_change(UUID(int=1), StoredItem(version, False, data), expected, requested, image_known)
+    def decide(
+        version: int, data: ItemData, expected: int, requested: ItemData, image_known: bool = True
+    ) -> Any:
+        return decide_item_change(
+            UUID(int=1), StoredItem(version, False, data), expected, requested, image_known
+        )
 
     assert decide(3, other, 3, sent) == 4
     assert decide(4, other, 3, sent) == refusals.precondition_failed(actual=4)

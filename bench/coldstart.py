@@ -25,8 +25,9 @@ from bench.harness import (
     take_turns,
     write_json,
 )
-from tools.bundle import ROOT, handler_module
+from tools.bundle import handler_module
 from tools.runtime import PYTHON, Artifacts, Runtime
+from tools.template import functions
 
 CHECKOUT = "CheckoutFunction"
 
@@ -35,8 +36,6 @@ GOAL_RATIO = 5.5
 
 #: The goal for every function, on a machine that starts a bare one in some 31 ms.
 GOAL_MS = 250
-
-_FUNCTION = re.compile(r"^  (\w+):\n    Type: AWS::Serverless::Function$", re.MULTILINE)
 
 _BARE = '"""A handler that needs nothing."""\n\n\ndef handler(event, context):\n    return event\n'
 
@@ -85,11 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures |= _by_import(bench, figures["functions"], options)
     print("\n" + ", ".join(f"{name}: {value}" for name, value in machine().items()))
     write_json(options.json_path, figures)
-
-
-def functions() -> list[str]:
-    """Give the logical ids of the template's functions."""
-    return _FUNCTION.findall((ROOT / "template.yaml").read_text(encoding="utf-8"))
 
 
 class _Bench:

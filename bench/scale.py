@@ -5,12 +5,15 @@ python -m bench.scale [--json PATH]
 Prints the tables of docs/scale.md, as they stand there: a test compares them.
 """
 
+import re
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from bench.harness import read_options, write_json
+from domain.events import OrderPlaced
 from domain.stock import MAX_SLOTS
+from tools.template import Event, events, resources, template
 
 MILLION = 1_000_000
 SECONDS_A_MONTH = 30 * 86_400
@@ -46,18 +49,52 @@ class Counted(NamedTuple):
 
 
 class Template(NamedTuple):
-    """Values of template.yaml; a test holds them together."""
+    """What the model takes from template.yaml."""
 
-    memory_mb: int = 512
-    checkouts_a_second: int = 200
-    clean_cart_concurrency: int = 20
-    notify_concurrency: int = 2
-    queues_of_an_order: int = 2
-    batch_size: int = 10
-    runs_a_minute: float = 3 + 1 / 5 + 1 / 15 + 2 / 60  # of schedules, the relay's one among them
-    methods: int = 34
-    firewall_rules: int = 4
-    alarm_metrics: int = 51
+    memory_mb: int
+    checkouts_a_second: int
+    clean_cart_concurrency: int
+    notify_concurrency: int
+    queues_of_an_order: int
+    batch_size: int
+    runs_a_minute: float  # of schedules, the relay's one among them
+    methods: int
+    firewall_rules: int
+    alarm_metrics: int
+
+    @classmethod
+    def read(cls, source: Mapping[str, Any] | None = None) -> "Template":
+        """Take them from a template, this checkout's if none is given."""
+        source = template() if source is None else source
+        made = source["Resources"]
+        queued = {event.function: event.properties for event in events("SQS", source)}
+        alarms = [each["Properties"] for each in resources("AWS::CloudWatch::Alarm", of=source).values()]
+        rules = resources("AWS::Events::Rule", of=source).values()
+        return cls(
+            memory_mb=source["Globals"]["Function"]["MemorySize"],
+            checkouts_a_second=source["Parameters"]["CheckoutRateLimit"]["Default"],
+            clean_cart_concurrency=queued["CleanCartFunction"]["ScalingConfig"]["MaximumConcurrency"],
+            notify_concurrency=queued["NotifyFunction"]["ScalingConfig"]["MaximumConcurrency"],
+            queues_of_an_order=sum(
+                OrderPlaced.type_name in rule["Properties"]["EventPattern"]["detail-type"] for rule in rules
+            ),
+            batch_size=queued["NotifyFunction"]["BatchSize"],
+            runs_a_minute=sum(map(_runs_a_minute, events("ScheduleV2", source))),
+            methods=len(events("Api", source)),
+            firewall_rules=len(made["Firewall"]["Properties"]["Rules"]),
+            alarm_metrics=sum(
+                "MetricStat" in metric
+                for alarm in alarms
+                for metric in alarm.get("Metrics", [{"MetricStat": alarm}])
+            ),
+        )
+
+
+def _runs_a_minute(schedule: Event) -> float:
+    found = re.fullmatch(r"rate\((\d+) (minute|hour)s?\)", schedule.properties["ScheduleExpression"])
+    if found is None:
+        raise ValueError(f"{schedule.function}: give {schedule.name} a rate of minutes or hours")
+    return 1 / int(found[1]) / (60 if found[2] == "hour" else 1)
 
 
 class Assumed(NamedTuple):
@@ -121,7 +158,7 @@ class Quotas(NamedTuple):
     api_requests_a_second: float = 10_000.0
 
 
-COUNTED, TEMPLATE, ASSUMED, PRICES, QUOTAS = Counted(), Template(), Assumed(), Prices(), Quotas()
+COUNTED, TEMPLATE, ASSUMED, PRICES, QUOTAS = Counted(), Template.read(), Assumed(), Prices(), Quotas()
 
 
 def takes(rate: float, counted: Counted = COUNTED, template: Template = TEMPLATE) -> dict[str, float]:

@@ -3,26 +3,14 @@
 Both stand in template.yaml and are put in by API calls after the deployment, as they stand there.
 """
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import yaml
 
-
-class _Loader(yaml.SafeLoader):
-    """Reads a template; of CloudFormation's short functions, Sub keeps its text."""
-
-
-def _short_function(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
-    return loader.construct_scalar(node) if suffix == "Sub" and isinstance(node, yaml.ScalarNode) else None
-
-
-_Loader.add_multi_constructor("!", _short_function)
-
-
-def complete_gateway(client: Any, api_id: str, template: Path, parameters: dict[str, str]) -> None:
-    """Give a deployed API what `template` says of its resource "Api". `client` is boto3's for apigateway."""
-    document = yaml.load(template.read_text(), _Loader)  # noqa: S506  # a SafeLoader
+def complete_gateway(
+    client: Any, api_id: str, document: Mapping[str, Any], parameters: dict[str, str]
+) -> None:
+    """Give a deployed API what a template says of its resource "Api". `client` is boto3's for apigateway."""
     defaults = {name: str(one.get("Default", "")) for name, one in document["Parameters"].items()}
     values = {**defaults, **parameters}
     api = document["Resources"]["Api"]["Properties"]
@@ -55,7 +43,8 @@ def complete_gateway(client: Any, api_id: str, template: Path, parameters: dict[
     client.create_deployment(restApiId=api_id, stageName=api["StageName"])
 
 
-def _fill(text: str, values: dict[str, str]) -> str:
+def _fill(said: str | dict[str, str], values: dict[str, str]) -> str:
+    text = said["Fn::Sub"] if isinstance(said, dict) else said
     for name, value in values.items():
         text = text.replace("${" + name + "}", value)
     return text

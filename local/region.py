@@ -22,6 +22,7 @@ from local.emulator import Emulator
 from local.gateway import complete_gateway
 from local_dsql.guard import Guarded, StartError
 from local_dsql.postgres import EmbeddedPostgres
+from tools.template import template
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".local" / "run"
@@ -209,10 +210,10 @@ class LocalRegion:
             **self._parameters,
         }
         overrides = [f"{name}={value}" for name, value in parameters.items()]
-        template = directory / "sam" / "build" / "template.yaml"
-        _deploy_at_once(template)
+        built = directory / "sam" / "build" / "template.yaml"
+        _deploy_at_once(built)
         deploy = self._sam(
-            ["deploy", "--template-file", template, "--parameter-overrides", *overrides], directory
+            ["deploy", "--template-file", built, "--parameter-overrides", *overrides], directory
         )
         try:
             _finish(deploy, "sam deploy")
@@ -225,7 +226,7 @@ class LocalRegion:
         events = self.client("events")
         bus = events.describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
         events.create_archive(ArchiveName=f"{STACK_NAME}-events", EventSourceArn=bus)
-        complete_gateway(self.client("apigateway"), self.outputs["ApiId"], ROOT / "template.yaml", parameters)
+        complete_gateway(self.client("apigateway"), self.outputs["ApiId"], template(), parameters)
         self._spare_the_processors()
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from tests.template import ROOT, template
+from tools.template import ROOT, template
 
 REQUIRED = {"SenderAddress": "orders@example.com", "DemoPassword": "Shop-Points-2026"}
 

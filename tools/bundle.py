@@ -68,7 +68,7 @@ def function(name: str, directory: Path, for_host: bool) -> None:
 def modules_of(name: str) -> dict[str, Path]:
     """Give the project's modules that a function's handler reaches, by name. Raises BundleError."""
     found: dict[str, Path] = {}
-    waiting = [(handler_module(name), "template.yaml")]
+    waiting = [(handler_module(name), "its name")]
     while waiting:
         module, wanted_by = waiting.pop()
         if any(f"{module}.".startswith(f"{unused.replace('/', '.')}.") for unused in UNUSED):
@@ -111,14 +111,11 @@ def _loads(path: Path) -> Iterator[str]:
 
 
 def handler_module(name: str) -> str:
-    """Give the module of a function's handler, as the template says it. Raises BundleError."""
-    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    handler = re.search(
-        rf"^  {name}:\n(?:(?:   .*)?\n)*?      Handler: ([\w.]+)\.handler$", template, re.MULTILINE
-    )
-    if handler is None:
-        raise BundleError(f"template.yaml gives no Handler of the form handlers.<module>.handler for {name}")
-    return handler[1]
+    """Give a function's module: handlers.clean_cart for CleanCartFunction. Raises BundleError."""
+    stem = re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Function")).lower()
+    if _path(f"handlers.{stem}") is None:
+        raise BundleError(f"{name} has no handlers/{stem}.py; a function is named after its module")
+    return f"handlers.{stem}"
 
 
 def _path(module: str) -> Path | None:

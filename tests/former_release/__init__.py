@@ -21,8 +21,8 @@ from pglast import ast, enums
 
 from sql import queries
 from sql.migrate import DIRECTORY, Migration, read_migrations
-from tests.template import functions, variables
 from tools import bundle
+from tools.template import functions, variables
 
 HERE = Path(__file__).parent
 SENDERS = HERE / "senders.txt"

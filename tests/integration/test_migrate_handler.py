@@ -83,7 +83,7 @@ def environment(
         "DATABASE_NAME": empty_database_name,
         "DATABASE_ROLE": "admin",
         "DATABASE_TLS": "disable",
-        "AWS_LAMBDA_FUNCTION_NAME": "MigrationFunction",
+        "AWS_LAMBDA_FUNCTION_NAME": "MigrateFunction",
     }.items():
         monkeypatch.setenv(name, value)
 

@@ -20,13 +20,13 @@ import httpx
 import psycopg
 import pytest
 
-from bench.coldstart import functions
 from local.invoke_env import environments
 from local.region import LocalRegion
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
 from tools.bundle import ROOT
 from tools.runtime import Artifacts, Runtime, as_json
+from tools.template import functions
 
 SAMPLES = ROOT / "events" / "samples"
 RECORDER = Path(__file__).with_name("recorder.yaml")
@@ -223,8 +223,8 @@ def test_a_schedules_input_is_all_that_is_delivered(recorded: list[dict[str, Any
 def test_a_migrations_event_has_the_shape_that_a_deployment_delivers(recorded: list[dict[str, Any]]) -> None:
     delivered = pick(recorded, RequestType="Create")
 
-    assert_same_shape(sample("MigrationFunction"), delivered, set(), set())
-    assert sample("MigrationFunction")["ResourceProperties"].keys() == delivered["ResourceProperties"].keys()
+    assert_same_shape(sample("MigrateFunction"), delivered, set(), set())
+    assert sample("MigrateFunction")["ResourceProperties"].keys() == delivered["ResourceProperties"].keys()
 
 
 @cache
@@ -248,7 +248,7 @@ def test_a_message_has_the_shape_that_aws_gives_as_an_example(function: str) -> 
 def test_a_migrations_event_has_the_shape_that_aws_gives_as_an_example() -> None:
     theirs = generated("cloudformation", "CfnCreateRequest")
 
-    assert_same_shape(sample("MigrationFunction"), theirs, set(), set())
+    assert_same_shape(sample("MigrateFunction"), theirs, set(), set())
 
 
 # --- Each function answers its sample in Lambda's runtime -------------------------------------------------
@@ -341,7 +341,7 @@ STATUS = {
 
 
 def test_every_function_has_a_sample_and_a_test() -> None:
-    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrationFunction"}
+    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction"}
 
     assert tested == set(functions())
     assert tested <= {path.stem for path in SAMPLES.glob("*.json")}
@@ -384,9 +384,9 @@ def test_the_migration_answers_cloudformation(
     tmp_path: Path,
 ) -> None:
     url, received = cloudformation
-    event = {**sample("MigrationFunction"), "ResponseURL": url}
+    event = {**sample("MigrateFunction"), "ResponseURL": url}
 
-    invoke(artifacts, "MigrationFunction", variables["MigrationFunction"], event, tmp_path / "log")
+    invoke(artifacts, "MigrateFunction", variables["MigrateFunction"], event, tmp_path / "log")
 
     (answer,) = received
     assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"AppliedStatements": "0"})

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from msgspec import convert
 
 import api.__main__ as command
@@ -21,8 +20,7 @@ from api.examples import EXAMPLES
 from api.page import page
 from handlers import fallback
 from handlers.edge.problems import KINDS
-from local.gateway import _Loader
-from local.region import ROOT
+from tools.template import events, functions
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +84,14 @@ def test_the_fallback_knows_every_route_and_no_other() -> None:
 
 
 def test_the_template_routes_every_operation_to_the_function_that_serves_it() -> None:
-    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)
     routed = {
         (
-            event["Properties"]["Method"].upper(),
-            event["Properties"]["Path"],
-            resource["Properties"]["Handler"],
+            event.properties["Method"].upper(),
+            event.properties["Path"],
+            functions()[event.function]["Handler"],
         )
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Serverless::Function"
-        for event in resource["Properties"].get("Events", {}).values()
-        if event["Type"] == "Api" and event["Properties"]["Path"] != "/{proxy+}"
+        for event in events("Api")
+        if event.properties["Path"] != "/{proxy+}"
     }
     served = {(route.method, route.resource, f"{route.serve.__module__}.handler") for _, route in routes()}
     assert routed == served

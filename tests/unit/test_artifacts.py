@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.coldstart import ENVIRONMENT, functions
+from bench.coldstart import ENVIRONMENT
 from tools import bundle
+from tools.template import functions
 
 #: Of the layer and any one function together.
 MOST_ZIPPED_BYTES = 8_000_000
@@ -89,7 +90,7 @@ def test_an_artifact_holds_the_modules_that_its_handler_reaches_and_their_sql_an
     assert {name for name in held if name.endswith(".py")} == sources
     others = {name for name in held if not name.endswith((".py", ".pyc"))}
     migrations = {f"sql/migrations/{path.name}" for path in bundle.ROOT.glob("sql/migrations/*.sql")}
-    assert others == queries_read(function) | (migrations if function == "MigrationFunction" else set())
+    assert others == queries_read(function) | (migrations if function == "MigrateFunction" else set())
 
 
 @pytest.mark.parametrize("function", functions())

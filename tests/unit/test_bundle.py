@@ -4,12 +4,15 @@ from pathlib import Path
 import pytest
 
 from tools import bundle
-
-TEMPLATE = (bundle.ROOT / "template.yaml").read_text()
-FUNCTIONS = re.findall(r"^  (\w+):\n    Type: AWS::Serverless::Function$", TEMPLATE, re.MULTILINE)
+from tools.template import functions
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", functions())
+def test_a_function_is_named_after_its_module(function: str) -> None:
+    assert functions()[function]["Handler"] == f"{bundle.handler_module(function)}.handler"
+
+
+@pytest.mark.parametrize("function", functions())
 def test_a_function_is_bundled_with_its_own_door_and_what_is_behind_it(function: str) -> None:
     modules = bundle.modules_of(function)
 
@@ -26,10 +29,10 @@ def test_the_migrations_travel_with_the_function_that_runs_them_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BUNDLE_FOR", "host")
-    for function in ("MigrationFunction", "CheckoutFunction"):
+    for function in ("MigrateFunction", "CheckoutFunction"):
         bundle.main(function, tmp_path / function)
 
-    assert list((tmp_path / "MigrationFunction" / "sql" / "migrations").glob("*.sql"))
+    assert list((tmp_path / "MigrateFunction" / "sql" / "migrations").glob("*.sql"))
     assert not (tmp_path / "CheckoutFunction" / "sql" / "migrations").exists()
     assert (tmp_path / "CheckoutFunction" / "sql" / "queries" / "checkout.sql").exists()
 
@@ -82,7 +85,6 @@ def test_an_import_of_a_module_that_is_not_there_fails_the_build_and_not_the_fir
     (tmp_path / "handlers").mkdir()
     (tmp_path / "handlers" / "__init__.py").touch()
     (tmp_path / "handlers" / "checkout.py").write_text("from handlers.forgotten import something\n")
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
     monkeypatch.setattr(bundle, "ROOT", tmp_path)
 
     with pytest.raises(bundle.BundleError, match=r"handlers\.checkout wants handlers\.forgotten"):

@@ -27,7 +27,7 @@ from operations.regions import (
     set_up_pair,
     wait_until_active,
 )
-from tests.template import read
+from tools.template import read
 
 A, B, WITNESS = "us-east-1", "us-east-2", "us-west-1"
 

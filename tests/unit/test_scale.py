@@ -1,7 +1,7 @@
 """The arithmetic of docs/scale.md's model, and that it speaks of this template."""
 
+import copy
 import re
-from typing import Any
 
 import pytest
 
@@ -13,15 +13,14 @@ from bench.scale import (
     QUOTAS,
     RATES,
     TEMPLATE,
+    Template,
     ceilings,
     dollars,
     standing_dollars,
     tables,
     takes,
 )
-from tests.template import ROOT, functions, resources, template
-
-TEXT = (ROOT / "template.yaml").read_text()
+from tools.template import ROOT, template
 
 
 def _at(name: str) -> float:
@@ -29,42 +28,40 @@ def _at(name: str) -> float:
     return ceiling.checkouts_a_second
 
 
-def _in_template(function: str, key: str) -> int:
-    stanza = TEXT.split(f"\n  {function}:\n", 1)[1].split("\n  # ---", 1)[0]
-    found = re.search(rf"{key}: (\d+)", stanza)
-    assert found is not None
-    return int(found[1])
+def test_the_model_follows_the_template() -> None:
+    changed = copy.deepcopy(template())
+    made = changed["Resources"]
+    changed["Parameters"]["CheckoutRateLimit"]["Default"] = 7
+    changed["Globals"]["Function"]["MemorySize"] = 1024
+    events = made["NotifyFunction"]["Properties"]["Events"]
+    events["Order"]["Properties"]["ScalingConfig"]["MaximumConcurrency"] = 9
+    made["RetireItemRule"]["Properties"]["EventPattern"]["detail-type"].append("OrderPlaced.v1")
+    made["RelayFunction"]["Properties"]["Events"]["EveryMinute"]["Properties"]["ScheduleExpression"] = (
+        "rate(2 hours)"
+    )
+    del made["LedgerDifferencesAlarm"], made["StorefrontFunction"]["Properties"]["Events"]["ShowCart"]
+
+    read = Template.read(changed)
+
+    assert read.runs_a_minute == pytest.approx(TEMPLATE.runs_a_minute - 1 + 1 / 120)
+    assert read == TEMPLATE._replace(
+        memory_mb=1024,
+        checkouts_a_second=7,
+        notify_concurrency=9,
+        queues_of_an_order=TEMPLATE.queues_of_an_order + 1,
+        runs_a_minute=read.runs_a_minute,
+        methods=TEMPLATE.methods - 1,
+        alarm_metrics=TEMPLATE.alarm_metrics - 1,
+    )
 
 
-def test_the_model_has_the_templates_values() -> None:
-    assert re.search(rf"MemorySize: {TEMPLATE.memory_mb}\n", TEXT)
-    assert _in_template("CheckoutRateLimit", "Default") == TEMPLATE.checkouts_a_second
-    assert _in_template("NotifyFunction", "MaximumConcurrency") == TEMPLATE.notify_concurrency
-    assert _in_template("CleanCartFunction", "MaximumConcurrency") == TEMPLATE.clean_cart_concurrency
-    assert _in_template("NotifyFunction", "BatchSize") == TEMPLATE.batch_size
-    assert len(re.findall(r"detail-type: \[[^]]*OrderPlaced\.", TEXT)) == TEMPLATE.queues_of_an_order
-    assert len(_events("Api")) == TEMPLATE.methods
-    assert len(template()["Resources"]["Firewall"]["Properties"]["Rules"]) == TEMPLATE.firewall_rules
-    runs = sum(_a_minute(event["ScheduleExpression"]) for event in _events("ScheduleV2"))
-    assert runs == pytest.approx(TEMPLATE.runs_a_minute)
-    alarms = [each["Properties"] for each in resources("AWS::CloudWatch::Alarm").values()]
-    asked = [metric for alarm in alarms for metric in alarm.get("Metrics", [{"MetricStat": 1}])]
-    assert sum("MetricStat" in metric for metric in asked) == pytest.approx(TEMPLATE.alarm_metrics, rel=0.25)
+def test_a_schedule_that_the_model_cannot_count_is_named() -> None:
+    changed = copy.deepcopy(template())
+    schedule = changed["Resources"]["ExpireFunction"]["Properties"]["Events"]["EveryHour"]["Properties"]
+    schedule["ScheduleExpression"] = "cron(0 3 * * ? *)"
 
-
-def _events(kind: str) -> list[dict[str, Any]]:
-    return [
-        event["Properties"]
-        for function in functions().values()
-        for event in function.get("Events", {}).values()
-        if event["Type"] == kind
-    ]
-
-
-def _a_minute(expression: str) -> float:
-    found = re.fullmatch(r"rate\((\d+) (minute|hour)s?\)", expression)
-    assert found is not None, expression
-    return 1 / int(found[1]) / (60 if found[2] == "hour" else 1)
+    with pytest.raises(ValueError, match="ExpireFunction: give EveryHour a rate"):
+        Template.read(changed)
 
 
 def test_the_documentation_has_the_models_tables() -> None:
@@ -104,7 +101,11 @@ def test_a_sampled_trace_is_rarer_the_more_there_are() -> None:
 
 def test_what_stands_follows_the_template_and_the_prices() -> None:
     more = TEMPLATE._replace(alarm_metrics=2 * TEMPLATE.alarm_metrics)
-    assert standing_dollars(more)["Alarms"] == 2 * standing_dollars()["Alarms"] == pytest.approx(10.2)
+    assert (
+        standing_dollars(more)["Alarms"]
+        == 2 * standing_dollars()["Alarms"]
+        == pytest.approx(2 * TEMPLATE.alarm_metrics * PRICES.alarm_metric_month)
+    )
 
 
 def test_the_price_follows_the_prices() -> None:

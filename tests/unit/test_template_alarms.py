@@ -9,7 +9,7 @@ import pytest
 
 from sql.transactions.audit_ledger import AUDIT_EVERY_S
 from sql.transactions.sweep_orphans import SWEEP_EVERY_S
-from tests.template import ROOT, functions, referred, resources, serves_requests, template
+from tools.template import ROOT, functions, referred, resources, serves_requests, template
 
 #: What AWS emits, with the names of its dimensions: the user guides of API Gateway, Lambda, SQS and WAF. Of
 #: AWS Backup the guide names the metrics alone; a vault's name as their dimension is what others count by.

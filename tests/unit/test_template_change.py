@@ -15,7 +15,7 @@ from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.turns import TURN_S
 from sql.connection import CONNECT_S
 from sql.transaction import DEFAULT_POLICY
-from tests.template import ROOT, functions, resources, serves_requests, template, variables
+from tools.template import ROOT, functions, resources, serves_requests, template, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
 ONLY_ON_AWS = {
@@ -101,11 +101,11 @@ def test_no_function_of_the_database_changes_before_the_schema() -> None:
 
 def test_the_migration_runs_again_whenever_its_code_or_the_cluster_changes() -> None:
     migration = template()["Resources"]["Migration"]["Properties"]
-    assert migration["CodeVersion"] == {"Ref": "MigrationFunction.Version"}
+    assert migration["CodeVersion"] == {"Ref": "MigrateFunction.Version"}
     # And on another cluster, which was restored from a backup of this one.
     environment = template()["Globals"]["Function"]["Environment"]["Variables"]
     assert migration["ClusterEndpoint"] == environment["DATABASE_HOST"]
-    assert functions()["MigrationFunction"]["AutoPublishAlias"]
+    assert functions()["MigrateFunction"]["AutoPublishAlias"]
 
 
 def test_an_address_that_is_verified_already_stays_out_of_the_stack() -> None:

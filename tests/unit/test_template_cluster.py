@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.template import referred, template
+from tools.template import referred, template
 
 STACKS = ("template.yaml", "cluster.yaml")
 

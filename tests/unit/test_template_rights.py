@@ -9,7 +9,7 @@ import yaml
 
 from sql.connection import DatabaseSettings
 from tests.sam import deployed
-from tests.template import ROOT, functions, referred, resources, template, variables
+from tools.template import ROOT, functions, referred, resources, template, variables
 
 FILES = ["template.yaml", "cluster.yaml"]
 RIGHTS = {"Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal"}
@@ -138,7 +138,7 @@ ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
             "PicturesBucket/*": "s3:DeleteObject",
         },
     ),
-    "MigrationFunctionRole": (LAMBDA, LOGS, {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"}),
+    "MigrateFunctionRole": (LAMBDA, LOGS, {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"}),
     "ScheduleRole": ("scheduler.amazonaws.com", "", {SCHEDULED: "lambda:InvokeFunction"}),
     "OperationsRole": (
         PEOPLE,
@@ -259,7 +259,7 @@ def test_each_function_has_a_role_that_no_other_has() -> None:
 
 def test_only_the_migration_connects_as_admin() -> None:
     assert {name for name in functions() if variables(name).get("DATABASE_ROLE") == "admin"} == {
-        "MigrationFunction"
+        "MigrateFunction"
     }
 
 

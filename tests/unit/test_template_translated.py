@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sam import deployed, translated
-from tests.template import functions, referred, serves_requests, template
+from tools.template import functions, referred, serves_requests, template
 
 #: What a Region has once for all of its stacks: a fixed name of one of them keeps a second stack out.
 NAMED = {

@@ -3,26 +3,23 @@
 import importlib
 import json
 import sys
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import yaml
 
 from domain.events import CONTRACTS
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
 from sql.transactions.expire import EVENT_MEMORY_DAYS, EXPIRIES
 from sql.transactions.notify import CLAIM_S
+from tools.bundle import handler_module
+from tools.template import ROOT, events, functions, referred, resources, template, the, variables
 
 _DAY_S = 24 * 3600
 
 #: How often an operator may send one message back from a dead-letter queue (docs/operations.md).
 REDRIVES = 2
-
-ROOT = Path(__file__).parents[2]
 
 #: Events that no rule of ours asks for, and why they are published all the same.
 WITHOUT_A_RULE = {
@@ -43,47 +40,27 @@ ENVIRONMENT = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as what they hold: `!GetAtt A.Arn` as "A.Arn", `!Ref A` as "A"."""
-
-
-def _plain(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.MappingNode)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_multi_constructor("!", _plain)
-
-
-@cache
-def resources(kind: str) -> dict[str, Any]:
-    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # safe, see above
-    return {name: each["Properties"] for name, each in template["Resources"].items() if each["Type"] == kind}
+def properties(kind: str) -> dict[str, Any]:
+    """Give the properties of the resources of a type by their names."""
+    return {name: each["Properties"] for name, each in resources(kind).items()}
 
 
 def queues_of_rules() -> dict[str, set[str]]:
     """Give, for each queue, the detail-types that a rule puts into it."""
     queues: dict[str, set[str]] = {}
-    for rule in resources("AWS::Events::Rule").values():
+    for rule in properties("AWS::Events::Rule").values():
         for target in rule["Targets"]:
-            queue = target["Arn"].removesuffix(".Arn")
-            queues.setdefault(queue, set()).update(rule["EventPattern"]["detail-type"])
+            queues.setdefault(the(target["Arn"]), set()).update(rule["EventPattern"]["detail-type"])
     return queues
 
 
 def consumers() -> dict[str, tuple[str, str]]:
     """Give, for each queue that a rule fills, the function that reads it and its handler's module."""
     found = {}
-    for name, function in resources("AWS::Serverless::Function").items():
-        for event in function.get("Events", {}).values():
-            if event["Type"] == "SQS":
-                queue = event["Properties"]["Queue"].removesuffix(".Arn")
-                if queue in queues_of_rules():
-                    found[queue] = (name, function["Handler"].rpartition(".")[0])
+    for event in events("SQS"):
+        queue = the(event.properties["Queue"])
+        if queue in queues_of_rules():
+            found[queue] = (event.function, handler_module(event.function))
     return found
 
 
@@ -94,7 +71,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_rule_names_whole_types_of_our_source_that_have_a_contract() -> None:
-    for name, rule in resources("AWS::Events::Rule").items():
+    for name, rule in properties("AWS::Events::Rule").items():
         pattern = rule["EventPattern"]
         assert pattern["source"] == [SOURCE], name
         # No prefix: a consumer that was not written for a new version would fail on each of its events.
@@ -124,24 +101,24 @@ def test_each_consumer_handles_exactly_what_the_rule_of_its_queue_lets_through()
 
 
 def test_each_consumer_reports_a_record_at_a_time_and_gives_up_on_it_in_the_end() -> None:
-    queues = resources("AWS::SQS::Queue")
+    queues = properties("AWS::SQS::Queue")
     for queue, (name, _) in consumers().items():
-        function = resources("AWS::Serverless::Function")[name]
+        function = functions()[name]
         (event,) = (each for each in function["Events"].values() if each["Type"] == "SQS")
         assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
         assert queues[queue]["VisibilityTimeout"] >= 6 * function["Timeout"], queue
         assert 3 <= queues[queue]["RedrivePolicy"]["maxReceiveCount"] <= 10, queue
-        dead = queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].removesuffix(".Arn")
+        dead = the(queues[queue]["RedrivePolicy"]["deadLetterTargetArn"])
         assert queues[dead]["MessageRetentionPeriod"] == 14 * 24 * 3600, dead
         assert "RedrivePolicy" not in queues[dead], dead
 
 
 def test_a_claim_on_a_message_outlives_its_function_and_ends_before_the_event_comes_again() -> None:
-    queues = resources("AWS::SQS::Queue")
+    queues = properties("AWS::SQS::Queue")
     senders = {
-        queue: resources("AWS::Serverless::Function")[name]
+        queue: functions()[name]
         for queue, (name, _) in consumers().items()
-        if "SENDER_ADDRESS" in resources("AWS::Serverless::Function")[name]["Environment"]["Variables"]
+        if "SENDER_ADDRESS" in variables(name)
     }
     assert set(senders) == {"NotifyQueue", "RetireItemQueue"}
     for queue, function in senders.items():
@@ -149,13 +126,13 @@ def test_a_claim_on_a_message_outlives_its_function_and_ends_before_the_event_co
 
 
 def test_consumers_know_an_event_for_longer_than_it_can_come_again() -> None:
-    parameters = yaml.load((ROOT / "template.yaml").read_text(), _Loader)["Parameters"]
-    queues = resources("AWS::SQS::Queue")
-    assert "RetryPolicy" not in str(resources("AWS::Events::Rule")), "EventBridge's own is a day"
+    parameters = template()["Parameters"]
+    queues = properties("AWS::SQS::Queue")
+    assert "RetryPolicy" not in str(properties("AWS::Events::Rule")), "EventBridge's own is a day"
     replayed_s = (parameters["EventArchiveDays"]["MaxValue"] + 1) * _DAY_S
     undelivered_s = queues["UndeliveredEventsQueue"]["MessageRetentionPeriod"]
     for queue in consumers():
-        dead = queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].removesuffix(".Arn")
+        dead = the(queues[queue]["RedrivePolicy"]["deadLetterTargetArn"])
         # A standard queue's message keeps the time of its sending when it moves to the dead-letter queue.
         life_s = max(queues[queue]["MessageRetentionPeriod"], queues[dead]["MessageRetentionPeriod"])
         assert replayed_s + undelivered_s + (1 + REDRIVES) * life_s < EVENT_MEMORY_DAYS * _DAY_S, queue
@@ -164,27 +141,26 @@ def test_consumers_know_an_event_for_longer_than_it_can_come_again() -> None:
 
 
 def test_each_rule_has_a_place_for_what_cannot_be_delivered() -> None:
-    for name, rule in resources("AWS::Events::Rule").items():
+    for name, rule in properties("AWS::Events::Rule").items():
         for target in rule["Targets"]:
-            assert target["DeadLetterConfig"]["Arn"] == "UndeliveredEventsQueue.Arn", name
+            assert the(target["DeadLetterConfig"]["Arn"]) == "UndeliveredEventsQueue", name
 
 
 def test_every_dead_letter_queue_is_measured() -> None:
-    queues = resources("AWS::SQS::Queue")
+    queues = properties("AWS::SQS::Queue")
     dead = {
-        queue["RedrivePolicy"]["deadLetterTargetArn"].removesuffix(".Arn")
+        the(queue["RedrivePolicy"]["deadLetterTargetArn"])
         for queue in queues.values()
         if "RedrivePolicy" in queue
     }
-    function = resources("AWS::Serverless::Function")["MeasureBacklogFunction"]
-    _, measured = function["Environment"]["Variables"]["DEAD_LETTER_QUEUE_URLS"]
-    assert set(measured) == dead | {"UndeliveredEventsQueue"}
+    function = functions()["MeasureBacklogFunction"]
+    measured = function["Environment"]["Variables"]["DEAD_LETTER_QUEUE_URLS"]
+    assert set(referred(measured)) == dead | {"UndeliveredEventsQueue"}
 
 
 def test_a_run_of_the_relay_has_the_time_to_end_in_order() -> None:
-    template = (ROOT / "template.yaml").read_text()
-    parameters = yaml.load(template, _Loader)["Parameters"]
-    function = resources("AWS::Serverless::Function")["RelayFunction"]
+    parameters = template()["Parameters"]
+    function = functions()["RelayFunction"]
     assert function["Timeout"] - parameters["RelayRunS"]["MaxValue"] >= 8
     assert parameters["RelayRunS"]["Default"] > 60  # the next run begins before this one ends
 
@@ -196,10 +172,9 @@ INPUTS = {"AuditLedgerFunction": ("handlers.audit_ledger", "Order")}
 @pytest.mark.usefixtures("_environment")
 def test_what_a_schedule_sends_is_what_its_function_reads() -> None:
     sent: dict[str, list[Any]] = {}
-    for function, properties in resources("AWS::Serverless::Function").items():
-        for event in properties.get("Events", {}).values():
-            if event["Type"] == "ScheduleV2" and "Input" in event["Properties"]:
-                sent.setdefault(function, []).append(json.loads(event["Properties"]["Input"]))
+    for event in events("ScheduleV2"):
+        if "Input" in event.properties:
+            sent.setdefault(event.function, []).append(json.loads(event.properties["Input"]))
     assert set(sent) == set(INPUTS)
     for function, inputs in sent.items():
         module, kind = INPUTS[function]

@@ -36,8 +36,8 @@ from sql.pipeline import Connection
 from sql.queries import Statement
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
-from tests.template import template
 from tests.unit.test_template_alarms import Metric, metrics_used
+from tools.template import template
 
 #: Stands in everything that a person told the shop, and in nothing else.
 MARK = "zzq"

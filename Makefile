@@ -18,20 +18,29 @@ LOCAL := $(DEV) $(EMULATOR) $(SAM)
 PY := .local/dev/bin/python
 UV := .local/tools/bin/uv
 export UV_PYTHON_DOWNLOADS := never
+# The system's certificates, as pip has them: some networks put their own authority between.
+export UV_SYSTEM_CERTS := 1
+export UV_NATIVE_TLS := 1
 export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # --- Run ------------------------------------------------------------------------------------------------
 
-.PHONY: demo up regions bench
+.PHONY: demo up token psql regions bench
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
-	@$(PY) -m demos.demo
+	@$(PY) -m demos.demo $(ARGS)
 
 up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
-	@$(PY) -m local
+	@$(PY) -m local $(ARGS)
+
+token: $(DEV) ## Print a token for the Region of `make up` (USERNAME=somebody for another than the demo customer)
+	@$(PY) -m local.sign_in $(USERNAME)
+
+psql: $(DEV) ## Open psql on the database of `make up` (ARGS="-c 'select 1'" for one statement)
+	@$(PY) -m local.psql $(ARGS)
 
 regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and check that everything adds up
 	@$(PY) -m demos.regions $(ARGS)
@@ -105,7 +114,9 @@ tools: $(TOOLS) $(LOCAL) $(CHECKOV) ## Make the environments under .local/ witho
 	@:
 
 $(TOOLS): requirements/tools.txt
-	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; put it on PATH or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(or $(PYTHON),false)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed$(if $(PYTHON), and $(PYTHON) is not)." \
+			"Put it on PATH, or say make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "making .local/tools (once)"
 	@"$(PYTHON)" -m venv .local/tools
 	@.local/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -126,4 +137,5 @@ lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
 	done
 
 clean: ## Remove everything that was built, the environments included
+	@[ ! -x $(PY) ] || $(PY) -c "from local_dsql.postgres import remove_copy; remove_copy()" || true
 	rm -rf .local .aws-sam .mypy_cache .ruff_cache .pytest_cache

@@ -4,8 +4,10 @@ Functions carry neither this module nor the document.
 """
 
 import re
+import tomllib
 from collections.abc import Iterator
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any, is_typeddict
 
 from msgspec.json import schema_components
@@ -17,7 +19,8 @@ from handlers.edge.fields import END
 from handlers.edge.http import MAX_BODY_BYTES, Route
 from handlers.edge.problems import KINDS, MEDIA_TYPE, Kind
 
-VERSION = "1.0.0"
+_PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+VERSION: str = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"]
 
 _MODULES = (storefront, checkout, orders, account, staff)
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tools.arguments import output_file
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -32,7 +34,9 @@ def read_options(name: str, description: str, arguments: Sequence[str] | None = 
     parser.add_argument(
         "--quick", action="store_true", help="seconds instead of minutes, with a wider spread"
     )
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures to this file")
+    parser.add_argument(
+        "--json", type=output_file, metavar="PATH", help="also write the figures to this file"
+    )
     parser.add_argument(
         "--profile", action="store_true", help="show where the processor's time goes, by line"
     )

@@ -35,6 +35,7 @@ from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, gen
 from local_dsql.guard import StartError
 from sql.connection import Database
 from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
+from tools.arguments import whole_number
 
 #: Some 22 % of the customers have a cart that they can afford and that holds nothing of limited stock.
 CUSTOMERS_AN_ORDER = 6
@@ -263,8 +264,15 @@ def _enrol(region: LocalRegion, data: SampleData, usernames: Container[str]) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 if everything was as it must be."""
     parser = argparse.ArgumentParser(prog="python -m demos.demo", description=__doc__)
-    parser.add_argument("--orders", type=int, default=200, help="orders of the last chapter (%(default)s)")
-    parser.add_argument("--in-flight", type=int, default=8, help="how many at a time (%(default)s)")
+    parser.add_argument(
+        "--orders",
+        type=whole_number(1, 5000),
+        default=200,
+        help="orders of the last chapter (%(default)s)",
+    )
+    parser.add_argument(
+        "--in-flight", type=whole_number(1, 64), default=8, help="how many at a time (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     stop_on_signals()
     say = stopwatch()

@@ -42,6 +42,7 @@ from local.region import LocalRegion, stop_on_signals, stopwatch
 from local_dsql.guard import StartError
 from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
+from tools.arguments import seconds, whole_number
 
 LOST, SURVIVOR = "us-east-1", "us-east-2"
 #: Beyond a takeover's age: a lease that was just renewed, two looks for stranded messages, a slow machine.
@@ -504,13 +505,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill; 0 if everything was as it must be."""
     parser = argparse.ArgumentParser(prog="python -m demos.regions", description=__doc__)
     usual = Plan()
-    parser.add_argument("--shoppers", type=int, default=usual.shoppers, help="in each Region (%(default)s)")
     parser.add_argument(
-        "--load-s", type=float, default=usual.load_s, help="seconds of load before the loss (%(default)s)"
+        "--shoppers",
+        type=whole_number(1, 64),
+        default=usual.shoppers,
+        help="in each Region (%(default)s)",
+    )
+    parser.add_argument(
+        "--load-s",
+        type=seconds,
+        default=usual.load_s,
+        help="seconds of load before the loss (%(default)s)",
     )
     parser.add_argument(
         "--takeover-s",
-        type=float,
+        type=seconds,
         default=usual.takeover_s,
         help="age at which another Region's message is taken over (%(default)s; as deployed otherwise, 60)",
     )

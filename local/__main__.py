@@ -2,17 +2,21 @@
 
 import argparse
 import os
-import signal
 import sys
+import time
 from pathlib import Path
 
 import psycopg
 
+from local import region_file
 from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 from local.sample_data.pictures import upload_pictures
 from local_dsql.guard import StartError
+from tools.arguments import port, region_name, whole_number
+
+_LOOK_EVERY_S = 1.0
 
 
 def main() -> None:
@@ -31,54 +35,79 @@ def main() -> None:
             upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
             say(f"enrolling {options.users} of them as users")
             region.enrol(list(enrolment_messages(data, options.users)))
+            region_file.write(_variables(region))
             say("ready")
             print(_how_to_use(region, publish(region)), flush=True)
             while True:
-                signal.pause()
+                time.sleep(_LOOK_EVERY_S)
+                region.check()
     except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         say("stopped; nothing is left running")
+    finally:
+        region_file.remove()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("--region", default="us-east-1", help="the AWS Region to be (default: %(default)s)")
+    parser.add_argument(
+        "--region",
+        type=region_name,
+        default="us-east-1",
+        help="the AWS Region to be (default: %(default)s)",
+    )
     parser.add_argument(
         "--port",
-        type=int,
+        type=port,
         default=os.environ.get("LOCAL_PORT"),
         help="where the API and the AWS APIs answer (default: $LOCAL_PORT, or a free port)",
     )
     parser.add_argument(
         "--database-port",
-        type=int,
+        type=port,
         default=os.environ.get("LOCAL_DATABASE_PORT"),
-        help="where PostgreSQL answers (default: $LOCAL_DATABASE_PORT, or a free port)",
+        help="where the database answers (default: $LOCAL_DATABASE_PORT, or a free port)",
     )
     parser.add_argument(
-        "--customers", type=int, default=1000, help="customers of the sample (default: %(default)s)"
+        "--customers",
+        type=whole_number(1, 100_000),
+        default=1000,
+        help="customers of the sample (default: %(default)s)",
     )
     parser.add_argument(
-        "--users", type=int, default=20, help="how many of them can sign in (default: %(default)s)"
+        "--users",
+        type=whole_number(1, 10_000),
+        default=20,
+        help="how many of them can sign in (default: %(default)s)",
     )
     return parser.parse_args()
 
 
+def _variables(region: LocalRegion) -> dict[str, str]:
+    return {
+        **region.environment,
+        "API": region.api_url,
+        "TOKEN": region.sign_in(DEMO_USERNAME),
+        "STAFF_TOKEN": region.sign_in(STAFF_USERNAMES[0]),
+        "USER_POOL_CLIENT_ID": region.outputs["UserPoolClientId"],
+        "DEMO_PASSWORD": region.outputs["DemoPassword"],
+        "DATABASE_URL": region.database_url,
+    }
+
+
 def _how_to_use(region: LocalRegion, reference_url: str) -> str:
-    token = region.log.with_name("token")
-    token.write_text(region.sign_in(DEMO_USERNAME))
     password = region.outputs["DemoPassword"]
     return f"""
   API        {region.api_url}
   reference  {reference_url}
   sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}
-  try        curl -H "Authorization: $(cat {_short(token)})" {region.api_url}/cart
-             (signed in as {DEMO_USERNAME}, for an hour)
-  AWS APIs   export AWS_ENDPOINT_URL={region.endpoint_url} AWS_REGION={region.region_name}
-             export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  try        . {_short(region_file.PATH)}
+             curl -H "Authorization: $TOKEN" $API/cart
+             (signed in as {DEMO_USERNAME}, for an hour; then: make token)
+  operate    ./rewards outbox status
+  database   make psql
   e-mails    curl {region.endpoint_url}/_ministack/ses/messages
-  database   postgresql://admin@{region.postgres.host}:{region.postgres.port}/postgres
   log        {_short(region.log)}
 
 Ctrl-C stops it and removes its data.

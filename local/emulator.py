@@ -14,7 +14,7 @@ import psutil
 from botocore.config import Config
 
 from local_dsql.guard import Guarded, StartError
-from local_dsql.ports import HOST, free_port, is_free
+from local_dsql.ports import HOST, free_port, require_port
 
 START_TIMEOUT_S = 60.0
 
@@ -75,8 +75,7 @@ class Emulator:
 
     def start(self) -> None:
         """Start without waiting; `wait` tells when it answers. Raises StartError."""
-        if self._chosen_port and not is_free(self._chosen_port):
-            raise StartError(f"port {self._chosen_port} is taken: choose another, or none to get a free one")
+        require_port(self._chosen_port)
         self.port = self._chosen_port or free_port()
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
@@ -124,6 +123,14 @@ class Emulator:
             except httpx.HTTPError:
                 time.sleep(0.05)
         return False
+
+    def is_running(self) -> bool:
+        """Tell whether it has neither been stopped nor ended by itself."""
+        return self._process is not None and not self._process.ended()
+
+    def last_lines(self) -> str:
+        """Give the end of its log."""
+        return self._process.last_lines() if self._process is not None else ""
 
     def stop(self) -> None:
         """Kill it with its Lambda workers; nothing of its state is kept."""

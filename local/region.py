@@ -31,6 +31,7 @@ RUNS = ROOT / ".local" / "run"
 MEMORY = Path("/dev/shm")  # noqa: S108  # on Linux; elsewhere everything is below .local/run
 ROOM_BYTES = 1 << 30
 STACK_NAME = "rewards-orders"
+SCHEMA = "xpoints"
 DEPLOY_TIMEOUT_S = 300.0
 ENROLMENT_TIMEOUT_S = 60.0
 
@@ -84,6 +85,27 @@ class LocalRegion:
     def endpoint_url(self) -> str:
         """Where the Region's AWS APIs answer."""
         return self._emulator.endpoint_url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS tool needs to talk to this Region and to nothing else, whatever the user has set up."""
+        return self._emulator.environment
+
+    @property
+    def database_url(self) -> str:
+        """The database as its owner, with the shop's schema on the search path, as any driver reads it."""
+        path = f"options=-csearch_path%3D{SCHEMA}%2Cpublic"
+        return f"postgresql://admin@{self.postgres.host}:{self.postgres.port}/postgres?sslmode=disable&{path}"
+
+    def check(self) -> None:
+        """Raise StartError when the database or the emulator has ended."""
+        if not self.postgres.is_running():
+            raise StartError("The database has ended, and with it the Region. Start it again: make up.")
+        if not self._emulator.is_running():
+            raise StartError(
+                "The AWS emulator has ended, and with it the Region. Start it again: make up. It said last:\n"
+                f"{self._emulator.last_lines()}"
+            )
 
     @property
     def api_url(self) -> str:
@@ -261,7 +283,10 @@ class LocalRegion:
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "0.2",
             "__SAM_CLI_APP_DIR": str(directory / "sam"),
+            # It leaves empty folders there, one a function.
+            "TMPDIR": str(directory / "tmp"),
         }
+        (directory / "tmp").mkdir(exist_ok=True)
         name, *rest = arguments
         sam = ROOT / ".local" / "sam" / "bin" / "sam"
         if not sam.exists():

@@ -1,7 +1,8 @@
 """Ports of this machine alone, for servers that are to listen on one."""
 
 import socket
-from contextlib import suppress
+
+from local_dsql.guard import StartError
 
 HOST = "127.0.0.1"
 
@@ -14,12 +15,18 @@ def free_port() -> int:
         return port
 
 
-def is_free(port: int) -> bool:
-    """Tell whether a server could listen on a port."""
+def require_port(port: int | None) -> None:
+    """Raise StartError when a chosen port cannot be listened at; None is none chosen."""
+    if not port:
+        return
     with socket.socket() as probe:
         # As a server would bind it: connections that ended a moment ago do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
+        try:
             probe.bind((HOST, port))
-            return True
-    return False
+        except PermissionError:
+            raise StartError(
+                f"port {port} may not be listened at: choose one above 1023, or none to get a free one"
+            ) from None
+        except OSError:
+            raise StartError(f"port {port} is taken: choose another, or none to get a free one") from None

@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local_dsql.guard import StartError
-from local_dsql.ports import HOST, free_port
+from local_dsql.ports import HOST, free_port, require_port
 
 SUPERUSER = "admin"
 """The role that owns everything, named as on DSQL."""
@@ -53,7 +53,8 @@ _LOG_EVERY_STATEMENT = {
     "log_rotation_size": "0",
     "log_statement": "all",
 }
-_WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# What a server that is killed has acknowledged is in the kernel's hands: only a machine that stops loses it.
+_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
 
 class ExecutedStatement(NamedTuple):
@@ -80,7 +81,7 @@ class EmbeddedPostgres:
         self.host = HOST
         self.port = port or 0
         self._user = _UNPRIVILEGED_ID if os.geteuid() == 0 else None
-        self.bin_directory = _binaries(self._user)
+        self.bin_directory = binaries(self._user)
         self.data_directory = _reachable(directory.absolute(), self._user)
         self.log_directory = self.data_directory / "log"
         self._chosen_port = port
@@ -93,7 +94,9 @@ class EmbeddedPostgres:
 
     def __enter__(self) -> Self:
         """Make the data directory if it is new, and start; raises StartError."""
+        forget_libpq_environment()
         self._initialize()
+        require_port(self._chosen_port)
         # A port that was free when asked for may be taken a moment later: then ask for another.
         for last_attempt in (False, False, True):
             self.port = self._chosen_port or free_port()
@@ -110,6 +113,10 @@ class EmbeddedPostgres:
     ) -> None:
         """Shut down fast (open sessions are ended) and wait until every process of the server is gone."""
         self._stop()
+
+    def is_running(self) -> bool:
+        """Tell whether the server has neither been stopped nor ended by itself."""
+        return self._server is not None and self._server.poll() is None
 
     def conninfo(self, database: str = "postgres", role: str = SUPERUSER) -> str:
         """Give what `psycopg.connect` needs; no password, the server trusts 127.0.0.1."""
@@ -208,7 +215,20 @@ class EmbeddedPostgres:
         )
 
 
-def _binaries(user: int | None) -> Path:
+def forget_libpq_environment() -> None:
+    """Take libpq's variables (PGSSLMODE, PGSERVICE, ...) out of this process: they speak of another server.
+
+    They cannot be overruled one by one: a service of PGSERVICE that nobody defines fails each connection.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+
+
+def binaries(user: int | None = None) -> Path:
+    """Give the folder of the server's programs, psql among them, that `user` (None: this one) can reach.
+
+    Raises StartError.
+    """
     # Found, not imported: the package's own start-up code is neither needed nor wanted.
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or package.origin is None:
@@ -225,16 +245,14 @@ def _copied(site: Path) -> Path:
     Root's home, where the project may be, is closed to the user as whom root runs the server. The copy (some
     35 MB) is made once for each installation. Raises StartError where somebody else holds the place.
     """
-    installed_at = (site / _PACKAGE).stat().st_mtime_ns
-    digest = hashlib.sha256(f"{site}{installed_at}".encode()).hexdigest()[:12]
-    place = Path(tempfile.gettempdir()) / f"rewards-postgres-programs-{digest}"
+    place = _place_of_copy(site)
     if not place.exists():
         # Made aside and renamed: never half a copy, whoever else makes one at the same time.
         making = Path(tempfile.mkdtemp(prefix=f"{place.name}-"))
         for part in (_PACKAGE, f"{_PACKAGE}.libs"):
             if (site / part).exists():
                 shutil.copytree(site / part, making / part)
-        making.chmod(0o755)
+        _open_to_all(making)
         try:
             making.rename(place)
         except OSError:  # another was faster
@@ -243,6 +261,26 @@ def _copied(site: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise StartError(f"{place} belongs to somebody else, or others may write there: remove it")
     return place
+
+
+def _place_of_copy(site: Path) -> Path:
+    installed_at = (site / _PACKAGE).stat().st_mtime_ns
+    digest = hashlib.sha256(f"{site}{installed_at}".encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"rewards-postgres-programs-{digest}"
+
+
+def remove_copy() -> None:
+    """Remove this installation's copy of the server's programs under the temporary directory."""
+    package = importlib.util.find_spec(_PACKAGE)
+    if package is not None and package.origin is not None:
+        shutil.rmtree(_place_of_copy(Path(package.origin).parents[1]), ignore_errors=True)
+
+
+def _open_to_all(directory: Path) -> None:
+    """Let everybody read what is below: the user's umask may have closed it."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
 
 
 def _stop_with_parent() -> Callable[[], None] | None:

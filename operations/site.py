@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -97,9 +98,11 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
     """Read a stack. Raises SiteError when it cannot be read."""
     if profile is not None:
         os.environ["AWS_PROFILE"] = profile  # for the database's token, too
-    session = boto3.Session(region_name=region)
+    # The SDK for Python reads AWS_DEFAULT_REGION alone, its sisters AWS_REGION.
+    session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))
     if session.region_name is None:
-        raise SiteError("Which Region? Give --region, or set AWS_REGION.")
+        raise SiteError("Which Region? Give --region, or set AWS_REGION; or start one here with `make up`.")
+    _spare_the_proxy(os.environ.get("AWS_ENDPOINT_URL", ""))
     try:
         config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
         formation = session.client("cloudformation", config=config)
@@ -113,6 +116,13 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", ())}
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
     return Site(parameters, outputs, session.region_name, role)
+
+
+def _spare_the_proxy(endpoint_url: str) -> None:
+    """Have an endpoint of this machine reached without the proxy that HTTP_PROXY names."""
+    host = urlsplit(endpoint_url).hostname
+    if host in ("127.0.0.1", "localhost", "::1"):
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = host
 
 
 def _kebab(name: str) -> str:

@@ -121,6 +121,7 @@ class Database:
 
     def _open(self) -> Connection:
         settings = self.settings
+        _forget_libpq_environment()
         give_up_at = time.monotonic() + CONNECT_S
         options: dict[str, Any] = {
             "host": settings.host,
@@ -153,6 +154,12 @@ class Database:
                 failure = error
         assert failure is not None, "a host that resolves has an address"
         raise failure
+
+
+def _forget_libpq_environment() -> None:
+    # PGSERVICE, PGSSLMODE and their like speak of somebody else's server, and not all can be overruled.
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def trusted_certificates() -> str:

@@ -12,6 +12,7 @@ from local.sample_data.load import OtherDataError, load
 from local.sample_data.pictures import draw_pictures, upload_pictures
 from local.sample_data.progress import Progress, shown
 from local.sample_data.rows import SampleData
+from tools.arguments import whole_number
 
 
 def _load(arguments: argparse.Namespace, data: SampleData, progress: Progress) -> str:
@@ -38,10 +39,22 @@ def _pictures(arguments: argparse.Namespace, data: SampleData, progress: Progres
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--customers", type=int, default=5000, metavar="N", help="customers (default 5000)")
-    common.add_argument("--items", type=int, default=200, metavar="N", help="catalogue items (default 200)")
     common.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="another seed, another shop (default 1)"
+        "--customers",
+        type=whole_number(1, 1_000_000),
+        default=5000,
+        metavar="N",
+        help="customers (default 5000)",
+    )
+    common.add_argument(
+        "--items",
+        type=whole_number(1, 100_000),
+        default=200,
+        metavar="N",
+        help="catalogue items (default 200)",
+    )
+    common.add_argument(
+        "--seed", type=whole_number(0), default=1, metavar="N", help="another seed, another shop (default 1)"
     )
     parser = argparse.ArgumentParser(prog="python -m local.sample_data", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")

@@ -15,13 +15,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.chaos.runner import Result, open_links, open_server, quieten, run_seed, run_seeds
 from tests.chaos.world import KINDS
+from tools.arguments import output_file, whole_number
 
 _PROBLEMS_SHOWN = 8
 
@@ -40,14 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run (default: 200)")
-    parser.add_argument("--first", type=int, default=1, help="the first of them (default: 1)")
-    parser.add_argument("--seed", type=int, help="run this seed alone and print its trace")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)"
+        "--seeds", type=whole_number(1), default=200, help="how many seeds to run (default: 200)"
+    )
+    parser.add_argument("--first", type=whole_number(1), default=1, help="the first of them (default: 1)")
+    parser.add_argument("--seed", type=whole_number(1), help="run this seed alone and print its trace")
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, 256),
+        default=os.cpu_count() or 1,
+        help="processes (default: one a core)",
     )
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=output_file, help="write the figures to this file")
     options = parser.parse_args(arguments)
     console = Console()
     # However it is ended, servers and processes end with it.

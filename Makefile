@@ -51,26 +51,40 @@ bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for 
 # --- Check ----------------------------------------------------------------------------------------------
 
 .PHONY: test check unit chaos mutations release format
-test: check $(LOCAL) ## Run everything: the checks, then all tests
-	@echo "pytest: unit, integration and system tests"
-	@$(PY) -m pytest -q
+test: check $(LOCAL) ## Run everything: the checks, then all tests, on all cores
+	@echo "pytest: unit, integration, system and chaos tests, at most $(MOST_WORKERS) at once"
+	@$(PY) -m pytest -q --numprocesses logical --maxprocesses $(MOST_WORKERS)
 
-check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker
-	@echo "ruff"
-	@$(PY) -m ruff check --quiet .
-	@$(PY) -m ruff format --check --quiet .
-	@echo "mypy"
-	@$(PY) -m mypy --no-error-summary
-	@echo "SQL: what Aurora DSQL refuses"
-	@$(PY) -m tools.dsql_check
-	@echo "template.yaml: sam validate --lint"
-	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint >/dev/null
-	@echo "template.yaml, cluster.yaml: cfn-lint with cfn-lint-serverless"
+# Each worker of the tests has a PostgreSQL server of its own.
+MOST_WORKERS := 8
+
+check: $(DEV) $(SAM) $(CHECKOV) ## Run the linters and the type checker, all at once
+	@echo "checks: $(CHECKS:check-%=%)"
+	@$(MAKE) --keep-going --jobs $(words $(CHECKS)) $(CHECKS)
+
+# The longest first. What a check says is shown, in one piece, when it finds something.
+CHECKS := check-checkov check-sam check-cfn-lint check-mypy check-dsql check-ruff
+.PHONY: $(CHECKS)
+FOUND = >.local/$@.txt 2>&1 || { { echo; echo "$@ fails:"; cat .local/$@.txt; } >&2; exit 1; }
+
+check-ruff:
+	@{ $(PY) -m ruff check . && $(PY) -m ruff format --check .; } $(FOUND)
+
+check-mypy:
+	@$(PY) -m mypy --no-error-summary $(FOUND)
+
+check-dsql:
+	@$(PY) -m tools.dsql_check $(FOUND)
+
+check-sam:
+	@AWS_DEFAULT_REGION=us-east-1 .local/sam/bin/sam validate --lint $(FOUND)
+
+check-cfn-lint:
 	@.local/sam/bin/cfn-lint --append-rules cfn_lint_serverless.rules --non-zero-exit-code warning \
-		template.yaml cluster.yaml
-	@echo "template.yaml, cluster.yaml: checkov"
-	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml >.local/checkov/found.txt || \
-		{ cat .local/checkov/found.txt; exit 1; }
+		template.yaml cluster.yaml $(FOUND)
+
+check-checkov:
+	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml $(FOUND)
 
 unit: $(DEV) $(SAM) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit

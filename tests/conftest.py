@@ -4,6 +4,9 @@ Whenever a server stops that a test started with its statement log on, the state
 connections (application name `rewards...`) are checked against what Aurora DSQL refuses. The session fails
 when there is a finding, even if all tests passed. Under pytest-xdist each worker checks its own servers and
 hands its findings to the process that runs the workers.
+
+Under pytest-xdist (`make test`; by hand, tests run in one process unless `-n` is given) each worker gets one
+file of tests after the other (`FilesOfTests`), and a failure is told when it happens.
 """
 
 import os
@@ -11,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from local_dsql.postgres import EmbeddedPostgres
 from tools.dsql_check import executed_findings
@@ -27,6 +31,30 @@ for _name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
     os.environ.pop(_name, None)
 
 _WORKER_OUTPUT = "dsql_findings"
+
+
+class FilesOfTests(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives each worker a file of tests after the other: what its tests share is made once.
+
+    One worker begins with the system's, which take longest and share a Region that takes long to start; only
+    when nothing else is left does another start a Region, to help.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+        self._has_region: set[Any] = set()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: Any) -> None:
+        wants_region = node in self._has_region or not self._has_region
+        ranked = sorted(self.workqueue, key=lambda file: file.startswith("tests/system/") != wants_region)
+        if ranked[0].startswith("tests/system/"):
+            self._has_region.add(node)
+        self.workqueue.move_to_end(ranked[0], last=False)
+        super()._assign_work_unit(node)
 
 
 class ExecutedStatementsCheck:
@@ -77,6 +105,30 @@ class ExecutedStatementsCheck:
                 terminalreporter.line(finding)
 
 
+class FailuresAtOnce:
+    """Names each test that fails when it does: whoever waits for the other thousand can begin to look."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            said = (crash.message if crash else report.longreprtext).partition("\n")[0]
+            self._terminal.write_line("")
+            self._terminal.write_line(f"{report.nodeid} fails: {said}"[:200], red=True)
+
+
+@pytest.hookimpl(trylast=True)  # the terminal's own comes first
 def pytest_configure(config: pytest.Config) -> None:
-    check = ExecutedStatementsCheck()
-    config.pluginmanager.register(check, "executed-statements-check")
+    config.pluginmanager.register(ExecutedStatementsCheck(), "executed-statements-check")
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None:  # a worker has none
+        config.pluginmanager.register(FailuresAtOnce(terminal), "failures-at-once")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Give `-n` its scheduler, unless `--dist` names another."""
+    return FilesOfTests(config, log) if config.getvalue("dist") == "load" else None

@@ -93,14 +93,14 @@ def _expire(shop: Shop) -> tuple[int, int]:
 
 
 def _retire(shop: Shop) -> tuple[int, int]:
-    """Take the item out of all carts, with a message for each; the turn ends before they are sent."""
+    """Take the item out of all carts, with a message for each; the slice ends before they are sent."""
     event = Origin(uuid4(), datetime.now(UTC), REGION, "bench").announce(
         CatalogItemRetired(item_id=_ITEM), _ITEM
     )
     left: Callable[[], Any] = lambda: shop.admin.execute(  # noqa: E731
         b"select 1 from xpoints.shopping_cart_items limit 1"
     ).fetchone()
-    turn = retire_item_data(
+    first = retire_item_data(
         _database(shop, "cascades"),
         event,
         lambda _: None,
@@ -108,7 +108,7 @@ def _retire(shop: Shop) -> tuple[int, int]:
         REGION,
         datetime.now(UTC),
     )
-    return turn.rows // 2, turn.most_rows
+    return first.rows // 2, first.most_rows
 
 
 def _bare(shop: Shop) -> tuple[int, int]:

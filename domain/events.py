@@ -65,27 +65,27 @@ class CatalogItemRetired(Payload, frozen=True):
     item_id: UUID
 
 
-class CustomerErasureContinued(Payload, frozen=True):
-    """Erasing what a customer left takes more than one turn; the next turn begins at `step`.
+class CustomerErasureResumed(Payload, frozen=True):
+    """Erasing what a customer left takes more than one slice; the next slice begins at `step`.
 
-    Published by the cascade, for itself: between two of its turns, other cascades have theirs.
+    Published by the cascade, for itself: between two of its slices, other cascades have theirs.
     """
 
-    type_name: ClassVar[str] = "CustomerErasureContinued.v1"
+    type_name: ClassVar[str] = "CustomerErasureResumed.v1"
     aggregate_type: ClassVar[str] = "customer"
 
     customer_id: UUID
     step: str
 
 
-class ItemRetirementContinued(Payload, frozen=True):
-    """Clearing up after a retired item takes more than one turn; the next turn begins at `step`.
+class ItemRetirementResumed(Payload, frozen=True):
+    """Clearing up after a retired item takes more than one slice; the next slice begins at `step`.
 
     `after` is the key behind which it begins, None for the step's beginning. `retirement_id` is the id of the
     CatalogItemRetired event, by which the messages to shoppers are found.
     """
 
-    type_name: ClassVar[str] = "ItemRetirementContinued.v1"
+    type_name: ClassVar[str] = "ItemRetirementResumed.v1"
     aggregate_type: ClassVar[str] = "catalog_item"
 
     item_id: UUID
@@ -250,8 +250,8 @@ CONTRACTS: dict[str, type[Payload]] = {
         PointsCredited,
         CustomerErased,
         CatalogItemRetired,
-        CustomerErasureContinued,
-        ItemRetirementContinued,
+        CustomerErasureResumed,
+        ItemRetirementResumed,
         StockExhausted,
     )
 }

@@ -145,7 +145,7 @@ class Relay:
         with ThreadPoolExecutor(self._settings.parallel, thread_name_prefix="put-events") as pool:
             while not self.report.superseded and self._monotonic() < until:
                 try:
-                    pause_s = self._turn(pool)
+                    pause_s = self._round(pool)
                 except OutboxUnavailableError:
                     self.report.database_faults += 1
                     pause_s = self._slower()
@@ -154,7 +154,7 @@ class Relay:
             self._finish()
         return self.report
 
-    def _turn(self, pool: ThreadPoolExecutor) -> float:
+    def _round(self, pool: ThreadPoolExecutor) -> float:
         """Do one round; give the seconds to wait before the next."""
         self._pay()
         self._keep_leases()
@@ -199,7 +199,7 @@ class Relay:
             publication = Publication(self._client(), self._settings.bus, messages, pool)
             self._flights.append(_Flight(messages, publication, self._monotonic()))
         if len(messages) == most:
-            # Which rows come first is the server's choice: a shard that came waits until all have had a turn.
+            # Which rows come first is the server's choice: a shard that came waits for the others.
             self._served.update(message.shard for message in messages)
             return True
         more = bool(self._served)

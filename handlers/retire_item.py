@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import field
 
-from domain.events import CatalogItemRetired, Envelope, ItemRetirementContinued
+from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from handlers.edge.turns import Turns
-from sql.cascade import Turn
+from handlers.edge.slices import CascadeConsumer
+from sql.cascade import Slice
 from sql.transactions.retire_item_data import retire_item_data
 
 
@@ -24,7 +24,7 @@ _DATABASE = _ENVIRONMENT.database()
 _MAIL = Mail(_ENVIRONMENT.sender_address)
 
 
-def _retire(envelope: Envelope[Any], is_over: Callable[[], bool]) -> Turn:
+def _retire(envelope: Envelope[Any], is_over: Callable[[], bool]) -> Slice:
     return retire_item_data(
         _DATABASE,
         envelope,
@@ -35,4 +35,4 @@ def _retire(envelope: Envelope[Any], is_over: Callable[[], bool]) -> Turn:
     )
 
 
-handler = guarded(Turns((CatalogItemRetired, ItemRetirementContinued), _retire))
+handler = guarded(CascadeConsumer((CatalogItemRetired, ItemRetirementResumed), _retire))

@@ -1,10 +1,10 @@
-"""Cascades: what depended on something that went is removed turn by turn, each turn short.
+"""Cascades: what depended on something that went is removed slice by slice, each slice short.
 
-A turn removes dependants in bounded transactions until all are gone or the turn is over. Its last
-transaction records the event as consumed and, where work is left, puts the next turn into the outbox as an
-event: so the next turn is neither lost nor doubled, whatever crashes in between, and it queues up behind the
-turns of others. A turn that is delivered again finds itself recorded; one that was cut off begins again where
-it began, and what it removed stays removed.
+A slice removes dependants in bounded transactions until all are gone or the slice is over. Its last
+transaction records the event as consumed and, where work is left, enqueues the next slice's event: so
+the next slice is neither lost nor doubled, whatever crashes in between, and it queues up behind the slices of
+others. A slice that is delivered again finds itself recorded; one that was cut off begins again where it began,
+and what it removed stays removed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ class UnknownStepError(Exception):
     """Another release wrote the event: this one has no such step. Deploy the right one, then redrive."""
 
 
-class Place(NamedTuple):
+class Checkpoint(NamedTuple):
     """Where a cascade stands: a step, and the key behind which it goes on (None: the step's beginning)."""
 
     step: str
@@ -49,19 +49,19 @@ class Advance(NamedTuple):
 Step = Callable[[UUID | None], Advance]
 
 
-class Outcome(StrEnum):
-    """How a turn ended."""
+class SliceOutcome(StrEnum):
+    """How a slice ended."""
 
     DONE = "done"
-    CONTINUED = "continued"
+    PARTIAL = "partial"
     DUPLICATE = "duplicate"
 
 
 @dataclass(slots=True)
-class Turn:
-    """What one turn did. `most_rows` is that of its largest transaction."""
+class Slice:
+    """What one slice did. `most_rows` is that of its largest transaction."""
 
-    outcome: Outcome = Outcome.DUPLICATE
+    outcome: SliceOutcome = SliceOutcome.DUPLICATE
     rows: int = 0
     most_rows: int = 0
 
@@ -69,54 +69,54 @@ class Turn:
         return f"{self.outcome.value} ({self.rows} rows)"
 
 
-def take_turn(
+def run_slice(
     database: Database,
     consumer: str,
     event_id: UUID,
     steps: Mapping[str, Step],
-    place: Place | None,
+    checkpoint: Checkpoint | None,
     is_over: Callable[[], bool],
-    hand_on: Callable[[Place], Statement],
-) -> Turn:
-    """Take a cascade's turn from a place on (None: from its beginning).
+    enqueue_next: Callable[[Checkpoint], Statement],
+) -> Slice:
+    """Run a slice of a cascade from a checkpoint on (None: from its beginning).
 
-    At least one transaction is done, so that every turn brings the cascade forward; after each, `is_over` is
-    asked. `hand_on` gives the statement that leaves the next turn's event. Raises UnknownStepError, and
-    sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
+    At least one transaction is done, so that every slice brings the cascade forward; after each, `is_over` is
+    asked. `enqueue_next` gives the statement that enqueues the next slice's event. Raises UnknownStepError,
+    and sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
-    turn = Turn()
+    this = Slice()
     seen = _FIND_INBOX_ROW(event_id=event_id, consumer=consumer)
     if run(database, lambda transaction: transaction.read(seen)[0]).value:
-        return turn
+        return this
     names = list(steps)
-    here: Place | None = place or Place(names[0])
+    here: Checkpoint | None = checkpoint or Checkpoint(names[0])
     while here is not None:
         if here.step not in steps:
             raise UnknownStepError(f"no step {here.step!r} among {', '.join(names)}")
         advance = steps[here.step](here.after)
-        turn.rows += advance.rows
-        turn.most_rows = max(turn.most_rows, advance.rows)
-        here = _next(names, here.step) if advance.is_done else Place(here.step, advance.after)
+        this.rows += advance.rows
+        this.most_rows = max(this.most_rows, advance.rows)
+        here = _next(names, here.step) if advance.is_done else Checkpoint(here.step, advance.after)
         if is_over():
             break
-    left = () if here is None else (hand_on(here),)
+    left = () if here is None else (enqueue_next(here),)
     if once(database, consumer, event_id, (), lambda _: left).value is Effect.DONE:
-        turn.outcome = Outcome.DONE if here is None else Outcome.CONTINUED
-    return turn
+        this.outcome = SliceOutcome.DONE if here is None else SliceOutcome.PARTIAL
+    return this
 
 
-def turns(event_id: UUID, consumer: str) -> Iterator[UUID]:
-    """Give the ids of the events that a cascade goes by: this one's and, without an end, its next turns'."""
+def slice_ids(event_id: UUID, consumer: str) -> Iterator[UUID]:
+    """Give the ids of the events that a cascade goes by: this one's and, without an end, its next slices'."""
     while True:
         yield event_id
         event_id = uuid5(event_id, consumer)
 
 
-def next_turn(
+def enqueue_next_slice(
     event: Envelope[Any], consumer: str, following: Payload, region: str, now: datetime
 ) -> Statement:
-    """Give the statement that leaves the event of the next turn; its id follows from this turn's."""
-    _, next_id = islice(turns(event.id, consumer), 2)
+    """Give the statement that enqueues the event of the next slice; its id follows from this slice's."""
+    _, next_id = islice(slice_ids(event.id, consumer), 2)
     origin = Origin(next_id, now, region, event.correlation_id, event.trace_id)
     return enqueue(
         origin.announce(following, event.aggregate_id, event.aggregate_version, causation_id=str(event.id))
@@ -159,6 +159,6 @@ def by_range(
     return step
 
 
-def _next(names: list[str], step: str) -> Place | None:
+def _next(names: list[str], step: str) -> Checkpoint | None:
     following = names[names.index(step) + 1 :]
-    return Place(following[0]) if following else None
+    return Checkpoint(following[0]) if following else None

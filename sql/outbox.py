@@ -53,7 +53,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _REASON_LENGTH = 200
 
 T = TypeVar("T")
-Place = tuple[str, int]
+RegionShard = tuple[str, int]
 
 
 def enqueue(event: Envelope[Any]) -> Statement:
@@ -117,13 +117,15 @@ class Outbox:
         self._give_up([(self.region, shard) for shard in give_up], land)
         return [shard for shard in held if shard not in give_up]
 
-    def rescue(self, age_s: float, lease_s: float, land: Callable[[], None] = lambda: None) -> list[Place]:
+    def rescue(
+        self, age_s: float, lease_s: float, land: Callable[[], None] = lambda: None
+    ) -> list[RegionShard]:
         """Take over shards of other Regions that nobody holds and whose messages have waited for `age_s`.
 
         Gives what is held elsewhere; what needs no rescue any more is given back, after `land` as in `hold`.
         """
 
-        def attempt(transaction: Transaction) -> tuple[list[Place], list[Place]]:
+        def attempt(transaction: Transaction) -> tuple[list[RegionShard], list[RegionShard]]:
             regions, leases = transaction.read(
                 _READ_FOREIGN_OUTBOXES(region=self.region), _READ_FOREIGN_LEASES(region=self.region)
             )
@@ -131,7 +133,7 @@ class Outbox:
             others = {(region, shard) for region, shard, token in leases if token != self._token}
             unheld = [(r, shard) for (r,) in regions for shard in SHARDS if (r, shard) not in others]
             (stranded,) = (
-                transaction.read(_FIND_STRANDED(**_places(unheld), age_s=age_s)) if unheld else ([],)
+                transaction.read(_FIND_STRANDED(**_shard_keys(unheld), age_s=age_s)) if unheld else ([],)
             )
             wanted = [(region, shard) for region, shard in stranded]
             if not wanted and not mine:
@@ -142,7 +144,7 @@ class Outbox:
 
         held, give_up = self._run(attempt)
         self._give_up(give_up, land)
-        return [place for place in held if place not in give_up]
+        return [shard for shard in held if shard not in give_up]
 
     def release(self) -> None:
         """Give all leases back; the run goes on without."""
@@ -179,13 +181,13 @@ class Outbox:
             )
             self._run(lambda transaction, dead_letter=dead_letter: transaction.commit(*dead_letter))  # type: ignore[misc]
 
-    def _give_up(self, places: Sequence[Place], land: Callable[[], None]) -> None:
-        if places:
+    def _give_up(self, shards: Sequence[RegionShard], land: Callable[[], None]) -> None:
+        if shards:
             land()
-            self._alone(_RELEASE(**_places(places), token=self._token))
+            self._alone(_RELEASE(**_shard_keys(shards), token=self._token))
 
-    def _lease(self, places: Iterable[Place], lease_s: float) -> Statement:
-        return _TAKE_LEASES(**_places(places), token=self._token, holder=self._holder, lease_s=lease_s)
+    def _lease(self, shards: Iterable[RegionShard], lease_s: float) -> Statement:
+        return _TAKE_LEASES(**_shard_keys(shards), token=self._token, holder=self._holder, lease_s=lease_s)
 
     def _alone(self, statement: Statement) -> list[tuple[Any, ...]]:
         return self._run(lambda transaction: transaction.alone(statement)).rows
@@ -197,8 +199,8 @@ class Outbox:
             raise OutboxUnavailableError(str(type(error).__name__)) from error
 
 
-def _places(places: Iterable[Place]) -> dict[str, list[Any]]:
-    listed = list(places)
+def _shard_keys(shards: Iterable[RegionShard]) -> dict[str, list[Any]]:
+    listed = list(shards)
     return {"regions": [region for region, _ in listed], "shards": [shard for _, shard in listed]}
 
 

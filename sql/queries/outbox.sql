@@ -74,7 +74,7 @@ where exists (
 -- name: take_outbox_rows
 -- What waits in the shards that this token holds. Presence is all that is asked: no order, no watermark,
 -- because rows do not become visible in the order in which they were made. `skip` is what is on its way,
--- `served` the shards whose turn is over.
+-- `served` the shards that are not asked this time.
 select o.region, o.shard, o.id, o.event_type, o.detail, o.attempts,
     (extract(epoch from now() - o.created_at) * 1000)::bigint as lag_ms
 from xpoints.relay_leases l

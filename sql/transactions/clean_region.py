@@ -1,6 +1,6 @@
 """What a Region keeps outside the database for somebody or something that went: it deletes that itself.
 
-An erasure or a retirement takes its turns in any Region, and leaves a row for every Region in the transaction
+An erasure or a retirement runs its slices in any Region, and leaves a row for every Region in the transaction
 that forgets what the thing was called. Each Region works off its own rows, by a schedule: one that is away
 finds them when it is back.
 """

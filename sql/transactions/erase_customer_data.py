@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from domain.events import CustomerErased, CustomerErasureContinued, Envelope
+from domain.events import CustomerErased, CustomerErasureResumed, Envelope
 from domain.points import BalanceChange
-from sql.cascade import Advance, Place, Turn, by_rest, next_turn, take_turn
+from sql.cascade import Advance, Checkpoint, Slice, by_rest, enqueue_next_slice, run_slice
 from sql.connection import Database
 from sql.ledger import ledger_entry
 from sql.queries import Statement, load
@@ -33,15 +33,15 @@ class NotErasedError(Exception):
 
 def erase_customer_data(
     database: Database,
-    event: Envelope[CustomerErased] | Envelope[CustomerErasureContinued],
+    event: Envelope[CustomerErased] | Envelope[CustomerErasureResumed],
     is_over: Callable[[], bool],
     region: str,
     now: datetime,
-) -> Turn:
-    """Take one turn of the cascade that follows an erasure.
+) -> Slice:
+    """Run one slice of the cascade that follows an erasure.
 
-    `region` is where it is taken, and with `now` that of the next turn's event. Raises NotErasedError, and as
-    `sql.cascade.take_turn` does.
+    `region` is where it runs, and with `now` that of the next slice's event. Raises NotErasedError, and as
+    `sql.cascade.run_slice` does.
     """
     customer_id = event.data.customer_id
 
@@ -63,12 +63,12 @@ def erase_customer_data(
         "name": forget,
     }
 
-    def hand_on(place: Place) -> Statement:
-        following = CustomerErasureContinued(customer_id=customer_id, step=place.step)
-        return next_turn(event, CONSUMER, following, region, now)
+    def enqueue_next(checkpoint: Checkpoint) -> Statement:
+        following = CustomerErasureResumed(customer_id=customer_id, step=checkpoint.step)
+        return enqueue_next_slice(event, CONSUMER, following, region, now)
 
-    start = Place(event.data.step) if isinstance(event.data, CustomerErasureContinued) else None
-    return take_turn(database, CONSUMER, event.id, steps, start, is_over, hand_on)
+    start = Checkpoint(event.data.step) if isinstance(event.data, CustomerErasureResumed) else None
+    return run_slice(database, CONSUMER, event.id, steps, start, is_over, enqueue_next)
 
 
 def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.events import event_of
-from sql.cascade import turns
+from sql.cascade import slice_ids
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Transaction, run
@@ -173,7 +173,7 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
             customer_id,
             *(event_of(entry_id) for entry_id, *_ in ledger),
             *(message["event_id"] for message in messages),
-            *islice(turns(event_of(customer_id), ERASE_CUSTOMER), MOST),
+            *islice(slice_ids(event_of(customer_id), ERASE_CUSTOMER), MOST),
         ),
     }
     if personal:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from domain.events import CatalogItemRetired, Envelope, ItemRetirementContinued
+from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
 from domain.messages import item_retired
-from sql.cascade import Advance, Place, Turn, by_range, next_turn, take_turn
+from sql.cascade import Advance, Checkpoint, Slice, by_range, enqueue_next_slice, run_slice
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Transaction, run
@@ -39,22 +39,22 @@ class NotRetiredError(Exception):
 
 def retire_item_data(
     database: Database,
-    event: Envelope[CatalogItemRetired] | Envelope[ItemRetirementContinued],
+    event: Envelope[CatalogItemRetired] | Envelope[ItemRetirementResumed],
     send: Callable[[DueMessage], None],
     is_over: Callable[[], bool],
     region: str,
     now: datetime,
-) -> Turn:
-    """Take one turn of the cascade that follows a retirement.
+) -> Slice:
+    """Run one slice of the cascade that follows a retirement.
 
-    `region` is where it is taken, and with `now` that of the next turn's event. Raises NotRetiredError, and
-    as `sql.cascade.take_turn` and `send` do.
+    `region` is where it runs, and with `now` that of the next slice's event. Raises NotRetiredError, and
+    as `sql.cascade.run_slice` and `send` do.
     """
     data = event.data
     item_id = data.item_id
     retirement_id, start = event.id, None
-    if isinstance(data, ItemRetirementContinued):
-        retirement_id, start = data.retirement_id, Place(data.step, data.after)
+    if isinstance(data, ItemRetirementResumed):
+        retirement_id, start = data.retirement_id, Checkpoint(data.step, data.after)
     found = run(database, lambda transaction: transaction.read(_FIND_RETIRED(item_id=item_id))[0]).value
     if not found:
         raise NotRetiredError(f"item {item_id} is not marked retired")
@@ -88,13 +88,13 @@ def retire_item_data(
         "messages": tell,
     }
 
-    def hand_on(place: Place) -> Statement:
-        following = ItemRetirementContinued(
-            item_id=item_id, retirement_id=retirement_id, step=place.step, after=place.after
+    def enqueue_next(checkpoint: Checkpoint) -> Statement:
+        following = ItemRetirementResumed(
+            item_id=item_id, retirement_id=retirement_id, step=checkpoint.step, after=checkpoint.after
         )
-        return next_turn(event, CONSUMER, following, region, now)
+        return enqueue_next_slice(event, CONSUMER, following, region, now)
 
-    return take_turn(database, CONSUMER, event.id, steps, start, is_over, hand_on)
+    return run_slice(database, CONSUMER, event.id, steps, start, is_over, enqueue_next)
 
 
 def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Advance:

@@ -264,7 +264,7 @@ def _nothing_lost_on_the_way(state: _State) -> Iterator[str]:
         kind = world.bus.types[event_id_]
         order_id = world.bus.data[event_id_].get("order_id")
         sold_out = kind.startswith("StockExhausted") and UUID(order_id) in state.entries
-        if not sold_out and "Continued" not in kind:
+        if not sold_out and "Resumed" not in kind:
             yield f"{kind} {event_id_} was published, and nothing had happened"
 
 

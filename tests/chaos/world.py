@@ -22,9 +22,9 @@ from domain.checkout import total
 from domain.events import (
     CatalogItemRetired,
     CustomerErased,
-    CustomerErasureContinued,
+    CustomerErasureResumed,
     Envelope,
-    ItemRetirementContinued,
+    ItemRetirementResumed,
     OrderCancelled,
     OrderPlaced,
     Origin,
@@ -341,11 +341,11 @@ class World:
             ),
             "erase-customer": (
                 "cascades",
-                dict.fromkeys((CustomerErased, CustomerErasureContinued), self._erase_data),
+                dict.fromkeys((CustomerErased, CustomerErasureResumed), self._erase_data),
             ),
             "retire-item": (
                 "cascades",
-                dict.fromkeys((CatalogItemRetired, ItemRetirementContinued), self._retire_data),
+                dict.fromkeys((CatalogItemRetired, ItemRetirementResumed), self._retire_data),
             ),
         }
         self.consumers = effects

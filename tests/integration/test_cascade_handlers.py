@@ -22,7 +22,7 @@ from sql.connection import Database
 from sql.transactions.notify import DueMessage, UndeliverableError
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
-from tests.unit.test_turns import Context
+from tests.unit.test_slices import Context
 
 Ways = Callable[..., Database]
 

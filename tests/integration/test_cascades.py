@@ -15,13 +15,13 @@ from domain.events import (
     CONTRACTS,
     CatalogItemRetired,
     CustomerErased,
-    CustomerErasureContinued,
+    CustomerErasureResumed,
     Envelope,
-    ItemRetirementContinued,
+    ItemRetirementResumed,
     Origin,
     read_event,
 )
-from sql.cascade import Outcome, Turn, UnknownStepError
+from sql.cascade import Slice, SliceOutcome, UnknownStepError
 from sql.connection import Database
 from sql.queries import Statement
 from sql.references import REFERENCES
@@ -60,7 +60,7 @@ class World:
         self.pictures: list[str] = []
         self.mails: list[DueMessage] = []
         self.refused: set[UUID] = set()
-        self.turn_is_over: Callable[[], bool] = lambda: False
+        self.slice_is_over: Callable[[], bool] = lambda: False
         self.crash_in: int | None = None
         self.looks = 0
 
@@ -71,7 +71,7 @@ class World:
 
     def is_over(self) -> bool:
         self._look()
-        return self.turn_is_over()
+        return self.slice_is_over()
 
     def clean(self, region: str = REGION) -> None:
         """Have a Region delete what is left to it."""
@@ -90,26 +90,26 @@ class World:
         self.mails.append(message)
         self._look()
 
-    def take(self, event: Envelope[Any], database: Database | None = None) -> Turn:
+    def take(self, event: Envelope[Any], database: Database | None = None) -> Slice:
         database = database or self.database
         now = datetime.now(UTC)
-        if isinstance(event.data, CustomerErased | CustomerErasureContinued):
+        if isinstance(event.data, CustomerErased | CustomerErasureResumed):
             return erase_customer_data(database, event, self.is_over, REGION, now)
         return retire_item_data(database, event, self.send, self.is_over, REGION, now)
 
-    def next_turns(self) -> list[Envelope[Any]]:
+    def next_slices(self) -> list[Envelope[Any]]:
         """Give what cascades left in the outbox, as the relay would, and take it out."""
         rows = self.shop.rows("delete from xpoints.outbox returning event_type, detail")
-        following = [(CONTRACTS[kind], detail) for kind, detail in rows if "Continued" in kind]
+        following = [(CONTRACTS[kind], detail) for kind, detail in rows if "Resumed" in kind]
         return [read_event(kind, detail) for kind, detail in following]
 
-    def run_to_the_end(self, event: Envelope[Any]) -> list[Turn]:
-        """Take turns until none is handed on."""
-        turns, queue = [], deque([event])
+    def run_to_the_end(self, event: Envelope[Any]) -> list[Slice]:
+        """Run slices until none is handed on."""
+        slices, queue = [], deque([event])
         while queue:
-            turns.append(self.take(queue.popleft()))
-            queue.extend(self.next_turns())
-        return turns
+            slices.append(self.take(queue.popleft()))
+            queue.extend(self.next_slices())
+        return slices
 
 
 @pytest.fixture
@@ -193,9 +193,9 @@ def test_an_erased_customer_leaves_orders_and_ledger_and_nothing_that_names_them
     username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
     before = rows_of(shop, other)
 
-    turns = world.run_to_the_end(erased(shop, customer_id))
+    slices = world.run_to_the_end(erased(shop, customer_id))
 
-    assert [turn.outcome for turn in turns] == [Outcome.DONE]
+    assert [each.outcome for each in slices] == [SliceOutcome.DONE]
     assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
     world.clean()
     assert world.users == [username]
@@ -312,9 +312,9 @@ def test_a_retired_item_leaves_every_cart_and_each_shopper_is_told_once(shop: Sh
         )
     }
 
-    turns = world.run_to_the_end(retired(shop, mug))
+    slices = world.run_to_the_end(retired(shop, mug))
 
-    assert [turn.outcome for turn in turns] == [Outcome.DONE]
+    assert [each.outcome for each in slices] == [SliceOutcome.DONE]
     assert shop.rows("select distinct item_id from xpoints.shopping_cart_items") == [(cup,)]
     assert sorted(mail.email for mail in world.mails) == sorted(addresses)
     assert "Mug is no longer for sale" in world.mails[0].text.body
@@ -360,7 +360,7 @@ def test_a_retired_item_takes_its_pictures_along_and_leaves_those_that_another_i
 OTHER = "us-west-2"
 
 
-def test_each_region_deletes_its_own_user_and_picture_whichever_took_the_turns(
+def test_each_region_deletes_its_own_user_and_picture_whichever_ran_the_slices(
     shop: Shop, database: Ways, world: World
 ) -> None:
     for region in (REGION, OTHER):
@@ -421,7 +421,7 @@ def test_a_shopper_who_cannot_be_reached_keeps_no_other_from_being_told(shop: Sh
     shop.connection.execute(
         b"update xpoints.customers set erased_at = now() where email = 'ana1@example.com'"
     )
-    world.turn_is_over = lambda: True
+    world.slice_is_over = lambda: True
     event = retired(shop, mug)
     world.take(event)
     world.refused = {
@@ -431,10 +431,10 @@ def test_a_shopper_who_cannot_be_reached_keeps_no_other_from_being_told(shop: Sh
             "where c.email = 'ana2@example.com'"
         )
     }
-    queue = world.next_turns()
+    queue = world.next_slices()
     while queue:
         world.take(queue.pop())
-        queue += world.next_turns()
+        queue += world.next_slices()
     assert sorted(mail.email for mail in world.mails) == [f"ana{n}@example.com" for n in (3, 4, 5, 6)]
     assert shop.rows("select status, count(*) from xpoints.notifications group by 1 order by 1") == [
         ("SENT", 4),
@@ -450,7 +450,7 @@ def test_an_event_about_an_item_that_is_not_marked_retired_removes_nothing(shop:
     assert (shop.count("shopping_cart_items"), shop.count("inbox")) == (2, 0)
 
 
-# --- Turns: bounded, resumed, handed on -----------------------------------------------------------------
+# --- Slices: bounded, resumed, handed on ----------------------------------------------------------------
 
 
 def test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows(
@@ -458,72 +458,72 @@ def test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows(
 ) -> None:
     mug = shop.item()
     put_into_carts(shop, mug, 4000)
-    world.turn_is_over = lambda: shop.count("notifications") == 4000  # nobody has to be written to here
+    world.slice_is_over = lambda: shop.count("notifications") == 4000  # nobody has to be written to here
     carts = world.take(retired(shop, mug))
     assert (carts.rows, carts.most_rows) == (8000, MAX_ROWS), "a line and a message each"
 
-    world.turn_is_over = lambda: False
+    world.slice_is_over = lambda: False
     erasure = world.take(erased(shop, customer_with_all(shop, database, carts=7000)))
     assert erasure.rows > 7000
     assert 1000 < erasure.most_rows <= MAX_ROWS
 
 
-def test_a_cascade_of_the_shortest_turns_ends_all_the_same_and_every_turn_is_handed_on_once(
+def test_a_cascade_of_the_shortest_slices_ends_all_the_same_and_every_slice_is_handed_on_once(
     shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 4)
-    world.turn_is_over = lambda: True
+    world.slice_is_over = lambda: True
     mug = shop.item()
     put_into_carts(shop, mug, 10)
     add_image(shop, "own.png", mug)
-    turns = world.run_to_the_end(retired(shop, mug))
-    outcomes = [turn.outcome for turn in turns]
-    assert outcomes == [Outcome.CONTINUED] * (len(turns) - 1) + [Outcome.DONE]
-    assert len(turns) == 3 + 1 + 2 + 11, "carts and their end, pictures and their end, messages and theirs"
+    slices = world.run_to_the_end(retired(shop, mug))
+    outcomes = [each.outcome for each in slices]
+    assert outcomes == [SliceOutcome.PARTIAL] * (len(slices) - 1) + [SliceOutcome.DONE]
+    assert len(slices) == 3 + 1 + 2 + 11, "carts and their end, pictures and their end, messages and theirs"
     assert (shop.count("shopping_cart_items"), len(world.mails), shop.count("images")) == (0, 10, 0)
-    assert shop.count("inbox") == len(turns)
+    assert shop.count("inbox") == len(slices)
 
     customer_id = customer_with_all(shop, database)
-    assert [turn.outcome for turn in world.run_to_the_end(erased(shop, customer_id))] == [
-        *[Outcome.CONTINUED] * 4,
-        Outcome.DONE,
+    assert [each.outcome for each in world.run_to_the_end(erased(shop, customer_id))] == [
+        *[SliceOutcome.PARTIAL] * 4,
+        SliceOutcome.DONE,
     ]
     assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
 
 
-def test_the_next_turn_begins_behind_the_last_key_that_was_passed(
+def test_the_next_slice_begins_behind_the_last_key_that_was_passed(
     shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 4)
-    world.turn_is_over = lambda: True
+    world.slice_is_over = lambda: True
     mug = shop.item()
     put_into_carts(shop, mug, 10)
     shoppers = [row[0] for row in shop.rows("select customer_id from xpoints.shopping_cart_items order by 1")]
     event = retired(shop, mug)
     for passed in (shoppers[3], shoppers[7], shoppers[9]):
         world.take(event)
-        (event,) = world.next_turns()
+        (event,) = world.next_slices()
         assert (event.data.step, event.data.after) == ("carts", passed)
     assert event.causation_id is not None
     assert event.correlation_id == "correlation-1"
 
 
-def test_a_turn_that_is_delivered_again_has_no_effect_and_hands_nothing_on(shop: Shop, world: World) -> None:
-    world.turn_is_over = lambda: True
+def test_a_slice_that_is_delivered_again_has_no_effect_and_hands_nothing_on(shop: Shop, world: World) -> None:
+    world.slice_is_over = lambda: True
     mug = shop.item()
     put_into_carts(shop, mug, 3)
     event = retired(shop, mug)
     world.take(event)
-    (following,) = world.next_turns()
-    assert world.take(event).outcome is Outcome.DUPLICATE
-    assert world.next_turns() == []
+    (following,) = world.next_slices()
+    assert world.take(event).outcome is SliceOutcome.DUPLICATE
+    assert world.next_slices() == []
     put_into_carts(shop, mug, 1)
     assert world.take(event).rows == 0, "not even with new work there"
     world.run_to_the_end(following)
-    assert world.take(following).outcome is Outcome.DUPLICATE
+    assert world.take(following).outcome is SliceOutcome.DUPLICATE
 
 
-def test_deliveries_of_one_turn_at_the_same_time_tell_everybody_once_and_hand_on_once(
+def test_deliveries_of_one_slice_at_the_same_time_tell_everybody_once_and_hand_on_once(
     shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 20)
@@ -531,8 +531,8 @@ def test_deliveries_of_one_turn_at_the_same_time_tell_everybody_once_and_hand_on
     put_into_carts(shop, mug, 300)
     event = retired(shop, mug)
     meet = threading.Barrier(3, timeout=30)
-    world.turn_is_over = lambda: shop.count("shopping_cart_items") == 0
-    outcomes: list[Outcome] = []
+    world.slice_is_over = lambda: shop.count("shopping_cart_items") == 0
+    outcomes: list[SliceOutcome] = []
     lock = threading.Lock()
 
     class Alone(World):
@@ -542,7 +542,7 @@ def test_deliveries_of_one_turn_at_the_same_time_tell_everybody_once_and_hand_on
 
     def deliver(database: Database) -> None:
         mine = Alone(shop, database)
-        mine.turn_is_over = world.turn_is_over
+        mine.slice_is_over = world.slice_is_over
         meet.wait()
         outcomes.append(mine.take(event).outcome)
 
@@ -551,8 +551,8 @@ def test_deliveries_of_one_turn_at_the_same_time_tell_everybody_once_and_hand_on
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == [Outcome.CONTINUED, Outcome.DUPLICATE, Outcome.DUPLICATE]
-    assert len(world.next_turns()) == 1
+    assert sorted(outcomes) == [SliceOutcome.DUPLICATE, SliceOutcome.DUPLICATE, SliceOutcome.PARTIAL]
+    assert len(world.next_slices()) == 1
     assert shop.count("shopping_cart_items") == 0
     assert shop.rows("select count(*), count(distinct customer_id) from xpoints.notifications") == [
         (300, 300)
@@ -575,7 +575,7 @@ def crashes(world: World, event: Envelope[Any]) -> Iterator[int]:
         else:
             queue.popleft()
             crash = 0
-        queue.extend(world.next_turns())
+        queue.extend(world.next_slices())
 
 
 def clean_after_every_crash(world: World) -> None:
@@ -589,12 +589,12 @@ def clean_after_every_crash(world: World) -> None:
     assert crash == 3, "before it is deleted, after it, and not at all"
 
 
-@pytest.mark.parametrize("short_turns", [True, False])
+@pytest.mark.parametrize("short_slices", [True, False])
 def test_a_retirement_that_crashes_at_every_place_one_after_another_ends_all_the_same(
-    shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch, short_turns: bool
+    shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch, short_slices: bool
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 2)
-    world.turn_is_over = lambda: short_turns
+    world.slice_is_over = lambda: short_slices
     mug = shop.item()
     put_into_carts(shop, mug, 5)
     add_image(shop, "own.png", mug)
@@ -609,11 +609,11 @@ def test_a_retirement_that_crashes_at_every_place_one_after_another_ends_all_the
     assert shop.rows("select status, count(*) from xpoints.notifications group by 1") == [("SENT", 5)]
 
 
-@pytest.mark.parametrize("short_turns", [True, False])
+@pytest.mark.parametrize("short_slices", [True, False])
 def test_an_erasure_that_crashes_at_every_place_one_after_another_ends_all_the_same(
-    shop: Shop, database: Ways, world: World, short_turns: bool
+    shop: Shop, database: Ways, world: World, short_slices: bool
 ) -> None:
-    world.turn_is_over = lambda: short_turns
+    world.slice_is_over = lambda: short_slices
     customer_id = customer_with_all(shop, database)
     username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
     assert sum(1 for _ in crashes(world, erased(shop, customer_id))) == 5, "after each step"
@@ -624,7 +624,7 @@ def test_an_erasure_that_crashes_at_every_place_one_after_another_ends_all_the_s
     assert audit(database("jobs")) == set()
 
 
-def test_a_small_cascade_waits_for_one_turn_of_a_large_one_and_not_for_its_end(
+def test_a_small_cascade_waits_for_one_slice_of_a_large_one_and_not_for_its_end(
     shop: Shop, database: Ways, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 10)
@@ -636,18 +636,18 @@ def test_a_small_cascade_waits_for_one_turn_of_a_large_one_and_not_for_its_end(
     while queue:
         event = queue.popleft()
         looks = iter(range(5))
-        world.turn_is_over = lambda looks=looks: next(looks, None) is None  # type: ignore[misc]
-        if world.take(event).outcome is Outcome.DONE:
+        world.slice_is_over = lambda looks=looks: next(looks, None) is None  # type: ignore[misc]
+        if world.take(event).outcome is SliceOutcome.DONE:
             left_when_ended[event.data.item_id] = shop.count("shopping_cart_items")
-        queue.extend(world.next_turns())
+        queue.extend(world.next_slices())
     assert list(left_when_ended) == [small, large]
-    assert left_when_ended[small] == 200 - 6 * 10, "the large one had one turn of six transactions before"
+    assert left_when_ended[small] == 200 - 6 * 10, "the large one had one slice of six transactions before"
 
 
-def test_a_turn_of_another_release_fails_and_is_not_taken_for_done(shop: Shop, world: World) -> None:
+def test_a_slice_of_another_release_fails_and_is_not_taken_for_done(shop: Shop, world: World) -> None:
     mug = shop.item()
     retired(shop, mug)
-    payload = ItemRetirementContinued(item_id=mug, retirement_id=uuid4(), step="ledger")
+    payload = ItemRetirementResumed(item_id=mug, retirement_id=uuid4(), step="ledger")
     with pytest.raises(UnknownStepError):
         world.take(event_of(payload, mug))
     assert shop.count("inbox") == 0
@@ -667,7 +667,7 @@ def test_a_line_that_slips_into_a_cart_behind_the_cascade_is_swept_up(
             shop.fill_cart(first, {mug: 1})
         return False
 
-    world.turn_is_over = slip_in
+    world.slice_is_over = slip_in
     world.run_to_the_end(event)
     assert shop.rows("select customer_id from xpoints.shopping_cart_items") == [(first,)]
     for reference in REFERENCES:

@@ -29,7 +29,7 @@ from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, order_command, render
 
 
-class Place(Site):
+class LocalSite(Site):
     """A site over a test's database."""
 
     def __init__(self, outputs: dict[str, str], database: Database) -> None:
@@ -38,7 +38,7 @@ class Place(Site):
 
 
 @pytest.fixture
-def site(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def site(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSite]:
     monkeypatch.setattr(queues, "_EMPTY_ANSWERS", 1)
     with mock_aws():
         sqs, events = boto3.client("sqs"), boto3.client("events")
@@ -58,11 +58,11 @@ def site(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> 
                 Rule=f"{output}Rule", EventBusName="shop-events", Targets=[{"Id": "q", "Arn": arn}]
             )
         outputs["UndeliveredEventsQueueUrl"] = sqs.create_queue(QueueName="Undelivered")["QueueUrl"]
-        yield Place(outputs, database("operations"))
+        yield LocalSite(outputs, database("operations"))
 
 
 @pytest.fixture
-def rewards(site: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def rewards(site: LocalSite, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Runs a command line with --json; gives what it wrote."""
 
     def run(*arguments: str, status: int = 0) -> Any:
@@ -73,7 +73,7 @@ def rewards(site: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., An
     return run
 
 
-def put(site: Place, output: str, detail_type: str = "OrderPlaced.v1", **attributes: str) -> str:
+def put(site: LocalSite, output: str, detail_type: str = "OrderPlaced.v1", **attributes: str) -> str:
     """Put an event into a queue; give the event's id."""
     (record,) = sample(OrderPlaced)["Records"]
     body = json.loads(record["body"])
@@ -89,7 +89,7 @@ def put(site: Place, output: str, detail_type: str = "OrderPlaced.v1", **attribu
     return event_id
 
 
-def held(site: Place, output: str) -> list[str]:
+def held(site: LocalSite, output: str) -> list[str]:
     """Give the ids of the events that can be received from a queue now."""
     sqs, found = site.client("sqs"), []
     while messages := sqs.receive_message(QueueUrl=site.outputs[output], MaxNumberOfMessages=10).get(
@@ -102,7 +102,7 @@ def held(site: Place, output: str) -> list[str]:
 # --- Dead-letter queues ---------------------------------------------------------------------------------
 
 
-def test_a_redrive_moves_what_is_meant_and_leaves_the_rest(site: Place, rewards: Any) -> None:
+def test_a_redrive_moves_what_is_meant_and_leaves_the_rest(site: LocalSite, rewards: Any) -> None:
     meant = [put(site, "CleanCartDeadLetterQueueUrl") for _ in range(23)]
     other = put(site, "CleanCartDeadLetterQueueUrl", "OrderPlaced.v2")
     answer = rewards("queues", "redrive", "clean-cart", "--type", "OrderPlaced.v1", "--yes")
@@ -111,7 +111,7 @@ def test_a_redrive_moves_what_is_meant_and_leaves_the_rest(site: Place, rewards:
     assert held(site, "CleanCartDeadLetterQueueUrl") == [other]
 
 
-def test_without_yes_a_redrive_changes_nothing(site: Place, rewards: Any) -> None:
+def test_without_yes_a_redrive_changes_nothing(site: LocalSite, rewards: Any) -> None:
     event_id = put(site, "NotifyDeadLetterQueueUrl")
     answer = rewards("queues", "redrive", "notify")
     assert [message["event_id"] for message in answer["would_redrive"]] == [event_id]
@@ -119,7 +119,9 @@ def test_without_yes_a_redrive_changes_nothing(site: Place, rewards: Any) -> Non
     assert held(site, "NotifyDeadLetterQueueUrl") == [event_id]
 
 
-def test_a_redrive_that_fails_in_between_loses_nothing(site: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redrive_that_fails_in_between_loses_nothing(
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(5)]
     queue = site.dead_letter_queue("notify")
     real = queues._delete
@@ -146,7 +148,7 @@ def test_a_redrive_that_fails_in_between_loses_nothing(site: Place, monkeypatch:
 
 
 def test_events_that_the_bus_could_not_deliver_go_to_the_target_that_they_name(
-    site: Place, rewards: Any
+    site: LocalSite, rewards: Any
 ) -> None:
     lost = {"TARGET_ARN": "arn:aws:sqs:us-east-1:123456789012:Notify", "ERROR_CODE": "NO_PERMISSIONS"}
     event_id = put(site, "UndeliveredEventsQueueUrl", **lost)
@@ -156,7 +158,7 @@ def test_events_that_the_bus_could_not_deliver_go_to_the_target_that_they_name(
     assert held(site, "UndeliveredEventsQueueUrl") == [other]
 
 
-def test_messages_are_found_by_age_and_by_id(site: Place, rewards: Any) -> None:
+def test_messages_are_found_by_age_and_by_id(site: LocalSite, rewards: Any) -> None:
     ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(3)]
     assert rewards("queues", "inspect", "notify", "--older-than", "1h")["messages"] == []
     assert len(rewards("queues", "inspect", "notify", "--newer-than", "1h")["messages"]) == 3
@@ -192,7 +194,7 @@ class SlowQueue:
 
 
 def test_a_queue_that_takes_long_to_read_is_read_to_its_end_and_given_back(
-    site: Place, monkeypatch: pytest.MonkeyPatch
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SlowQueue(500, second=20)
     monkeypatch.setattr(site, "client", lambda service: slow if service == "sqs" else None)
@@ -204,7 +206,7 @@ def test_a_queue_that_takes_long_to_read_is_read_to_its_end_and_given_back(
 
 
 def test_the_log_is_read_back_to_when_a_message_was_sent_and_no_part_of_it_twice(
-    site: Place, monkeypatch: pytest.MonkeyPatch
+    site: LocalSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day_s, asked = queues._LOG_STEP_S, list[tuple[int, int]]()
 
@@ -241,14 +243,14 @@ def test_the_log_is_read_back_to_when_a_message_was_sent_and_no_part_of_it_twice
     ]
 
 
-def test_depths_of_all_dead_letter_queues_are_listed(site: Place, rewards: Any) -> None:
+def test_depths_of_all_dead_letter_queues_are_listed(site: LocalSite, rewards: Any) -> None:
     put(site, "NotifyDeadLetterQueueUrl")
     rows = {row["queue"]: row["messages"] for row in rewards("queues", "list")["queues"]}
     assert rows == {"clean-cart": 0, "notify": 1, "undelivered": 0}
 
 
 def test_an_unknown_queue_is_refused_with_the_names_of_those_there_are(
-    site: Place, capsys: pytest.CaptureFixture[str]
+    site: LocalSite, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["queues", "redrive", "nothing"], lambda _: site) == 1
     assert "clean-cart, notify, undelivered" in capsys.readouterr().err
@@ -257,7 +259,7 @@ def test_an_unknown_queue_is_refused_with_the_names_of_those_there_are(
 # --- Replay ---------------------------------------------------------------------------------------------
 
 
-def test_a_replay_brings_the_events_of_a_time_range_from_the_archive(site: Place, rewards: Any) -> None:
+def test_a_replay_brings_the_events_of_a_time_range_from_the_archive(site: LocalSite, rewards: Any) -> None:
     events = site.client("events")
     bus = events.describe_event_bus(Name="shop-events")["Arn"]
     events.create_archive(ArchiveName="shop-archive", EventSourceArn=bus)
@@ -297,7 +299,7 @@ class OneAtATime:
 
 
 def test_archive_and_rule_are_found_on_whatever_page_they_are(
-    site: Place, rewards: Any, monkeypatch: pytest.MonkeyPatch
+    site: LocalSite, rewards: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = site.client("events")
     other = events.create_event_bus(Name="another")["EventBusArn"]
@@ -315,12 +317,14 @@ def test_archive_and_rule_are_found_on_whatever_page_they_are(
     assert (plan["rule"], plan["archive"]) == ("NotifyRule", "shop-archive")
 
 
-def test_a_replay_without_an_archive_says_what_to_do(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replay_without_an_archive_says_what_to_do(
+    site: LocalSite, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["replay", "notify", "--since", "1h"], lambda _: site) == 1
     assert "EventArchiveDays" in capsys.readouterr().err
 
 
-def test_a_time_range_in_the_future_is_refused(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_time_range_in_the_future_is_refused(site: LocalSite, capsys: pytest.CaptureFixture[str]) -> None:
     future = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert main(["replay", "notify", "--since", "1h", "--until", future], lambda _: site) == 1
     assert "future" in capsys.readouterr().err
@@ -426,7 +430,7 @@ def test_the_effects_of_an_order_are_told_when_its_event_has_left_and_its_messag
         assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
 
 
-def test_the_turns_of_an_erasure_are_told_when_their_messages_have_left(
+def test_the_slices_of_an_erasure_are_told_when_their_messages_have_left(
     ordered: tuple[Shop, UUID, UUID], rewards: Any, database: Callable[..., Database]
 ) -> None:
     shop, customer_id, _ = ordered
@@ -436,19 +440,19 @@ def test_the_turns_of_an_erasure_are_told_when_their_messages_have_left(
     events = shop.rows(
         "delete from xpoints.outbox where event_type = 'CustomerErased.v1' returning event_type, detail"
     )
-    turns = 0
+    slices = 0
     while events:
         ((kind, detail),) = events
         event: Any = read_event(CONTRACTS[kind], detail)
         erase_customer_data(database("cascades"), event, lambda: True, "us-east-1", now)
-        turns += 1
+        slices += 1
         events = shop.rows(
             "delete from xpoints.outbox where event_type <> 'OrderPlaced.v1' returning event_type, detail"
         )
     shop.connection.execute("delete from xpoints.outbox")
     effects = rewards("customer", str(customer_id))["effects"]
-    assert turns > 2
-    assert Counter(effect["consumer"] for effect in effects) == {"erase-customer": turns, "clean-cart": 1}
+    assert slices > 2
+    assert Counter(effect["consumer"] for effect in effects) == {"erase-customer": slices, "clean-cart": 1}
 
 
 def test_a_customers_story_has_personal_data_only_when_asked_for(
@@ -466,7 +470,7 @@ def test_a_customers_story_has_personal_data_only_when_asked_for(
 
 @pytest.mark.parametrize("what", ["order", "customer"])
 def test_a_story_of_what_does_not_exist_says_so(
-    what: str, site: Place, capsys: pytest.CaptureFixture[str]
+    what: str, site: LocalSite, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([what, str(uuid4())], lambda _: site) == 1
     assert f"no {what}" in capsys.readouterr().err
@@ -520,7 +524,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert "usage: rewards" in capsys.readouterr().out
 
 
-def test_text_output_is_a_table(site: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_output_is_a_table(site: LocalSite, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queues", "list"], lambda _: site) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split() == ["notify", "0", "0"] for line in lines)

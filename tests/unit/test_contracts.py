@@ -37,8 +37,8 @@ PERSONAL = re.compile(
 
 #: What a payload's field may be: ids, numbers, times, yes or no, and words from a closed list of our own.
 FREE_TEXT = {
-    ("CustomerErasureContinued.v1", "step"): "a step of our own cascade",
-    ("ItemRetirementContinued.v1", "step"): "a step of our own cascade",
+    ("CustomerErasureResumed.v1", "step"): "a step of our own cascade",
+    ("ItemRetirementResumed.v1", "step"): "a step of our own cascade",
 }
 PLAIN = {UUID, int, bool, datetime, type(None)}
 

@@ -59,7 +59,7 @@ def test_attempts_are_spread_over_minutes() -> None:
 
 
 @given(relays=st.integers(1, 20), shards=st.integers(1, 32), rounds=st.just(3))
-def test_relays_that_take_turns_end_with_every_shard_held_once_and_fairly(
+def test_relays_that_ask_one_after_the_other_end_with_every_shard_held_once_and_fairly(
     relays: int, shards: int, rounds: int
 ) -> None:
     all_shards = range(shards)

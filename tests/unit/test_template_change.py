@@ -12,7 +12,7 @@ from msgspec.structs import fields
 from handlers.edge.http import MAX_BODY_BYTES
 from handlers.edge.problems import KINDS
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.turns import TURN_S
+from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
 from sql.transaction import DEFAULT_POLICY
 from tools.template import ROOT, functions, resources, serves_requests, template, variables
@@ -90,7 +90,7 @@ def test_a_function_has_answered_before_its_time_is_up_although_the_database_has
         if serves_requests(name):
             assert timeout_s + cold_start_s < gateway_s, name
         if each["Handler"] in ("handlers.erase_customer.handler", "handlers.retire_item.handler"):
-            assert TURN_S + longest_s + to_say_so_s <= timeout_s, name
+            assert SLICE_S + longest_s + to_say_so_s <= timeout_s, name
 
 
 def test_no_function_of_the_database_changes_before_the_schema() -> None:

@@ -28,8 +28,8 @@ from domain.events import OrderPlaced
 from handlers import account, checkout, orders, staff, storefront
 from handlers.edge import observability
 from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
-from handlers.edge.turns import Turns
-from sql.cascade import Outcome, Turn
+from handlers.edge.slices import CascadeConsumer
+from sql.cascade import Slice, SliceOutcome
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError
 from sql.pipeline import Connection
@@ -336,19 +336,19 @@ def _erase(teller: Teller, ana: UUID) -> None:
         module.handler({"Records": [{"messageId": "m", "body": body} for body in bodies]}, Context())
 
 
-def _ended(outcome: Outcome, _event: object, _is_over: object) -> Turn:
-    return Turn(outcome, 3, 3)
+def _ended(outcome: SliceOutcome, _event: object, _is_over: object) -> Slice:
+    return Slice(outcome, 3, 3)
 
 
 def _cascades(teller: Teller, ana: UUID) -> None:
-    """Have every outcome of a turn, which depends on how much there is, at both functions that take turns."""
+    """Have every outcome of a slice, which depends on how much there is, at both functions of cascades."""
     for name in ("EraseCustomerFunction", "RetireItemFunction"):
         with teller.as_function(name):
-            for outcome in Outcome:
-                turns = Turns((OrderPlaced,), partial(_ended, outcome))
-                observability.guarded(turns)(teller.records("OrderPlaced.v1"), Context())
+            for outcome in SliceOutcome:
+                consumer = CascadeConsumer((OrderPlaced,), partial(_ended, outcome))
+                observability.guarded(consumer)(teller.records("OrderPlaced.v1"), Context())
             broken = {"Records": [{"messageId": "b", "body": MARK}]}
-            observability.guarded(Turns((), lambda _event, _over: None))(broken, Context())
+            observability.guarded(CascadeConsumer((), lambda _event, _over: None))(broken, Context())
 
 
 def _jobs(teller: Teller) -> None:

@@ -1,14 +1,14 @@
-"""A turn of a cascade ends after its length, or when the function's time runs short."""
+"""A slice of a cascade ends after its length, or when the function's time runs short."""
 
 import json
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from domain.events import CustomerErased, CustomerErasureContinued, Envelope
+from domain.events import CustomerErased, CustomerErasureResumed, Envelope
 from events.consume import consume
 from handlers.edge.observability import guarded
-from handlers.edge.turns import MARGIN_MS, TURN_S, Turns, start_turn
+from handlers.edge.slices import MARGIN_MS, SLICE_S, CascadeConsumer, start_slice
 
 
 class Context:
@@ -37,42 +37,42 @@ def record(kind: str, **data: Any) -> dict[str, Any]:
     return {"messageId": "m-1", "body": json.dumps({"detail-type": kind, "detail": detail})}
 
 
-def test_a_turn_is_over_when_it_was_long_enough_however_much_time_the_function_has() -> None:
+def test_a_slice_is_over_when_it_was_long_enough_however_much_time_the_function_has() -> None:
     now_s = 100.0
-    is_over = start_turn(Context(10**9), lambda: now_s)
+    is_over = start_slice(Context(10**9), lambda: now_s)
     assert not is_over()
-    now_s += TURN_S - 0.1
+    now_s += SLICE_S - 0.1
     assert not is_over()
     now_s += 0.1
     assert is_over()
 
 
-def test_a_turn_is_over_when_the_function_needs_the_rest_of_its_time_to_hand_on() -> None:
+def test_a_slice_is_over_when_the_function_needs_the_rest_of_its_time_to_hand_on() -> None:
     context = Context(MARGIN_MS)
-    is_over = start_turn(context, lambda: 0.0)
+    is_over = start_slice(context, lambda: 0.0)
     assert not is_over()
     context.left_ms -= 1
     assert is_over()
 
 
-def test_each_record_gets_a_turn_whichever_of_its_events_it_holds() -> None:
+def test_each_record_gets_a_slice_whichever_of_its_events_it_holds() -> None:
     taken: list[tuple[str, bool]] = []
 
     def take(envelope: Envelope[Any], is_over: Callable[[], bool]) -> str:
         taken.append((envelope.type, is_over()))
         return "done"
 
-    handler = guarded(Turns((CustomerErased, CustomerErasureContinued), take))
-    records = [record("CustomerErased.v1"), record("CustomerErasureContinued.v1", step="cart")]
+    handler = guarded(CascadeConsumer((CustomerErased, CustomerErasureResumed), take))
+    records = [record("CustomerErased.v1"), record("CustomerErasureResumed.v1", step="cart")]
     assert handler({"Records": records}, Context(60_000)) == {"batchItemFailures": []}
-    assert taken == [("CustomerErased.v1", False), ("CustomerErasureContinued.v1", False)]
+    assert taken == [("CustomerErased.v1", False), ("CustomerErasureResumed.v1", False)]
 
 
 def test_a_record_that_comes_when_the_time_is_short_is_left_for_later() -> None:
     def take(_: Envelope[Any], is_over: Callable[[], bool]) -> None:
-        raise AssertionError("no turn may begin")
+        raise AssertionError("no slice may begin")
 
-    handler = guarded(Turns((CustomerErased,), take))
+    handler = guarded(CascadeConsumer((CustomerErased,), take))
     answer = handler({"Records": [record("CustomerErased.v1")]}, Context(MARGIN_MS - 1))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
 
@@ -81,5 +81,5 @@ def test_the_effects_are_there_for_whoever_compares_them_with_the_rules() -> Non
     def take(_: Envelope[Any], is_over: Callable[[], bool]) -> None:
         return None
 
-    assert set(Turns((CustomerErased,), take).effects) == {CustomerErased}
+    assert set(CascadeConsumer((CustomerErased,), take).effects) == {CustomerErased}
     assert consume({"Records": []}, {}) == {"batchItemFailures": []}

@@ -18,10 +18,10 @@ from bench.shop import REGION, Shop, open_shop
 from domain.events import CatalogItemRetired, Origin
 from sql.connection import Database, DatabaseSettings
 from sql.references import REFERENCES
+from sql.scan import MAX_ROWS
 from sql.transactions.expire import EXPIRIES, expire
 from sql.transactions.retire_item_data import retire_item_data
 from sql.transactions.sweep_orphans import sweep
-from sql.walk import MAX_ROWS
 
 _LINES_A_CUSTOMER = 10
 
@@ -47,7 +47,7 @@ _FILLS = {
 #: What the sweep's statements come down to, by psycopg alone: the range of keys is read, then deleted.
 _NEXT_KEY = b"""select customer_id, item_id
     from (select customer_id, item_id from xpoints.shopping_cart_items
-        where (customer_id, item_id) > (%s, %s) order by customer_id, item_id limit %s) as passed
+        where (customer_id, item_id) > (%s, %s) order by customer_id, item_id limit %s) as batch
     order by customer_id desc, item_id desc limit 1"""
 _DELETE_RANGE = b"""delete from xpoints.shopping_cart_items
     where (customer_id, item_id) > (%s, %s) and (customer_id, item_id) <= (%s, %s)"""
@@ -88,8 +88,8 @@ def _sweep(shop: Shop) -> tuple[int, int]:
 
 def _expire(shop: Shop) -> tuple[int, int]:
     inbox = next(expiry for expiry in EXPIRIES if expiry.name == "inbox")
-    walked = expire(_database(shop, "jobs"), inbox, _never, every_s=0)
-    return walked.rows, walked.most_rows
+    scanned = expire(_database(shop, "jobs"), inbox, _never, every_s=0)
+    return scanned.rows, scanned.most_rows
 
 
 def _retire(shop: Shop) -> tuple[int, int]:

@@ -42,13 +42,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
     def audit(part: Part) -> None:
         if order.audit == "whole":
-            walked = audit_pass(_DATABASE, part, found, time_is_up)
-            windows, done = walked.windows, walked.done
+            scanned = audit_pass(_DATABASE, part, found, time_is_up)
+            batches, done = scanned.batches, scanned.done
         else:
-            windows, done = audit_sample(_DATABASE, part, found, uuid4(), time_is_up), True
+            batches, done = audit_sample(_DATABASE, part, found, uuid4(), time_is_up), True
         logger.info(
             "audited",
-            extra={"audit": order.audit, "part": part.table.name, "windows": windows, "done": done},
+            extra={"audit": order.audit, "part": part.table.name, "batches": batches, "done": done},
         )
 
     parts: dict[str, Callable[[], object]] = {part.table.name: partial(audit, part) for part in PARTS}

@@ -20,10 +20,10 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
     deleted: dict[str, int] = {}
 
     def expire_one(expiry: Expiry) -> None:
-        walked = expire(_DATABASE, expiry, time_is_up)
-        deleted[expiry.name] = walked.rows
-        metrics().add_metric(f"Expired_{expiry.name}", MetricUnit.Count, walked.rows)
-        logger.info("expired", extra={"record": expiry.name, "rows": walked.rows, "done": walked.done})
+        scanned = expire(_DATABASE, expiry, time_is_up)
+        deleted[expiry.name] = scanned.rows
+        metrics().add_metric(f"Expired_{expiry.name}", MetricUnit.Count, scanned.rows)
+        logger.info("expired", extra={"record": expiry.name, "rows": scanned.rows, "done": scanned.done})
 
     do_each({expiry.name: partial(expire_one, expiry) for expiry in EXPIRIES})
     return deleted

@@ -14,7 +14,7 @@ from sql.transactions.sweep_orphans import sweep
 
 _DATABASE = DatabaseEnvironment.read().database()
 
-#: Missing parents of a window that its log line names.
+#: Missing parents of a batch that its log line names.
 _MOST_NAMED = 20
 
 

@@ -220,15 +220,15 @@ def _log_lines(site: Site, correlation_id: str | None, since: datetime) -> list[
 def _audit(site: Site, options: argparse.Namespace) -> int:
     tell = _teller(options)
     differences: dict[Difference, None] = {}
-    windows: Counter[str] = Counter()
+    batches: Counter[str] = Counter()
     done = False
 
     def found(some: Sequence[Difference]) -> None:
         differences.update(dict.fromkeys(some))
 
     def looked_at(part: Part, count: int) -> None:
-        windows[str(part)] = count
-        tell(f"{windows.total()} windows, {len(differences)} differences")
+        batches[str(part)] = count
+        tell(f"{batches.total()} batches, {len(differences)} differences")
 
     try:
         for part in PARTS:
@@ -244,7 +244,7 @@ def _audit(site: Site, options: argparse.Namespace) -> int:
             {"kind": each.kind, "subject_id": each.subject_id, "customer_id": each.customer_id}
             for each in sorted(differences, key=lambda one: (one.kind, str(one.subject_id)))
         ]
-        _show(options, {"windows": windows.total(), "done": done, "differences": listed})
+        _show(options, {"batches": batches.total(), "done": done, "differences": listed})
     return 1 if differences else 0
 
 

@@ -2,7 +2,7 @@
 
 A slice removes dependants in bounded transactions until all are gone or the slice is over. Its last
 transaction records the event as consumed and, where work is left, enqueues the next slice's event: so
-the next slice is neither lost nor doubled, whatever crashes in between, and it queues up behind the slices of
+the next slice is neither lost nor doubled, whatever crashes in between, and it queues up behind those of
 others. A slice that is delivered again finds itself recorded; one that was cut off begins again where it began,
 and what it removed stays removed.
 """
@@ -20,8 +20,8 @@ from sql.connection import Database
 from sql.inbox import Effect, once
 from sql.outbox import enqueue
 from sql.queries import Query, Statement, load
+from sql.scan import NO_ID
 from sql.transaction import Transaction, run
-from sql.walk import NO_ID
 
 _FIND_INBOX_ROW = load("consumers")["find_inbox_row"]
 
@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """What one transaction of a step did: rows changed, the key that was passed, whether nothing is left."""
+    """What one transaction of a step did: rows changed, the last key done, whether nothing is left."""
 
     rows: int
     after: UUID | None
@@ -137,7 +137,7 @@ def by_rest(database: Database, delete: Query, most: int, **parameters: UUID) ->
 def by_range(
     database: Database, last: Query, writes: tuple[Query, ...], most: int, **parameters: UUID | str
 ) -> Step:
-    """Make a step that goes through dependants in key order and never looks at those again that it passed.
+    """Make a step that goes through dependants in key order and never looks at one twice.
 
     `last` gives the last key of the next `most` dependants; the writes then take all up to that key, in the
     same snapshot, so there are no more of them than were counted.

@@ -7,11 +7,11 @@ column that holds an id is listed here, or exempt with a reason.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sql.walk import NO_ID, Table
+from sql.scan import NO_ID, Table
 
 _PER_ID = {"id": NO_ID}
 
-#: Tables that jobs walk over, with about the bytes of a large row and its index entries.
+#: Tables that jobs scan, with about the bytes of a large row and its index entries.
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -46,7 +46,7 @@ class OnOrphan(StrEnum):
 class Reference:
     """`table.column` names a row of `parent` by its id.
 
-    With `gone_mark`, a parent in which that column is set counts as gone: it stays for what must outlive it
+    With `gone_column`, a parent in which that column is set counts as gone: it stays for what must outlive it
     (orders, the ledger), and what need not outlive it goes.
     """
 
@@ -54,7 +54,7 @@ class Reference:
     column: str
     parent: str
     on_orphan: OnOrphan
-    gone_mark: str | None = None
+    gone_column: str | None = None
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column}"

@@ -24,8 +24,8 @@ from sql import queries
 from sql.migrate import DIRECTORY as MIGRATIONS
 from sql.migrate import read_migrations, split
 from sql.references import REFERENCES, TABLES
+from sql.scan import fill
 from sql.transactions.sweep_orphans import orphans
-from sql.walk import fill
 from tools.dsql_bounds import check_bounds, primary_keys
 from tools.dsql_rules import (
     MAX_COLUMNS,
@@ -64,8 +64,8 @@ def query_statements() -> list[Statement]:
         for path in sorted(queries.DIRECTORY.glob("*.sql"))
         for query in queries.load(path.stem).values()
     ]
-    named += [("walk.sql", fill("read_window", table)) for table in TABLES.values()]
-    named += [("walk.sql", orphans(reference)) for reference in REFERENCES]
+    named += [("scan.sql", fill("read_batch_end", table)) for table in TABLES.values()]
+    named += [("scan.sql", orphans(reference)) for reference in REFERENCES]
     return [Statement(query.text.decode(), f"{file}:{query.name}", query.comment) for file, query in named]
 
 

@@ -36,7 +36,7 @@ def do_each(parts: Mapping[str, Callable[[], object]]) -> None:
 
 
 class Findings(Generic[F]):
-    """What a run finds, counted at once: no later run looks again at what this one passed.
+    """What a run finds, counted at once: no later run looks again at what this one has seen.
 
     The metric stands at the findings so far, each counted once.
     """

@@ -136,12 +136,12 @@ create table if not exists xpoints.notifications (
     constraint notifications_status_known check (status in ('PENDING', 'SENT', 'SKIPPED'))
 );
 
--- How far each walk over a table has come, for all its runs in all Regions: a run advances the row in the
+-- How far each scan of a table has come, for all its runs in all Regions: a run advances the row in the
 -- transaction of what it did, so two runs at once share the work instead of doing it twice.
 create table if not exists xpoints.job_progress (
     job varchar(80) primary key,
-    -- The last key that was passed, as a JSON array of texts; null between two passes.
-    passed varchar(400),
+    -- The last key whose row was done, as a JSON array of texts; null between two passes.
+    checkpoint varchar(400),
     started_at timestamptz,
     finished_at timestamptz
 );

@@ -51,13 +51,13 @@ from (
     where item_id = %(item_id)s and customer_id > %(after)s
     order by customer_id
     limit %(most)s
-) as passed
+) as batch
 order by customer_id desc
 limit 1
 
 -- name: tell_shoppers
 -- A message to each customer in whose cart the item lies.
--- bounded by: the window up to a customer who was found by counting in the same snapshot
+-- bounded by: the batch up to a customer who was found by counting in the same snapshot
 insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body)
 select gen_random_uuid(), customer_id, %(event_id)s, 'item-retired', %(subject)s, %(body)s
 from xpoints.shopping_cart_items
@@ -65,7 +65,7 @@ where item_id = %(item_id)s and customer_id > %(after)s and customer_id <= %(upt
 
 -- name: delete_cart_lines_of_item
 -- The item leaves the carts of those who were told.
--- bounded by: the window up to a customer who was found by counting in the same snapshot
+-- bounded by: the batch up to a customer who was found by counting in the same snapshot
 delete from xpoints.shopping_cart_items
 where item_id = %(item_id)s and customer_id > %(after)s and customer_id <= %(upto)s
 

@@ -1,4 +1,4 @@
--- The catalogue as shoppers read it. Each order of sorting has a statement of its own, so that each walks its
+-- The catalogue as shoppers read it. Each order of sorting has a statement of its own, so that each scans its
 -- own index from the place where the last page ended.
 
 -- name: list_items_by_name

@@ -1,31 +1,31 @@
--- What the scheduled jobs read and delete. A job walks over a table in key order (sql/walk.py); what it deletes
+-- What the scheduled jobs read and delete. A job scans a table in key order (sql/scan.py); what it deletes
 -- lies between two keys that were read in the same snapshot, at most as many rows as a transaction may change.
--- There is no index by age: it would be a hot spot for every checkout, and a walk reads the table once a pass.
+-- There is no index by age: it would be a hot spot for every checkout, and a scan reads the table once a pass.
 
 -- name: read_progress
--- How far the walk has come in its pass, and whether a pass is due (one that has begun always is).
-select passed, passed is not null or finished_at is null
+-- How far the scan has come in its pass, and whether a pass is due (one that has begun always is).
+select checkpoint, checkpoint is not null or finished_at is null
     or finished_at <= now() - make_interval(secs => %(every_s)s)
 from xpoints.job_progress
 where job = %(job)s
 
 -- name: insert_progress
--- A walk's first run ever.
+-- A scan's first run ever.
 insert into xpoints.job_progress (job) values (%(job)s) on conflict (job) do nothing
 
 -- name: advance_progress
 -- In the transaction of what was done up to this key; two runs at once conflict here, and one of them wins.
 update xpoints.job_progress
-set passed = %(passed)s, started_at = case when passed is null then now() else started_at end
+set checkpoint = %(checkpoint)s, started_at = case when checkpoint is null then now() else started_at end
 where job = %(job)s
 
 -- name: finish_pass
 -- Nothing lies behind the last key.
-update xpoints.job_progress set passed = null, finished_at = now() where job = %(job)s
+update xpoints.job_progress set checkpoint = null, finished_at = now() where job = %(job)s
 
 -- name: delete_expired_idempotency_records
 -- Answers that no client will ask for again.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.idempotency_records
 where customer_id between %(after_0)s and %(upto_0)s
     and (customer_id, idempotency_key) > (%(after_0)s, %(after_1)s) and (customer_id, idempotency_key) <= (%(upto_0)s, %(upto_1)s)
@@ -33,7 +33,7 @@ where customer_id between %(after_0)s and %(upto_0)s
 
 -- name: delete_expired_inbox_rows
 -- Effects of events that can no longer be delivered again, by dead-letter redrive or archive replay.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.inbox
 where event_id between %(after_0)s and %(upto_0)s
     and (event_id, consumer) > (%(after_0)s, %(after_1)s) and (event_id, consumer) <= (%(upto_0)s, %(upto_1)s)
@@ -41,7 +41,7 @@ where event_id between %(after_0)s and %(upto_0)s
 
 -- name: delete_old_consumed_versions
 -- Versions of aggregates of which no event can be delivered any more.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.consumed_versions
 where aggregate_id between %(after_0)s and %(upto_0)s
     and (aggregate_id, consumer) > (%(after_0)s, %(after_1)s) and (aggregate_id, consumer) <= (%(upto_0)s, %(upto_1)s)
@@ -49,7 +49,7 @@ where aggregate_id between %(after_0)s and %(upto_0)s
 
 -- name: delete_stale_cart_lines
 -- Lines that their shopper has not touched for long.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.shopping_cart_items
 where customer_id between %(after_0)s and %(upto_0)s
     and (customer_id, item_id) > (%(after_0)s, %(after_1)s) and (customer_id, item_id) <= (%(upto_0)s, %(upto_1)s)
@@ -57,7 +57,7 @@ where customer_id between %(after_0)s and %(upto_0)s
 
 -- name: delete_expired_image_urls
 -- Presigned URLs that no longer open anything. The column has no time zone and holds UTC.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.image_urls
 where image_id between %(after_0)s and %(upto_0)s
     and (image_id, region) > (%(after_0)s, %(after_1)s) and (image_id, region) <= (%(upto_0)s, %(upto_1)s)
@@ -65,20 +65,20 @@ where image_id between %(after_0)s and %(upto_0)s
 
 -- name: delete_closed_notifications
 -- Messages that were sent, or had nobody to go to. What is pending stays, however old.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.notifications
 where id > %(after_0)s and id <= %(upto_0)s and status <> 'PENDING'
     and sent_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_old_operations
 -- The log of who tried what. Which of the staff credited whom stays as long as the ledger's entry.
--- bounded by: the window, whose rows were counted in the same snapshot
+-- bounded by: the batch, whose rows were counted in the same snapshot
 delete from xpoints.operations_log
 where id > %(after_0)s and id <= %(upto_0)s and started_at < now() - make_interval(secs => %(age_s)s)
     and operation <> 'staff-credit'
 
 -- name: read_accounts_for_audit
--- A window of customers: balance and ledger side by side. A break is an entry whose balance_after is not that
+-- A batch of customers: balance and ledger side by side. A break is an entry whose balance_after is not that
 -- of the entry before it, by time, plus its points; entries of other programs have no balance_after.
 with entries as (
     select customer_id, points, balance_after,
@@ -105,7 +105,7 @@ order by c.id
 select points, balance_after from xpoints.transactions where customer_id = %(customer_id)s limit %(most)s
 
 -- name: read_orders_for_audit
--- A window of orders beside their lines, ledger entries and the records that guard their repetition (of orders
+-- A batch of orders beside their lines, ledger entries and the records that guard their repetition (of orders
 -- that came through the API, which have a correlation id, and not of erased customers, whose records are gone).
 with lines as (
     select tx_id, sum(unit_cnt::bigint * unit_points_price)::bigint as points,

@@ -1,6 +1,6 @@
-"""The ledger audit: compares balances, ledger, orders and their records, each window in one snapshot.
+"""The ledger audit: compares balances, ledger, orders and their records, each batch in one snapshot.
 
-Scheduled, a sample begins anywhere and is done in seconds, and a pass is a walk of as many runs as it needs.
+Scheduled, a sample begins anywhere and is done in seconds, and a pass is a scan of as many runs as it needs.
 A person's audit of everything keeps its place to itself: it looks at all there is, whatever a pass has done.
 """
 
@@ -20,15 +20,15 @@ from domain.audit import (
 from sql.connection import Database
 from sql.queries import Query, load
 from sql.references import TABLES
+from sql.scan import Batch, Key, ScanResult, Table, fill, next_batch, scan
 from sql.transaction import Transaction, run
-from sql.walk import Key, Table, Walked, Window, fill, next_window, walk
 
 #: Between the end of a pass and the beginning of the next: less than the day for which the alarm remembers a
 #: difference, so that one which stays is found again before the alarm forgets it.
 AUDIT_EVERY_S = 20 * 3600
 
-#: Rows of the table walked over, a transaction. Each may bring hundreds of ledger entries along.
-WINDOW_ROWS = 200
+#: Rows of the scanned table, a transaction. Each may bring hundreds of ledger entries along.
+BATCH_ROWS = 200
 
 #: Ledger entries of one customer that are compared one by one; a longer chain is left to its sums.
 MAX_CHAIN = 20_000
@@ -42,16 +42,16 @@ _READ_CHAIN = _QUERIES["read_chain_for_audit"]
 _READ_ORDERS = _QUERIES["read_orders_for_audit"]
 _READ_STOCK = _QUERIES["read_negative_stock"]
 
-#: Told of the differences of each window, before the window counts as looked at: so none is lost, and of a
-#: window that is looked at again after a conflict it is told again.
+#: Told of the differences of each batch, before the batch counts as looked at: so none is lost, and of a
+#: batch that is looked at again after a conflict it is told again.
 Found = Callable[[Sequence[Difference]], None]
 
 
 class Part(NamedTuple):
-    """What is audited by walking over one table."""
+    """What is audited by scanning one table."""
 
     table: Table
-    check: Callable[[Transaction, Window], list[Difference]]
+    check: Callable[[Transaction, Batch], list[Difference]]
 
     def __str__(self) -> str:
         return f"audit {self.table.name}"
@@ -63,14 +63,14 @@ def audit_pass(
     found: Found,
     time_is_up: Callable[[], bool],
     every_s: int = AUDIT_EVERY_S,
-) -> Walked:
-    """Go on with the pass that all scheduled runs share. Raises as `sql.walk.walk` does."""
+) -> ScanResult:
+    """Go on with the pass that all scheduled runs share. Raises as `sql.scan.scan` does."""
 
-    def visit(transaction: Transaction, window: Window) -> tuple[()]:
-        _tell(found, part.check(transaction, window))
+    def visit(transaction: Transaction, batch: Batch) -> tuple[()]:
+        _tell(found, part.check(transaction, batch))
         return ()
 
-    return walk(database, str(part), part.table, visit, time_is_up, most=WINDOW_ROWS, every_s=every_s)
+    return scan(database, str(part), part.table, visit, time_is_up, most=BATCH_ROWS, every_s=every_s)
 
 
 def audit_sample(
@@ -79,17 +79,17 @@ def audit_sample(
     found: Found,
     start: UUID,
     time_is_up: Callable[[], bool],
-    windows: int = 5,
+    batches: int = 5,
 ) -> int:
-    """Audit up to `windows` windows behind the id `start`, best a random one; give how many there were."""
-    read_window = fill("read_window", part.table)
+    """Audit up to `batches` batches behind the id `start`, best a random one; give how many there were."""
+    read_batch_end = fill("read_batch_end", part.table)
     after: Key = (str(start),)
     looked = 0
     is_wrapped = False
-    for _ in range(windows):
+    for _ in range(batches):
         if time_is_up():
             break
-        upto = _look(database, part, found, read_window, after)
+        upto = _look(database, part, found, read_batch_end, after)
         looked += upto is not None
         if upto is None and is_wrapped:
             break
@@ -101,17 +101,17 @@ def audit_sample(
 def audit_everything(
     database: Database, part: Part, found: Found, looked_at: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Audit all rows from the first to the last, past the shared pass; give the windows.
+    """Audit all rows from the first to the last, past the shared pass; give the batches.
 
-    `looked_at` is told of each window by its number.
+    `looked_at` is told of each batch by its number.
     """
-    read_window = fill("read_window", part.table)
+    read_batch_end = fill("read_batch_end", part.table)
     after: Key | None = part.table.first
-    windows = 0
-    while after and (after := _look(database, part, found, read_window, after)):
-        windows += 1
-        looked_at(windows)
-    return windows
+    batches = 0
+    while after and (after := _look(database, part, found, read_batch_end, after)):
+        batches += 1
+        looked_at(batches)
+    return batches
 
 
 def audit_stock(database: Database, found: Found) -> None:
@@ -125,23 +125,23 @@ def _tell(found: Found, differences: Sequence[Difference]) -> None:
         found(differences)
 
 
-def _look(database: Database, part: Part, found: Found, read_window: Query, after: Key) -> Key | None:
-    """Audit the window behind a key; give the window's last key, None when there is no row."""
+def _look(database: Database, part: Part, found: Found, read_batch_end: Query, after: Key) -> Key | None:
+    """Audit the batch behind a key; give the batch's last key, None when there is no row."""
 
     def look(transaction: Transaction) -> tuple[Key | None, list[Difference]]:
-        (window,) = transaction.read(next_window(read_window, after, WINDOW_ROWS))
-        if not window:
+        (batch,) = transaction.read(next_batch(read_batch_end, after, BATCH_ROWS))
+        if not batch:
             return None, []
-        upto = tuple(str(value) for value in window[0])
-        return upto, part.check(transaction, Window(after, upto))
+        upto = tuple(str(value) for value in batch[0])
+        return upto, part.check(transaction, Batch(after, upto))
 
     upto, differences = run(database, look).value
     _tell(found, differences)
     return upto
 
 
-def _check_accounts(transaction: Transaction, window: Window) -> list[Difference]:
-    (rows,) = transaction.read(_READ_ACCOUNTS(**window.parameters()))
+def _check_accounts(transaction: Transaction, batch: Batch) -> list[Difference]:
+    (rows,) = transaction.read(_READ_ACCOUNTS(**batch.parameters()))
     differences = []
     for row in rows:
         facts = AccountFacts(*row)
@@ -153,8 +153,8 @@ def _check_accounts(transaction: Transaction, window: Window) -> list[Difference
     return differences
 
 
-def _check_orders(transaction: Transaction, window: Window) -> list[Difference]:
-    (rows,) = transaction.read(_READ_ORDERS(**window.parameters()))
+def _check_orders(transaction: Transaction, batch: Batch) -> list[Difference]:
+    (rows,) = transaction.read(_READ_ORDERS(**batch.parameters()))
     return [difference for row in rows for difference in audit_order(OrderFacts(*row))]
 
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from sql.connection import Database
 from sql.queries import Statement, load
+from sql.scan import NO_ID
 from sql.transaction import run
-from sql.walk import NO_ID
 
 _QUERIES = load("regions")
 _ENTER = _QUERIES["enter_region"]

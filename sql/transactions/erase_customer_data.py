@@ -52,7 +52,7 @@ def erase_customer_data(
         return run(database, lambda transaction: _forget(transaction, customer_id, region)).value
 
     def rest(table: str, delete: str) -> Callable[[UUID | None], Advance]:
-        most = TABLES[table].window_rows
+        most = TABLES[table].batch_rows
         return by_rest(database, _CASCADES[delete], most, customer_id=customer_id)
 
     steps = {

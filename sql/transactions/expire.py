@@ -1,4 +1,4 @@
-"""Expiry: old records go, by walks over their tables, until none is left or the time is up."""
+"""Expiry: old records go, by scans of their tables, until none is left or the time is up."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sql.connection import Database
 from sql.queries import Query, load
 from sql.references import TABLES
-from sql.walk import Table, Walked, walk
+from sql.scan import ScanResult, Table, scan
 
 _QUERIES = load("jobs")
 _DAY_S = 24 * 3600
@@ -46,13 +46,13 @@ EXPIRIES = (
 
 def expire(
     database: Database, expiry: Expiry, time_is_up: Callable[[], bool], every_s: int = PASS_EVERY_S
-) -> Walked:
-    """Delete what is too old. Raises as `sql.walk.walk` does."""
-    return walk(
+) -> ScanResult:
+    """Delete what is too old. Raises as `sql.scan.scan` does."""
+    return scan(
         database,
         f"expire {expiry.name}",
         expiry.table,
-        lambda _, window: [expiry.query(**window.parameters(), age_s=expiry.age_s)],
+        lambda _, batch: [expiry.query(**batch.parameters(), age_s=expiry.age_s)],
         time_is_up,
         every_s=every_s,
     )

@@ -12,10 +12,10 @@ from domain.messages import item_retired
 from sql.cascade import Advance, Checkpoint, Slice, by_range, enqueue_next_slice, run_slice
 from sql.connection import Database
 from sql.queries import Statement, load
+from sql.scan import MAX_ROWS, NO_ID
 from sql.transaction import Transaction, run
 from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
 from sql.transactions.notify import DueMessage, send_due
-from sql.walk import MAX_ROWS, NO_ID
 
 CONSUMER = "retire-item"
 

@@ -13,14 +13,14 @@ from psycopg import sql
 from sql.connection import Database
 from sql.queries import Query, Statement, load
 from sql.references import TABLES, OnOrphan, Reference
+from sql.scan import Batch, fill, scan
 from sql.transaction import Transaction
-from sql.walk import Window, fill, walk
 
 #: Between the end of a sweep and the beginning of the next: less than the day for which the alarm remembers
 #: an orphan, so that one which stays is found again before the alarm forgets it.
 SWEEP_EVERY_S = 20 * 3600
 
-_ALIVE = load("templates/walk")
+_ALIVE = load("templates/scan")
 
 
 @dataclass(slots=True)
@@ -41,35 +41,35 @@ def sweep(
     every_s: int = SWEEP_EVERY_S,
     found: Callable[[set[UUID]], None] = lambda _: None,
 ) -> Swept:
-    """Go on with a reference's sweep. Raises as `sql.walk.walk` does.
+    """Go on with a reference's sweep. Raises as `sql.scan.scan` does.
 
-    `found` is told of a window's missing parents before the window counts as swept, so that none is lost
-    whatever fails later; of a window that is visited again after a conflict it is told again.
+    `found` is told of a batch's missing parents before the batch counts as swept, so that none is lost
+    whatever fails later; of a batch that is visited again after a conflict it is told again.
     """
     table = TABLES[reference.table]
     swept = Swept(reference)
     query = orphans(reference)
 
-    def visit(transaction: Transaction, window: Window) -> Sequence[Statement]:
-        statement = query(**window.parameters())
+    def visit(transaction: Transaction, batch: Batch) -> Sequence[Statement]:
+        statement = query(**batch.parameters())
         if reference.on_orphan is OnOrphan.DELETE:
             return [statement]
         missing = {parent_id for (parent_id,) in transaction.read(statement)[0]}
         if missing:
-            # A set: a window that is visited again after a conflict adds nothing.
+            # A set: a batch that is visited again after a conflict adds nothing.
             swept.missing.update(missing)
             found(missing)
         return []
 
-    walked = walk(database, f"sweep {reference}", table, visit, time_is_up, every_s=every_s)
-    swept.deleted, swept.most_rows, swept.done = walked.rows, walked.most_rows, walked.done
+    scanned = scan(database, f"sweep {reference}", table, visit, time_is_up, every_s=every_s)
+    swept.deleted, swept.most_rows, swept.done = scanned.rows, scanned.most_rows, scanned.done
     return swept
 
 
 def orphans(reference: Reference) -> Query:
-    """Give the statement that deletes or finds a reference's orphans in a window."""
-    condition = _ALIVE["parent_not_gone" if reference.gone_mark else "parent_there"].text.decode()
-    alive = sql.SQL(condition).format(gone_mark=sql.Identifier(reference.gone_mark or ""))
+    """Give the statement that deletes or finds a reference's orphans in a batch."""
+    condition = _ALIVE["parent_not_gone" if reference.gone_column else "parent_there"].text.decode()
+    alive = sql.SQL(condition).format(gone_column=sql.Identifier(reference.gone_column or ""))
     template = "delete_orphans" if reference.on_orphan is OnOrphan.DELETE else "find_orphans"
     return fill(
         template,

@@ -385,7 +385,7 @@ def _what_is_old_is_gone(state: _State) -> Iterator[str]:
 
 def _nothing_is_orphaned(state: _State) -> Iterator[str]:
     for each in REFERENCES:
-        mark = f" and p.{each.gone_mark} is null" if each.gone_mark else ""
+        mark = f" and p.{each.gone_column} is null" if each.gone_column else ""
         for row in state.rows(
             f"select c.{each.column} from xpoints.{each.table} c where c.{each.column} is not null and not "
             f"exists (select 1 from xpoints.{each.parent} p where p.id = c.{each.column}{mark})"

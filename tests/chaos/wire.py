@@ -25,7 +25,7 @@ create function chaos.fall() returns trigger language plpgsql as
     $$ begin raise exception using errcode = new.state, message = new.message; end $$;
 create constraint trigger fall after insert on chaos.trip deferrable initially deferred
     for each row execute function chaos.fall();
--- These ids are the server's to choose. Jobs walk in the order of keys, which a seed has to bring again.
+-- These ids are the server's to choose. Jobs scan in the order of keys, which a seed has to bring again.
 create sequence chaos.numbers;
 create function chaos.count() returns trigger language plpgsql as
     $$ begin perform nextval('chaos.numbers'); return null; end $$;

@@ -15,8 +15,8 @@ from botocore.exceptions import ReadTimeoutError
 from psycopg import errors
 
 import events.relay
+import sql.scan
 import sql.transaction
-import sql.walk
 from domain.audit import Difference
 from domain.checkout import total
 from domain.events import (
@@ -755,27 +755,27 @@ class World:
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        """Put this run's clock, threads and small windows where the code under test has its own."""
+        """Put this run's clock, threads and small batches where the code under test has its own."""
         defaults = sql.transaction.run.__kwdefaults__
         assert defaults is not None
         kept = dict(defaults)
         relay_module: Any = events.relay
         pool = relay_module.ThreadPoolExecutor
         carts = retirement.CARTS_AT_ONCE
-        walked, audited = sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS
+        scanned, audited = sql.scan.MAX_ROWS, audit_ledger.BATCH_ROWS
         defaults.update(
             sleep=lambda _: self.scheduler.pause("back-off"), uniform=lambda *_: 0.0, monotonic=lambda: 0.0
         )
         relay_module.ThreadPoolExecutor = lambda *_, **__: _Pool(self.random)
         retirement.CARTS_AT_ONCE = 2
-        sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS = 4, 2
+        sql.scan.MAX_ROWS, audit_ledger.BATCH_ROWS = 4, 2
         try:
             yield
         finally:
             defaults.update(kept)
             relay_module.ThreadPoolExecutor = pool
             retirement.CARTS_AT_ONCE = carts
-            sql.walk.MAX_ROWS, audit_ledger.WINDOW_ROWS = walked, audited
+            sql.scan.MAX_ROWS, audit_ledger.BATCH_ROWS = scanned, audited
 
     def _chaos(self) -> None:
         scheduler, random = self.scheduler, self.random
@@ -902,7 +902,7 @@ _INSERTS = {
 }
 
 #: How a row that is too old comes into each table: by an id of its own, and its owner's. Keys are not left to
-#: chance, which would part the tables into other windows each time.
+#: chance, which would part the tables into other batches each time.
 OLD_ROWS = {
     "idempotency_records": "values (%(id)s, 'old', '', %(id)s, 201, '', now() - %(age)s)",
     "inbox": "values (%(id)s, 'notify', now() - %(age)s)",

@@ -25,6 +25,7 @@ from sql.cascade import Slice, SliceOutcome, UnknownStepError
 from sql.connection import Database
 from sql.queries import Statement
 from sql.references import REFERENCES
+from sql.scan import MAX_ROWS
 from sql.transactions import retire_item_data as retirement
 from sql.transactions.audit_ledger import PARTS, audit_everything, audit_stock
 from sql.transactions.clean_region import Cleanup, Kind, clean, enter, waiting_cleanups
@@ -33,7 +34,6 @@ from sql.transactions.notify import DueMessage, UndeliverableError
 from sql.transactions.place_order import place_order
 from sql.transactions.retire_item_data import NotRetiredError, retire_item_data
 from sql.transactions.sweep_orphans import sweep
-from sql.walk import MAX_ROWS
 from tests.integration.conftest import Connect
 from tests.integration.shop import REGION, Shop, order_command, render
 
@@ -491,7 +491,7 @@ def test_a_cascade_of_the_shortest_slices_ends_all_the_same_and_every_slice_is_h
     assert rows_of(shop, customer_id) == dict.fromkeys(PERSONAL_TABLES, 0) | {"orders": 1, "transactions": 3}
 
 
-def test_the_next_slice_begins_behind_the_last_key_that_was_passed(
+def test_the_next_slice_begins_behind_the_last_key_that_was_done(
     shop: Shop, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retirement, "CARTS_AT_ONCE", 4)
@@ -500,10 +500,10 @@ def test_the_next_slice_begins_behind_the_last_key_that_was_passed(
     put_into_carts(shop, mug, 10)
     shoppers = [row[0] for row in shop.rows("select customer_id from xpoints.shopping_cart_items order by 1")]
     event = retired(shop, mug)
-    for passed in (shoppers[3], shoppers[7], shoppers[9]):
+    for last in (shoppers[3], shoppers[7], shoppers[9]):
         world.take(event)
         (event,) = world.next_slices()
-        assert (event.data.step, event.data.after) == ("carts", passed)
+        assert (event.data.step, event.data.after) == ("carts", last)
     assert event.causation_id is not None
     assert event.correlation_id == "correlation-1"
 

@@ -17,6 +17,7 @@ from domain.audit import Difference
 from handlers.edge.observability import FunctionFailedError, logger
 from sql.connection import Database
 from sql.references import EXEMPT, REFERENCES, TABLES, OnOrphan, Reference
+from sql.scan import MAX_BYTES, MAX_ROWS, Batch, Table, fill, scan
 from sql.transaction import Transaction
 from sql.transactions import audit_ledger
 from sql.transactions.audit_ledger import PARTS, audit_everything, audit_pass, audit_sample, audit_stock
@@ -24,7 +25,6 @@ from sql.transactions.expire import EXPIRIES, expire
 from sql.transactions.move_points import STAFF_CREDIT
 from sql.transactions.place_order import place_order
 from sql.transactions.sweep_orphans import orphans, sweep
-from sql.walk import MAX_BYTES, MAX_ROWS, Table, Window, fill, walk
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, order_command, render
 from tools.dsql_check import find
@@ -59,49 +59,49 @@ def insert_inbox(shop: Shop, rows: int, age: str = "100 days") -> None:
 INBOX = next(expiry for expiry in EXPIRIES if expiry.name == "inbox")
 
 
-# --- Walks ----------------------------------------------------------------------------------------------
+# --- Scans ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pipelined", [True, False])
-def test_a_walk_deletes_all_that_is_due_and_nothing_else(shop: Shop, database: Ways, pipelined: bool) -> None:
+def test_a_scan_deletes_all_that_is_due_and_nothing_else(shop: Shop, database: Ways, pipelined: bool) -> None:
     insert_inbox(shop, 50)
     insert_inbox(shop, 7, age="1 day")
-    walked = expire(database("jobs", pipelined=pipelined), INBOX, never)
-    assert (walked.rows, walked.done) == (50, True)
+    scanned = expire(database("jobs", pipelined=pipelined), INBOX, never)
+    assert (scanned.rows, scanned.done) == (50, True)
     assert shop.count("inbox") == 7
 
 
-def test_no_transaction_of_a_walk_changes_more_rows_than_the_database_allows(
+def test_no_transaction_of_a_scan_changes_more_rows_than_the_database_allows(
     shop: Shop, database: Ways
 ) -> None:
     insert_inbox(shop, 7000)
-    walked = expire(database("jobs"), INBOX, never)
-    assert walked.rows == 7000
-    assert 1000 < walked.most_rows <= MAX_ROWS, "the walk's own progress counts as a row, too"
+    scanned = expire(database("jobs"), INBOX, never)
+    assert scanned.rows == 7000
+    assert 1000 < scanned.most_rows <= MAX_ROWS, "the scan's own progress counts as a row, too"
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_a_window_of_large_rows_stays_under_the_bytes_of_a_transaction(table: Table) -> None:
-    assert table.window_rows * table.row_bytes <= MAX_BYTES < 10 * 1024 * 1024
-    assert 1 <= table.window_rows < MAX_ROWS
+def test_a_batch_of_large_rows_stays_under_the_bytes_of_a_transaction(table: Table) -> None:
+    assert table.batch_rows * table.row_bytes <= MAX_BYTES < 10 * 1024 * 1024
+    assert 1 <= table.batch_rows < MAX_ROWS
 
 
-def test_a_walk_stops_when_the_time_is_up_and_the_next_run_goes_on_behind_what_it_passed(
+def test_a_scan_stops_when_the_time_is_up_and_the_next_run_resumes_behind_its_checkpoint(
     shop: Shop, database: Ways
 ) -> None:
     insert_inbox(shop, 40)
-    visited: list[Window] = []
+    visited: list[Batch] = []
 
-    def visit(_: object, window: Window) -> list[object]:
-        visited.append(window)
+    def visit(_: object, batch: Batch) -> list[object]:
+        visited.append(batch)
         return []
 
     jobs = database("jobs")
-    first = walk(jobs, "test", TABLES["inbox"], visit, after_looks(2), most=10)  # type: ignore[arg-type]
-    assert (first.windows, first.done) == (2, False)
-    second = walk(jobs, "test", TABLES["inbox"], visit, never, most=10)  # type: ignore[arg-type]
-    assert (second.windows, second.done) == (2, True)
-    assert [window.after for window in visited[1:]] == [window.upto for window in visited[:-1]]
+    first = scan(jobs, "test", TABLES["inbox"], visit, after_looks(2), most=10)  # type: ignore[arg-type]
+    assert (first.batches, first.done) == (2, False)
+    second = scan(jobs, "test", TABLES["inbox"], visit, never, most=10)  # type: ignore[arg-type]
+    assert (second.batches, second.done) == (2, True)
+    assert [batch.after for batch in visited[1:]] == [batch.upto for batch in visited[:-1]]
 
 
 def test_a_new_pass_begins_only_when_it_is_due(shop: Shop, database: Ways) -> None:
@@ -110,12 +110,12 @@ def test_a_new_pass_begins_only_when_it_is_due(shop: Shop, database: Ways) -> No
     assert expire(jobs, INBOX, never).rows == 5
     insert_inbox(shop, 5)
     again = expire(jobs, INBOX, never)
-    assert (again.rows, again.windows, again.done) == (0, 0, True)
+    assert (again.rows, again.batches, again.done) == (0, 0, True)
     assert expire(jobs, INBOX, never, every_s=0).rows == 5
 
 
 @pytest.mark.parametrize("deletes", [True, False])
-def test_runs_of_one_walk_that_overlap_share_the_work_and_do_nothing_twice(
+def test_runs_of_one_scan_that_overlap_share_the_work_and_do_nothing_twice(
     shop: Shop, database: Ways, deletes: bool
 ) -> None:
     insert_inbox(shop, 400)
@@ -126,25 +126,25 @@ def test_runs_of_one_walk_that_overlap_share_the_work_and_do_nothing_twice(
         meet.wait()
         while not done:
 
-            def visit(transaction: object, window: Window) -> list[object]:
-                return [INBOX.query(**window.parameters(), age_s=INBOX.age_s)] if deletes else []
+            def visit(transaction: object, batch: Batch) -> list[object]:
+                return [INBOX.query(**batch.parameters(), age_s=INBOX.age_s)] if deletes else []
 
-            walked = walk(jobs, "test", TABLES["inbox"], visit, never, most=10, every_s=3600)  # type: ignore[arg-type]
-            rows[name] += walked.rows
-            windows[name] += walked.windows
-            done = walked.done
+            scanned = scan(jobs, "test", TABLES["inbox"], visit, never, most=10, every_s=3600)  # type: ignore[arg-type]
+            rows[name] += scanned.rows
+            batches[name] += scanned.batches
+            done = scanned.done
 
     rows = {"first": 0, "second": 0, "third": 0}
-    windows = dict(rows)
+    batches = dict(rows)
     ways = {name: database("jobs", region=region) for name, region in zip(rows, ("a", "b", "b"), strict=True)}
     threads = [threading.Thread(target=work, args=item) for item in ways.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(windows.values()) == 40, "each window is visited once"
+    assert sum(batches.values()) == 40, "each batch is visited once"
     assert (sum(rows.values()), shop.count("inbox")) == ((400, 0) if deletes else (0, 400))
-    assert shop.rows("select passed from xpoints.job_progress") == [(None,)], "one pass, finished once"
+    assert shop.rows("select checkpoint from xpoints.job_progress") == [(None,)], "one pass, finished once"
 
 
 # --- Expiry ---------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_every_uuid_column_of_the_schema_is_a_declared_reference_or_exempt(shop:
     assert not declared & EXEMPT.keys()
 
 
-def test_tables_are_walked_in_the_order_of_their_primary_key(shop: Shop) -> None:
+def test_tables_are_scanned_in_the_order_of_their_primary_key(shop: Shop) -> None:
     for table in TABLES.values():
         key = shop.rows(
             "select a.attname from pg_index i "
@@ -236,7 +236,7 @@ def test_tables_are_walked_in_the_order_of_their_primary_key(shop: Shop) -> None
 
 
 def test_the_statements_of_the_sweep_are_such_as_the_database_takes() -> None:
-    queries = [fill("read_window", table) for table in TABLES.values()]
+    queries = [fill("read_batch_end", table) for table in TABLES.values()]
     queries += [orphans(reference) for reference in REFERENCES]
     assert (
         find([], [CheckedStatement(query.text.decode(), query.name, query.comment) for query in queries])
@@ -326,10 +326,10 @@ def test_the_sweep_finds_an_orphan_at_every_reference_and_spares_what_has_its_pa
 
 def test_a_parent_that_was_erased_or_retired_counts_as_gone(shop: Shop, database: Ways) -> None:
     jobs = database("jobs")
-    marked = [reference for reference in REFERENCES if reference.gone_mark]
+    marked = [reference for reference in REFERENCES if reference.gone_column]
     for reference in marked:
         add_child(shop, reference)
-        mark = f"update xpoints.{reference.parent} set {reference.gone_mark} = now()"
+        mark = f"update xpoints.{reference.parent} set {reference.gone_column} = now()"
         shop.connection.execute(mark.encode())
         assert sweep(jobs, reference, never).deleted == 1, reference
     assert len(marked) == 4
@@ -384,20 +384,20 @@ def traded(shop: Shop, database: Ways) -> Shop:
 
 
 def audit(jobs: Database) -> list[str]:
-    everything, passed, sample = set[Difference](), set[Difference](), set[Difference]()
+    everything, scheduled, sample = set[Difference](), set[Difference](), set[Difference]()
     for part in PARTS:
         audit_everything(jobs, part, everything.update)
-        assert audit_pass(jobs, part, passed.update, never, every_s=0).done
+        assert audit_pass(jobs, part, scheduled.update, never, every_s=0).done
         # Behind the last row comes the first.
         audit_sample(jobs, part, sample.update, UUID(int=2**128 - 1), never)
-    assert everything == passed == sample, "a sample of everything is the whole"
+    assert everything == scheduled == sample, "a sample of everything is the whole"
     audit_stock(jobs, everything.update)
     return sorted(difference.kind for difference in everything)
 
 
 def test_the_audit_finds_nothing_in_a_sound_shop(traded: Shop, database: Ways) -> None:
     assert audit(database("jobs")) == []
-    assert audit_pass(database("jobs"), PARTS[0], print, never).windows == 0, "not due again"
+    assert audit_pass(database("jobs"), PARTS[0], print, never).batches == 0, "not due again"
     assert traded.scalar("select count(*) from xpoints.orders") == 6
 
 
@@ -489,8 +489,8 @@ def test_entries_of_programs_that_know_no_balance_after_are_audited_by_their_sum
 
 @pytest.fixture
 def wrong(traded: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A shop in which all three balances are wrong, audited one customer or order a window."""
-    monkeypatch.setattr(audit_ledger, "WINDOW_ROWS", 1)
+    """A shop in which all three balances are wrong, audited one customer or order a batch."""
+    monkeypatch.setattr(audit_ledger, "BATCH_ROWS", 1)
     traded.connection.execute(b"update xpoints.points_balances set points_balance = points_balance + 1")
     return traded
 
@@ -508,8 +508,8 @@ def test_an_audit_of_everything_looks_at_what_a_half_done_pass_has_passed_and_ta
     wrong: Shop, database: Ways
 ) -> None:
     jobs = database("jobs")
-    passed: list[Difference] = []
-    assert not audit_pass(jobs, PARTS[0], passed.extend, after_looks(2)).done
+    scheduled: list[Difference] = []
+    assert not audit_pass(jobs, PARTS[0], scheduled.extend, after_looks(2)).done
     progress = wrong.rows("select * from xpoints.job_progress")
 
     everything: list[Difference] = []
@@ -517,8 +517,8 @@ def test_an_audit_of_everything_looks_at_what_a_half_done_pass_has_passed_and_ta
 
     assert len(everything) == 3
     assert wrong.rows("select * from xpoints.job_progress") == progress
-    assert audit_pass(jobs, PARTS[0], passed.extend, never).done
-    assert len(passed) == 3
+    assert audit_pass(jobs, PARTS[0], scheduled.extend, never).done
+    assert len(scheduled) == 3
 
 
 # --- The handlers: a part that fails stops no other, and what was found before is told --------------------
@@ -609,10 +609,10 @@ def test_an_audit_that_fails_in_the_middle_of_a_table_has_told_what_it_found_bef
     part = PARTS[0]
     calls = iter(range(3))
 
-    def check(transaction: Transaction, window: Window) -> list[Difference]:
+    def check(transaction: Transaction, batch: Batch) -> list[Difference]:
         if next(calls) == 2:
             raise ZeroDivisionError
-        return part.check(transaction, window)
+        return part.check(transaction, batch)
 
     monkeypatch.setattr(audited.module, "PARTS", (part._replace(check=check),))
     assert highest(audited.run(audit="whole"), "LedgerDifferences") == 2

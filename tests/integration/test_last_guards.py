@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from sql.scan import MAX_BYTES, MAX_ROWS
 from sql.transactions.operate import _MESSAGES_AT_ONCE
-from sql.walk import MAX_BYTES, MAX_ROWS
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 

@@ -15,7 +15,7 @@ from events.relay import Relay, RelayReport, RelaySettings
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.outbox import SHARDS, Outbox
-from sql.walk import MAX_BYTES as MAX_BYTES_CHANGED
+from sql.scan import MAX_BYTES as MAX_BYTES_CHANGED
 from tests.bus import Entry, StubBus, bad_request
 from tests.integration.conftest import Connect
 
@@ -310,7 +310,7 @@ def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_beli
     assert setting.outbox(worker=1).hold(15) == []
 
 
-def test_a_relay_whose_lease_has_passed_to_another_can_neither_count_nor_dead_letter(
+def test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter(
     setting: Setting,
 ) -> None:
     (doomed,) = setting.write(attempts=MAX_ATTEMPTS - 1)

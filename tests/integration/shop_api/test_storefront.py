@@ -30,7 +30,7 @@ def client(api: Api, customer: UUID) -> Client:
     return api.as_customer(customer)
 
 
-def walk(client: Client, path: str, rows: str, **query: str) -> list[dict[str, object]]:
+def read_all_pages(client: Client, path: str, rows: str, **query: str) -> list[dict[str, object]]:
     """Read all pages of a list."""
     found: list[dict[str, object]] = []
     while True:
@@ -60,7 +60,7 @@ def test_the_pages_of_each_order_hold_every_item_once_and_in_order(
         "select 'Item ' || n % 5, 'Home', n % 4, (n % 3) + 0.3 from generate_series(1, 60) n"
     )
 
-    items = walk(client, "/catalog", "items", sort=sort, limit="7")
+    items = read_all_pages(client, "/catalog", "items", sort=sort, limit="7")
 
     assert len({item["item_id"] for item in items}) == len(items) == 60
     values = [item[column] for item in items]
@@ -74,7 +74,7 @@ def test_the_longest_names_of_every_script_lead_on_to_the_next_page(
     for _ in range(3):
         shop.item(name=name)
 
-    items = walk(client, "/catalog", "items", limit="1")
+    items = read_all_pages(client, "/catalog", "items", limit="1")
 
     assert [item["name"] for item in items] == [name] * 3
     assert len({item["item_id"] for item in items}) == 3
@@ -336,7 +336,7 @@ def test_past_orders_are_listed_newest_first_with_their_units(
         placed.append(client.post("/orders", {"expected_total_points": 10 * quantity}).json["order_id"])
         shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
 
-    orders = walk(client, "/orders", "orders", limit="2")
+    orders = read_all_pages(client, "/orders", "orders", limit="2")
 
     assert [order["order_id"] for order in orders] == placed[::-1]
     assert [order["unit_count"] for order in orders] == [3, 2, 1]
@@ -374,7 +374,7 @@ def test_the_ledger_runs_back_from_the_balance_over_pages_and_foreign_rows(
     )
     shop.connection.execute("update xpoints.points_balances set points_balance = points_balance + 45")
 
-    entries = walk(client, "/points/ledger", "entries", limit="4")
+    entries = read_all_pages(client, "/points/ledger", "entries", limit="4")
 
     assert client.get("/points").json == {"balance": 1045}
     assert [entry["points"] for entry in entries] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 1000]

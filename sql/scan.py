@@ -1,6 +1,6 @@
-"""Walks: a job passes over a whole table in key order, a bounded window a transaction, never turning back.
+"""Scans: a job goes through a whole table in key order, a bounded batch a transaction, never turning back.
 
-How far a walk has come stands in `xpoints.job_progress` and moves in the transaction of what was done there.
+How far a scan has come stands in `xpoints.job_progress` and moves in the transaction of what was done there.
 A run that was cut off is taken up by the next one; runs that overlap, in one Region or two, meet on that row,
 and the one that loses goes on from where the other came to.
 """
@@ -31,14 +31,14 @@ _READ_PROGRESS = _JOBS["read_progress"]
 _INSERT_PROGRESS = _JOBS["insert_progress"]
 _ADVANCE = _JOBS["advance_progress"]
 _FINISH = _JOBS["finish_pass"]
-_TEMPLATES = load("templates/walk")
+_TEMPLATES = load("templates/scan")
 
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that can be walked over.
+    """A table that can be scanned.
 
     `key` maps the primary key's columns, in their order, to a text that sorts before every value.
     `row_bytes` is about the largest row with its index entries.
@@ -54,12 +54,12 @@ class Table:
         return tuple(self.key.values())
 
     @property
-    def window_rows(self) -> int:
-        """Rows that one transaction may change of this table, beside the walk's own progress."""
+    def batch_rows(self) -> int:
+        """Rows that one transaction may change of this table, beside the scan's own progress."""
         return min(MAX_ROWS - 1, MAX_BYTES // self.row_bytes)
 
 
-class Window(NamedTuple):
+class Batch(NamedTuple):
     """Rows with `after` < key <= `upto`."""
 
     after: Key
@@ -70,23 +70,23 @@ class Window(NamedTuple):
         return _numbered("after", self.after) | _numbered("upto", self.upto)
 
 
-#: What is done with a window: reads, if any, through the transaction, and writes as statements to commit.
-#: It may be called again for the same window, after a conflict or a commit that nobody saw succeed.
-Visit = Callable[[Transaction, Window], Sequence[Statement]]
+#: What is done with a batch: reads, if any, through the transaction, and writes as statements to commit.
+#: It may be called again for the same batch, after a conflict or a commit that nobody saw succeed.
+Visit = Callable[[Transaction, Batch], Sequence[Statement]]
 
 
 @dataclass(slots=True)
-class Walked:
-    """What one run of a walk did. `done` tells that nothing is left to do until the next pass is due."""
+class ScanResult:
+    """What one run of a scan did. `done` tells that nothing is left to do until the next pass is due."""
 
-    windows: int = 0
+    batches: int = 0
     rows: int = 0
     most_rows: int = 0
     done: bool = False
 
 
 def fill(template: str, table: Table, **names: sql.Composable) -> Query:
-    """Write a table's names into one of the templates of `sql/queries/templates/walk.sql`."""
+    """Write a table's names into one of the templates of `sql/queries/templates/scan.sql`."""
     query = _TEMPLATES[template]
     columns = [sql.Identifier(column) for column in table.key]
     text = sql.SQL(query.text.decode()).format(
@@ -101,12 +101,12 @@ def fill(template: str, table: Table, **names: sql.Composable) -> Query:
     return Query(f"{template} of {table.name}", text.as_bytes(None), query.comment)
 
 
-def next_window(query: Query, after: Key, most: int) -> Statement:
-    """Bind a `read_window` statement."""
+def next_batch(query: Query, after: Key, most: int) -> Statement:
+    """Bind a `read_batch_end` statement."""
     return query(**_numbered("after", after), most=most)
 
 
-def walk(
+def scan(
     database: Database,
     job: str,
     table: Table,
@@ -115,17 +115,17 @@ def walk(
     *,
     most: int | None = None,
     every_s: int = 0,
-) -> Walked:
+) -> ScanResult:
     """Go on with a job's pass over a table until its end, or until the time is up.
 
-    A new pass begins when the last one ended at least `every_s` seconds ago. `most` is the window's rows, by
+    A new pass begins when the last one ended at least `every_s` seconds ago. `most` is the batch's rows, by
     default as many as a transaction may change. Raises sql.errors.RetriesExhaustedError and psycopg.Error as
     `sql.transaction.run` does, but not for conflicts without end: another run is at it, and this one stops.
     """
-    read_window = fill("read_window", table)
-    rows = most or table.window_rows
-    walked = Walked()
-    step = _Step(job, table, visit, read_window, rows, every_s)
+    read_batch_end = fill("read_batch_end", table)
+    rows = most or table.batch_rows
+    scanned = ScanResult()
+    step = _Step(job, table, visit, read_batch_end, rows, every_s)
     run(database, step.begin)
     while not step.done and not time_is_up():
         try:
@@ -135,59 +135,59 @@ def walk(
                 break
             raise
         if touched is not None:
-            walked.windows += 1
-            walked.rows += touched
-            walked.most_rows = max(walked.most_rows, touched + 1)
-    walked.done = step.done
-    return walked
+            scanned.batches += 1
+            scanned.rows += touched
+            scanned.most_rows = max(scanned.most_rows, touched + 1)
+    scanned.done = step.done
+    return scanned
 
 
 class _Step:
-    """One transaction of a walk. It knows the place, so that progress and window are read in one exchange."""
+    """One transaction of a scan. It has a cursor, so that progress and batch are read in one exchange."""
 
     def __init__(
-        self, job: str, table: Table, visit: Visit, read_window: Query, most: int, every_s: int
+        self, job: str, table: Table, visit: Visit, read_batch_end: Query, most: int, every_s: int
     ) -> None:
         self._job = job
         self._table = table
         self._visit = visit
-        self._read_window = read_window
+        self._read_batch_end = read_batch_end
         self._most = most
         self._every_s = every_s
-        self._place = table.first
+        self._cursor = table.first
         self.done = False
 
     def begin(self, transaction: Transaction) -> None:
-        """Find out where the walk stands."""
+        """Read the scan's checkpoint."""
         _, progress = transaction.commit(
             _INSERT_PROGRESS(job=self._job), _READ_PROGRESS(job=self._job, every_s=self._every_s)
         )
-        self._stands_at(progress.rows)
+        self._adopt(progress.rows)
 
     def take(self, transaction: Transaction) -> int | None:
-        """Do one window; give the rows changed, or None where there was none to do at the known place."""
-        progress, window = transaction.read(
+        """Do one batch; give the rows changed, or None where there was none to do at the cursor."""
+        progress, batch = transaction.read(
             _READ_PROGRESS(job=self._job, every_s=self._every_s),
-            next_window(self._read_window, self._place, self._most),
+            next_batch(self._read_batch_end, self._cursor, self._most),
         )
-        if not self._stands_at(progress):
+        if not self._adopt(progress):
             return None  # another run is at work, or was until now
-        if not window:
+        if not batch:
             transaction.commit(_FINISH(job=self._job))
             self.done = True
             return None
-        upto = tuple(str(value) for value in window[0])
-        writes = self._visit(transaction, Window(self._place, upto))
-        _, *written = transaction.commit(_ADVANCE(job=self._job, passed=json.dumps(upto)), *writes)
-        self._place = upto
+        upto = tuple(str(value) for value in batch[0])
+        writes = self._visit(transaction, Batch(self._cursor, upto))
+        _, *written = transaction.commit(_ADVANCE(job=self._job, checkpoint=json.dumps(upto)), *writes)
+        self._cursor = upto
         return sum(one.touched for one in written)
 
-    def _stands_at(self, progress: Sequence[Row]) -> bool:
-        """Take note of where the walk stands; tell whether that is the place known, with work left to do."""
-        passed, due = progress[0]
-        known, self._place = self._place, tuple(json.loads(passed)) if passed else self._table.first
-        self.done = passed is None and not due
-        return known == self._place and not self.done
+    def _adopt(self, progress: Sequence[Row]) -> bool:
+        """Move the cursor to the checkpoint; tell whether it was there, with work left to do."""
+        checkpoint, due = progress[0]
+        known, self._cursor = self._cursor, tuple(json.loads(checkpoint)) if checkpoint else self._table.first
+        self.done = checkpoint is None and not due
+        return known == self._cursor and not self.done
 
 
 def _placeholders(name: str, table: Table) -> sql.Composed:

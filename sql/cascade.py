@@ -3,8 +3,8 @@
 A slice removes dependants in bounded transactions until all are gone or the slice is over. Its last
 transaction records the event as consumed and, where work is left, enqueues the next slice's event: so
 the next slice is neither lost nor doubled, whatever crashes in between, and it queues up behind those of
-others. A slice that is delivered again finds itself recorded; one that was cut off begins again where it began,
-and what it removed stays removed.
+others. A slice that is delivered again finds itself recorded; one that was cut off begins anew, and what it
+removed stays removed.
 """
 
 from collections.abc import Callable, Iterator, Mapping

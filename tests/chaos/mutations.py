@@ -557,8 +557,8 @@ MUTATIONS = (
     Mutation(
         "a scan resumes where it stopped",
         "sql/scan.py",
-        "known, self._cursor = self._cursor, tuple(json.loads(checkpoint)) if checkpoint else self._table.first",
-        "known, self._cursor = self._cursor, self._table.first",
+        "self._cursor, tuple(json.loads(checkpoint)) if checkpoint else self._table.first",
+        "self._cursor, self._table.first",
         f"{_JOBS}test_a_scan_stops_when_the_time_is_up_and_the_next_run_resumes_behind_its_checkpoint",
     ),
     Mutation(

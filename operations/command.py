@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from domain.audit import Difference
 from operations import queues, region_command, replay
 from operations.regions import RegionSetupError
+from operations.show import show
 from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operate
@@ -185,11 +187,28 @@ def _order(site: Site, options: argparse.Namespace) -> int:
 
 
 def _customer(site: Site, options: argparse.Namespace) -> int:
-    story = operate.customer_story(site.database, options.id, options.show_personal)
+    customer_id = _customer_id(site, options.customer)
+    story = operate.customer_story(site.database, customer_id, options.show_personal)
     if story is None:
-        raise SiteError(f"There is no customer {options.id}.")
+        raise SiteError(f"There is no customer {customer_id}.")
     _show(options, story)
     return 0
+
+
+def _customer_id(site: Site, given: str) -> UUID:
+    """Give the customer whose id or username this is. Raises SiteError for nobody, and for more than one."""
+    with suppress(ValueError):
+        return UUID(given)
+    found = operate.find_customers(site.database, given)
+    if not found:
+        raise SiteError(
+            f"There is no customer with the username {given}. Give the username as it is written, or an id."
+        )
+    if len(found) > 1:
+        raise SiteError(
+            f"More than one customer has the username {given}: {', '.join(map(str, found))}. Give an id."
+        )
+    return found[0]
 
 
 def _log_lines(site: Site, correlation_id: str | None, since: datetime) -> list[Record]:
@@ -255,43 +274,7 @@ def _show(options: argparse.Namespace, record: Mapping[str, Any]) -> None:
     if options.json:
         print(json.dumps(record, default=str, indent=2))
     else:
-        print("\n".join(_lines(record)))
-
-
-def _lines(record: Mapping[str, Any], indent: str = "") -> list[str]:
-    """Set a record as text: simple values beside their names, lists of records as tables below them."""
-    lines = []
-    width = max((len(name) for name in record), default=0)
-    for name, value in record.items():
-        label = name.replace("_", " ")
-        if isinstance(value, list):
-            lines += ["", f"{indent}{label}: {len(value) or 'none'}", *_table(value, indent + "  ")]
-        elif isinstance(value, Mapping):
-            lines += ["", f"{indent}{label}:", *_lines(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}{label.ljust(width)}  {_cell(value)}")
-    return lines
-
-
-def _table(rows: Sequence[Mapping[str, Any]], indent: str) -> list[str]:
-    if not rows:
-        return []
-    names = list(rows[0])
-    table = [[name.replace("_", " ") for name in names]]
-    table += [[_cell(row.get(name)) for name in names] for row in rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(names))]
-    return [
-        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
-def _cell(value: Any) -> str:
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="milliseconds")
-    return json.dumps(value) if isinstance(value, dict | list) else str(value)
+        show(record)
 
 
 def _hint(options: argparse.Namespace, anything: bool) -> None:
@@ -327,6 +310,12 @@ def _seconds(text: str) -> int:
     if found is None:
         raise argparse.ArgumentTypeError("give a number and s, m, h or d, for example 90m")
     return int(found[1]) * _UNITS_S[found[2]]
+
+
+def _count(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of messages: give 1 or more")
+    return int(text)
 
 
 def _moment(text: str) -> datetime:
@@ -405,7 +394,7 @@ def parser() -> argparse.ArgumentParser:
     looked.add_argument("--show-personal", action="store_true", help="allow bodies that name people")
     driven = add(queue, "redrive", _queues_redrive, "Send messages back to their consumer.", filters, yes)
     driven.add_argument("queue", help="its name in `rewards queues list`")
-    driven.add_argument("--most", type=int, metavar="N", help="move at most so many")
+    driven.add_argument("--most", type=_count, metavar="N", help="move at most so many")
 
     text = "Deliver what the bus published in a time range once more to one consumer."
     again = add(groups, "replay", _replay, text, yes)
@@ -419,7 +408,7 @@ def parser() -> argparse.ArgumentParser:
     order.add_argument("id", type=UUID)
     order.add_argument("--logs", action="store_true", help="with the functions' log lines about it")
     customer = add(groups, "customer", _customer, "Tell a customer's whole story, without personal data.")
-    customer.add_argument("id", type=UUID)
+    customer.add_argument("customer", metavar="ID_OR_USERNAME", help="who")
     customer.add_argument("--show-personal", action="store_true", help="with name and address")
     audit = add(
         groups, "audit", _audit, "Compare balances, ledger and orders now; exit status 1: they differ."

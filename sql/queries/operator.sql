@@ -126,6 +126,10 @@ where subject_id = %(id)s
 order by started_at
 limit %(most)s
 
+-- name: find_customers_by_username
+-- Whom somebody means who knows the username alone; by its index. One is enough to go on, two are too many.
+select id from xpoints.customers where username = %(username)s order by id limit 2
+
 -- name: read_customer_story
 -- A customer without what is personal.
 select c.id, c.version, c.erased_at, b.points_balance,

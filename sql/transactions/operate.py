@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from domain.events import event_of
+from domain.events import OrderPlaced, event_of
 from sql.cascade import slice_ids
 from sql.connection import Database
 from sql.queries import Statement, load
@@ -131,18 +131,35 @@ def order_story(database: Database, order_id: UUID) -> Record | None:
     parts: Record = {
         name: _records(column, rows) for name, column, rows in zip(names, columns, answers[:-1], strict=True)
     }
+    order = parts["order"][0]
+    placed = {
+        "event_id": event_of(order_id),
+        "event_type": OrderPlaced.type_name,
+        "version": 1,
+        "points": order["total_points"],
+        "occurred_at": order["placed_at"],
+    }
+    parts["events"] = [placed, *parts["events"]]
+    types = {event["event_id"]: event["event_type"] for event in parts["events"]}
+    found = _messages_and_effects(
+        database, order_id, *types, *(message["event_id"] for message in parts["notifications"])
+    )
+    found["effects"] = [
+        {**effect, "event_type": types.get(effect["event_id"])} for effect in found["effects"]
+    ]
     attempts = ("operation", "outcome", "attempts", "conflicts", "started_at", "ended_at")
     return {
         **parts,
-        "order": parts["order"][0],
+        "order": order,
         "attempts": _records(attempts, answers[-1]),
-        **_messages_and_effects(
-            database,
-            order_id,
-            event_of(order_id),
-            *(event["event_id"] for event in [*parts["events"], *parts["notifications"]]),
-        ),
+        **found,
     }
+
+
+def find_customers(database: Database, username: str) -> list[UUID]:
+    """Give the customers with a username, two at most: it says who somebody is only where there is one."""
+    (rows,) = _read(database, _QUERIES["find_customers_by_username"](username=username))
+    return [customer_id for (customer_id,) in rows]
 
 
 def customer_story(database: Database, customer_id: UUID, personal: bool = False) -> Record | None:

@@ -416,7 +416,36 @@ def test_an_orders_story_names_every_table_and_effect(ordered: tuple[Shop, UUID,
     assert [(message["event_type"], message["where"]) for message in story["waiting_messages"]] == [
         ("OrderPlaced.v1", "outbox")
     ]
-    assert [effect["consumer"] for effect in story["effects"]] == ["clean-cart"]
+    assert [event["event_type"] for event in story["events"]] == ["OrderPlaced.v1"]
+    assert [(effect["consumer"], effect["event_type"]) for effect in story["effects"]] == [
+        ("clean-cart", "OrderPlaced.v1")
+    ]
+
+
+def test_a_customer_is_found_by_username_too(ordered: tuple[Shop, UUID, UUID], rewards: Any) -> None:
+    shop, customer_id, _ = ordered
+    username = shop.scalar("select username from xpoints.customers where id = %s", [customer_id])
+
+    assert rewards("customer", username)["customer"]["id"] == str(customer_id)
+    assert rewards("customer", "nobody_of_this_name", status=1) is None
+    shop.customer(username=username)
+    assert rewards("customer", username, status=1) is None
+
+
+def test_tables_fit_a_terminal_of_80_columns_and_lose_nothing(
+    ordered: tuple[Shop, UUID, UUID],
+    site: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, customer_id, order_id = ordered
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert main(["order", str(order_id)], lambda _: site) == 0
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert str(customer_id) in shown
 
 
 def test_the_effects_of_an_order_are_told_when_its_event_has_left_and_its_message_is_forgotten(

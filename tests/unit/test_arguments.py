@@ -89,3 +89,13 @@ def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(comma
     assert done.stderr.startswith("usage: ")
     assert repr(command[-1]) in done.stderr
     assert not done.stdout
+
+
+def test_a_reader_that_has_enough_and_a_terminal_without_letters_end_no_command_with_a_traceback() -> None:
+    command = f"{sys.executable} -m operations --help"
+    environment = {"PATH": os.defpath, "PYTHONIOENCODING": "ascii"}
+    for line in (f"{command} | true", f"{command} | head -c 1 >/dev/null"):
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.stderr == ""

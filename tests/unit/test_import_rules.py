@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("domain", "sql", "events"),
         *("msgspec", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
     },
-    "operations": {"domain", "sql", "events", "psycopg", "boto3", "botocore"},
+    "operations": {"domain", "sql", "events", "psycopg", "boto3", "botocore", "rich"},
 }
 
 # Rooms that may use all others and every development tool, and which of each other they may use.

@@ -434,7 +434,7 @@ def test_a_customer_is_found_by_username_too(ordered: tuple[Shop, UUID, UUID], r
 
 def test_tables_fit_a_terminal_of_80_columns_and_lose_nothing(
     ordered: tuple[Shop, UUID, UUID],
-    site: Place,
+    site: LocalSite,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

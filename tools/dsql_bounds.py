@@ -14,7 +14,8 @@ from pglast.enums.nodes import JoinType
 from pglast.enums.parsenodes import A_Expr_Kind, ConstrType
 from pglast.enums.primnodes import BoolExprType, SubLinkType
 
-from tools.dsql_rules import Finding, Node, Statement, finding, is_a, walk
+from local_dsql.dialect import Node, is_a, walk
+from tools.dsql_rules import Finding, Statement, finding
 
 Keys = Mapping[str, frozenset[str]]
 """Primary keys: table name without schema -> its columns."""

@@ -2,9 +2,10 @@
 
     python -m tools.dsql_check [--json] [FILE.sql ...]
 
-Two checkers look at every statement of sql/migrations and sql/queries (or of the files given): `dsql-lint`,
-which AWS publishes, and the rules of tools/dsql_rules.py for what that one lets pass. Exit status 1 when
-there are findings. `executed_findings` has both look at the statements that a server's log shows.
+Looked at are the statements of sql/migrations and sql/queries, or those of the files given: each by itself,
+then what they make of tables (keys, columns, indexes) and of transactions, in their order. `dsql-lint`, which
+AWS publishes, is the second opinion on what passes. Exit status 1 when there are findings, 2 for bad usage.
+`executed_findings` looks at the statements that a server's log shows.
 """
 
 import argparse
@@ -13,13 +14,18 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pglast import ast
+from pglast.enums import parsenodes as p
 
+from local_dsql import dialect, refusals
+from local_dsql.dialect import Node, UnreadableError, is_a
+from local_dsql.limits import TABLE_COLUMNS, TABLE_INDEXES
 from local_dsql.postgres import ExecutedStatement
+from local_dsql.refusals import KeyColumn, Refusal
 from sql import queries
 from sql.migrate import DIRECTORY as MIGRATIONS
 from sql.migrate import read_migrations, split
@@ -27,26 +33,13 @@ from sql.references import REFERENCES, TABLES
 from sql.scan import fill
 from sql.transactions.sweep_orphans import orphans
 from tools.dsql_bounds import check_bounds, primary_keys
-from tools.dsql_rules import (
-    MAX_COLUMNS,
-    MAX_INDEXES,
-    Finding,
-    Statement,
-    UnreadableStatementError,
-    check,
-    check_transaction,
-    finding,
-    is_a,
-    numbered,
-)
+from tools.dsql_rules import Finding, Statement, check, finding, numbered, refused
 
 #: What dsql-lint reports although DSQL accepts it, with the reason.
-LINT_EXCEPTIONS: dict[str, str] = {}
-
-#: Rules that a server which is not DSQL cannot show: the migration leaves the word ASYNC out there.
-_NOT_VISIBLE_ELSEWHERE = frozenset(
-    {"index-async", "validate-async", "dsql-lint index_async", "dsql-lint validate_constraint_async"}
-)
+LINT_EXCEPTIONS = {
+    "parse_error": "what PostgreSQL's own parser reads, DSQL's reads: GROUP BY DISTINCT, FOR KEY SHARE, $1",
+    "unsupported_alter_index": "ALTER INDEX ... RENAME TO was taken by a cluster in October 2026",
+}
 
 #: The application names that the project's own connections begin with.
 PROJECT_PREFIX = "rewards"
@@ -66,103 +59,172 @@ def query_statements() -> list[Statement]:
     ]
     named += [("scan.sql", fill("read_batch_end", table)) for table in TABLES.values()]
     named += [("scan.sql", orphans(reference)) for reference in REFERENCES]
-    return [Statement(query.text.decode(), f"{file}:{query.name}", query.comment) for file, query in named]
+    return [
+        Statement(numbered(query.text.decode()), f"{file}:{query.name}", query.comment)
+        for file, query in named
+    ]
+
+
+def file_statements(path: Path) -> list[Statement]:
+    """Read a file's statements. Raises OSError, and UnicodeDecodeError for one that is not UTF-8."""
+    source = path.read_text(encoding="utf-8")
+    try:
+        texts = [statement.text for statement in dialect.parse(source)]
+    except UnreadableError:
+        texts = list(split(source))  # then each is read by itself, to tell which it is
+    return [Statement(text, f"{path.name}:{number}") for number, text in enumerate(texts, start=1)]
 
 
 def find(migrations: list[Statement], queries: list[Statement]) -> list[Finding]:
-    """Check statements with every checker there is."""
+    """Check statements with every checker there is: `migrations` are sent in their order, `queries` not."""
     every = migrations + queries
-    readable = [statement for statement in every if _is_readable(statement)]
+    readable = [statement for statement in every if statement.is_readable]
     keys = primary_keys(readable)
     return [
         *(found for statement in every for found in check(statement)),
-        *(found for query in queries if _is_readable(query) for found in check_bounds(query, keys)),
-        *_table_totals(readable),
-        *lint(every),
+        *(found for query in queries if query.is_readable for found in check_bounds(query, keys)),
+        *table_findings(readable),
+        *transaction_findings((statement, "") for statement in migrations if statement.is_readable),
+        *lint([statement for statement in readable if statement.refusal is None]),
     ]
 
 
 def lint(statements: list[Statement]) -> list[Finding]:
-    """Run dsql-lint over statements, each as a file of its own."""
+    """Run dsql-lint over statements, each as a file of its own. Raises RuntimeError where it cannot."""
     if not statements:
         return []
     with tempfile.TemporaryDirectory() as directory:
         by_file = {}
         for number, statement in enumerate(statements):
             path = Path(directory) / f"{number}.sql"
-            path.write_text(f"{numbered(statement.text)};\n", encoding="utf-8")
+            path.write_text(f"{statement.text};\n", encoding="utf-8")
             by_file[str(path)] = statement
         command = [f"{sysconfig.get_path('scripts')}/dsql-lint", "--format", "json", *by_file]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError as error:
+            raise RuntimeError("dsql-lint is not installed; run `make tools`") from error
     if done.returncode not in (0, 1):
         raise RuntimeError(f"dsql-lint ended with status {done.returncode}: {done.stderr}")
     return [
         finding(by_file[file["file"]], f"dsql-lint {found['rule']}", found["message"], found["suggestion"])
         for file in json.loads(done.stdout)["files"]
         for found in file["diagnostics"]
-        if found["rule"] not in LINT_EXCEPTIONS
+        if found["rule"] not in LINT_EXCEPTIONS and not _is_elsewhere(by_file[file["file"]], found["rule"])
     ]
+
+
+def _is_elsewhere(statement: Statement, rule: str) -> bool:
+    """Tell whether dsql-lint misses the word ASYNC of a statement that was sent to a server without it."""
+    return statement.ran_elsewhere and rule in ("index_async", "validate_constraint_async")
 
 
 def executed_findings(executed: Iterable[ExecutedStatement]) -> list[Finding]:
     """Check the statements that the project's own connections executed, and the transactions they formed."""
     known: dict[str, Statement] = {}
-    transactions: dict[str, list[str]] = {}
-    findings: dict[tuple[str, str], Finding] = {}
+    order: list[tuple[Statement, str]] = []
     for entry in executed:
         if not entry.application_name.startswith(PROJECT_PREFIX):
             continue
-        statement = known.get(entry.text)
-        if statement is None:
-            statement = Statement(entry.text, f"executed by {entry.role} ({entry.application_name})")
-            known[entry.text] = statement
-            for found in check(statement, _NOT_VISIBLE_ELSEWHERE):
-                findings[found.rule, entry.text] = found
-        kind = statement.kind if _is_readable(statement) else "other"
-        if kind == "begin":
-            transactions[entry.session] = []
-        elif kind == "end":
-            transactions.pop(entry.session, None)
-        elif entry.session in transactions:
-            transactions[entry.session].append(kind)
-            if wrong := check_transaction(transactions[entry.session]):
-                found = finding(statement, "transaction", wrong, "Make each DDL statement a transaction.")
-                findings[found.rule, entry.text] = found
-    linted = lint([statement for statement in known.values() if _is_readable(statement)])
-    return [*findings.values(), *(found for found in linted if found.rule not in _NOT_VISIBLE_ELSEWHERE)]
+        source = f"executed by {entry.role} ({entry.application_name})"
+        statement = known.setdefault(entry.text, Statement(entry.text, source, ran_elsewhere=True))
+        if statement.is_readable:
+            order.append((statement, entry.session))
+    readable = [statement for statement in known.values() if statement.is_readable]
+    findings = [
+        *(found for statement in known.values() for found in check(statement)),
+        *transaction_findings(order),
+        *lint([statement for statement in readable if statement.refusal is None]),
+    ]
+    return list(dict.fromkeys(findings))
 
 
-def _is_readable(statement: Statement) -> bool:
-    try:
-        return statement.tree is not None
-    except UnreadableStatementError:
-        return False
+def transaction_findings(statements: Iterable[tuple[Statement, str]]) -> Iterator[Finding]:
+    """Find DDL that is not alone in its transaction; with each statement comes the session that sends it."""
+    open_transactions: dict[str, list[str]] = {}
+    for statement, session in statements:
+        if statement.kind == "begin":
+            open_transactions[session] = []
+        elif statement.kind == "end":
+            open_transactions.pop(session, None)
+        elif (kinds := open_transactions.get(session)) is not None:
+            kinds.append(statement.kind)
+            if (refusal := check_transaction(kinds)) is not None:
+                yield refused(statement, refusal)
 
 
-def _table_totals(statements: list[Statement]) -> list[Finding]:
-    """Count what a table gathers over all statements: indexes (its key is one of them) and columns."""
-    indexes: Counter[str] = Counter()
-    columns: Counter[str] = Counter()
-    findings = []
+def check_transaction(kinds: list[str]) -> Refusal | None:
+    """Give what DSQL says to a transaction of statements of these kinds, if it refuses it."""
+    if kinds.count("ddl") > 1:
+        return refusals.TWO_DDL
+    return refusals.DDL_AND_DML if "ddl" in kinds and "dml" in kinds else None
+
+
+@dataclass
+class _Table:
+    """What statements have made of a table so far."""
+
+    columns: dict[str, KeyColumn] = field(default_factory=dict)
+    primary_key: tuple[str, ...] = ()
+    primary_key_name: str = ""
+    indexes: set[str] = field(default_factory=set)
+
+
+def table_findings(statements: Iterable[Statement]) -> Iterator[Finding]:
+    """Find what DSQL refuses because of what a table is by then, from the statements that made it."""
+    tables: dict[str, _Table] = {}
     for statement in statements:
         tree = statement.tree
         if is_a(tree, ast.CreateStmt):
-            elements = tree.tableElts or ()
-            columns[tree.relation.relname] += sum(is_a(each, ast.ColumnDef) for each in elements)
-            indexes[tree.relation.relname] += 1
+            tables[tree.relation.relname] = _created(tree)
         elif is_a(tree, ast.AlterTableStmt):
-            added = [each for each in tree.cmds if is_a(each.def_, ast.ColumnDef)]
-            columns[tree.relation.relname] += len(added)
+            table = tables.setdefault(tree.relation.relname, _Table())
+            yield from (refused(statement, refusal) for refusal in _altered(table, tree))
         elif is_a(tree, ast.IndexStmt):
-            indexes[tree.relation.relname] += 1
-        else:
-            continue
-        table = tree.relation.relname
-        for what, total, most in (("indexes", indexes, MAX_INDEXES), ("columns", columns, MAX_COLUMNS)):
-            if total[table] == most + 1:
-                refused = f"{table} has more than {most} {what}, which is all that DSQL takes"
-                findings.append(finding(statement, f"table-{what}", refused, "Drop one, or split the table."))
-    return findings
+            table = tables.setdefault(tree.relation.relname, _Table())
+            table.indexes.add(tree.idxname or f"unnamed {len(table.indexes)}")
+            key = [table.columns.get(each.name, KeyColumn("unknown")) for each in tree.indexParams]
+            if (refusal := refusals.find_in_key(key)) is not None and len(key) <= 8:
+                yield refused(statement, refusal)
+            if len(table.indexes) == TABLE_INDEXES + 1:
+                yield refused(statement, refusals.TOO_MANY_INDEXES)
+        elif is_a(tree, ast.DropStmt):
+            for name in (names[-1].sval for names in tree.objects or () if isinstance(names, tuple)):
+                tables.pop(name, None)
+                for table in tables.values():
+                    table.indexes.discard(name)
+
+
+def _created(tree: Node) -> _Table:
+    table = _Table(dict(refusals.key_columns(tree)))
+    constraints = [part for part in tree.tableElts or () if is_a(part, ast.Constraint)]
+    for column in dialect.columns(tree):
+        constraints += [part for part in column.constraints or () if is_a(part, ast.Constraint)]
+        if any(part.contype == p.ConstrType.CONSTR_PRIMARY for part in column.constraints or ()):
+            table.primary_key = (column.colname,)
+    for number, part in enumerate(constraints):
+        if part.contype == p.ConstrType.CONSTR_PRIMARY:
+            table.primary_key_name = part.conname or f"{tree.relation.relname}_pkey"
+            table.primary_key = tuple(key.sval for key in part.keys or ()) or table.primary_key
+        if part.contype in (p.ConstrType.CONSTR_PRIMARY, p.ConstrType.CONSTR_UNIQUE):
+            table.indexes.add(part.conname or f"constraint {number}")
+    return table
+
+
+def _altered(table: _Table, tree: Node) -> Iterator[Refusal]:
+    for command in tree.cmds:
+        if command.subtype == p.AlterTableType.AT_DropColumn:
+            if command.name in table.primary_key:
+                yield refusals.drop_key_column(command.name)
+            table.columns.pop(command.name, None)
+        elif command.subtype == p.AlterTableType.AT_DropConstraint:
+            if command.name == table.primary_key_name:
+                yield refusals.DROP_PRIMARY_KEY
+            table.indexes.discard(command.name)
+    before = len(table.columns)
+    table.columns |= refusals.key_columns(tree)
+    if before <= TABLE_COLUMNS < len(table.columns):
+        yield refusals.TABLE_TOO_WIDE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,21 +233,28 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument("files", nargs="*", type=Path, help="SQL files to check in place of the project's")
     options = parser.parse_args(arguments)
-    if options.files:
-        migrations = [
-            Statement(text, f"{path.name}:{number}")
-            for path in options.files
-            for number, text in enumerate(split(path.read_text(encoding="utf-8")), start=1)
-        ]
-        named: list[Statement] = []
-    else:
-        migrations, named = migration_statements(), query_statements()
-    findings = find(migrations, named)
+    statements: list[Statement] = []
+    for path in options.files:
+        try:
+            statements += file_statements(path)
+        except OSError as error:
+            parser.error(f"{path} cannot be read ({error.strerror}): name a file of SQL that you may read.")
+        except UnicodeDecodeError as error:
+            parser.error(
+                f"{path} is not UTF-8 (byte {error.start + 1}): save it as UTF-8, as DSQL's data are."
+            )
+    named: list[Statement] = []
+    if not options.files:
+        statements, named = migration_statements(), query_statements()
+    try:
+        findings = find(statements, named)
+    except RuntimeError as error:
+        parser.error(str(error))
     if options.json:
         print(json.dumps([found._asdict() for found in findings], indent=2))
     else:
         print(*findings, sep="\n", end="\n" if findings else "")
-        print(f"{len(migrations) + len(named)} statements, {len(findings)} findings")
+        print(f"{len(statements) + len(named)} statements, {len(findings)} findings")
     return 1 if findings else 0
 
 

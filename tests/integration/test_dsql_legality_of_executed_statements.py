@@ -44,15 +44,16 @@ def test_a_session_fails_when_a_passing_test_ran_a_statement_that_dsql_refuses(
 ) -> None:
     session = run_session(tmp_path, "select 1 as planted for share", *options)
     assert "1 passed" in session.stdout
-    assert "for-share: FOR SHARE and FOR NO KEY UPDATE are refused" in session.stdout
+    assert "dsql 0A000: locking clauses other than FOR UPDATE/FOR KEY SHARE are not" in session.stdout
     assert "select 1 as planted for share" in session.stdout
     assert "fixtures_may" not in session.stdout
     assert session.returncode == pytest.ExitCode.TESTS_FAILED
 
 
 def test_the_statements_that_ran_are_shown_to_dsql_lint_too(tmp_path: Path) -> None:
-    session = run_session(tmp_path, "create sequence planted_sequence")
-    assert "dsql-lint sequence_cache_missing" in session.stdout
+    planted = "create index planted on information_schema.sql_features using btree (feature_id)"
+    session = run_session(tmp_path, planted)
+    assert "dsql-lint index_using" in session.stdout
     assert session.returncode == pytest.ExitCode.TESTS_FAILED
 
 

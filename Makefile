@@ -92,8 +92,8 @@ unit: $(DEV) $(SAM) ## Run the unit tests alone (seconds)
 chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=1000, FIRST=1; SEED=123 for one with its trace)
 	@$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1))
 
-mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (half an hour)
-	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md
+mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (ONLY=words of its name)
+	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md $(if $(ONLY),--only "$(ONLY)")
 
 release: $(DEV) ## Keep this release's code and statements, for the next one's tests to run on their schema
 	@$(PY) -m tests.former_release

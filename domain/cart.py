@@ -45,6 +45,7 @@ def decide_quantity(facts: LineFacts, requested: int) -> StoredLine | Refusal:
         return refusals.unknown_item(facts.item_id)
     if facts.other_lines >= MAX_ORDER_LINES:
         return refusals.cart_full(most=MAX_ORDER_LINES)
+    # guard: what was ordered counts as gone (setting a quantity)
     return StoredLine(requested + facts.ordered, existed=facts.stored is not None)
 
 

@@ -133,6 +133,7 @@ def decide_checkout(
         if available == line.quantity:
             exhausted.append(line.item_id)
         stock.extend(StockTake(line.item_id, slot.slot, slot.available) for slot in taken)
+    # guard: an order takes from so many slots and no more
     if len(stock) > MAX_STOCK_TAKES:
         return refusals.order_too_large(slots=len(stock), most=MAX_STOCK_TAKES)
     if required > balance:

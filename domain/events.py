@@ -190,6 +190,7 @@ class Envelope(Struct, Generic[P], frozen=True, kw_only=True):
 def write_event(event: Envelope[Any]) -> str:
     """Write an event as JSON. Raises msgspec.ValidationError for one that its consumers could not read."""
     detail = json.encode(event)
+    # guard: an event that no consumer could read is not committed
     read_event(type(event.data), detail)
     return detail.decode()
 

@@ -39,6 +39,12 @@ class Answer(NamedTuple):
 
 def answer_again(stored: StoredAnswer, request: Request) -> Answer | Refusal:
     """Answer a request whose key is known: with the stored answer, or a refusal where the content differs."""
+    # guard: a key stands for one content
     if stored.request_hash != request.hash:
         return refusals.idempotency_key_reused()
-    return Answer(stored.status, stored.body, replayed=stored.result_id != request.result_id)
+    return Answer(
+        stored.status,
+        stored.body,
+        # guard: an own commit is no replay
+        replayed=stored.result_id != request.result_id,
+    )

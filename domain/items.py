@@ -66,6 +66,7 @@ def decide_item_change(
         return refusals.unknown_item(item_id)
     if item.retired:
         return refusals.item_retired(item_id)
+    # guard: an item change finds itself done
     if _in_bytes(requested) == _in_bytes(item.data) and expected_version in (
         item.version,
         item.version - 1,

@@ -72,9 +72,11 @@ def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
     verdict = Verdict()
     for failure in failures:
         counts = failure.rejection is Rejection.RETRYABLE or (
+            # guard: an outage dead-letters nothing
             failure.rejection is Rejection.DOUBTFUL and bus_accepts
         )
         if failure.rejection is Rejection.PERMANENT or (
+            # guard: attempts have an end
             counts and failure.message.attempts + 1 >= MAX_ATTEMPTS
         ):
             verdict.dead_letters.append(failure)
@@ -119,6 +121,7 @@ def batches(
     batch_bytes = 0
     for thing in things:
         thing_bytes = size_bytes(thing)
+        # guard: bytes of what the relay records at once
         if batch and (len(batch) == most or batch_bytes + thing_bytes > most_bytes):
             yield batch
             batch, batch_bytes = [], 0

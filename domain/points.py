@@ -58,6 +58,7 @@ def decide_credit(account: Account | None, points: int, by: UUID) -> BalanceChan
     _check(points)
     if account is None:
         return refusals.unknown_customer()
+    # guard: nobody credits themselves
     if account.customer_id == by:
         return refusals.self_credit()
     if account.balance + points > MAX_BALANCE:
@@ -99,6 +100,7 @@ def decide_boost(
     _check(points)
     if beneficiary == partner:
         return refusals.not_a_household()
+    # guard: nobody boosts their own household
     if by in (beneficiary, partner):
         return refusals.self_credit()
     if beneficiary not in balances or partner not in balances:

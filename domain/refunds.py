@@ -73,6 +73,7 @@ def decide_refund(order: BoughtOrder, requested: Mapping[UUID, int] | None) -> A
             )
         if item_id not in left:
             return refusals.not_in_order(item_id)
+        # guard: no more is given back than is left
         if quantity > left[item_id]:
             return refusals.refund_too_large(item_id=item_id, requested=quantity, left=left[item_id])
     return _accept(order, requested)

@@ -37,6 +37,7 @@ def decide_adjustment(slots: Sequence[StockSlot], delta: int) -> tuple[StockSlot
     if together + delta < 0:
         return refusals.stock_too_low(available=together, delta=delta)
     # Units that buyers gave back may have led beyond it: taking some out is never refused for that.
+    # guard: stock is laid in up to a limit
     if delta > 0 and together + delta > MAX_STOCK:
         return refusals.stock_limit(available=together, most=MAX_STOCK)
     goal = {slot.slot: slot.available for slot in slots}

@@ -87,9 +87,11 @@ def consume(
             logger.warning(
                 "event left for later: the function's time is up", extra={"message_id": message_id}
             )
+            # guard: a record left for lack of time is reported
             failures.append({"itemIdentifier": message_id})
         elif not _consume_one(record, message_id, by_type, observe):
             failures.append({"itemIdentifier": message_id})
+    # guard: records that failed are reported
     return {"batchItemFailures": failures}
 
 

@@ -108,6 +108,7 @@ def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> Out
     except Exception as error:  # whatever it is, the relay goes on and these messages stay in the outbox
         code = _error_code(error)
         if code not in _BAD_REQUESTS:
+            # guard: a request without an answer proves nothing
             outcome.outage = error
         elif len(batch) == 1:
             outcome.failed.append(Failure(batch[0], Rejection.PERMANENT, f"{code}: the request was rejected"))
@@ -120,6 +121,7 @@ def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> Out
         return outcome
     for message, entry in zip(batch, answer["Entries"], strict=True):
         code = entry.get("ErrorCode")
+        # guard: every entry's result is looked at
         if code is None:
             outcome.accepted.append(message)
         else:

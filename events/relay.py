@@ -186,6 +186,7 @@ class Relay:
         if now >= self._rescue_at and not self.report.superseded:
             self._rescue_at = now + settings.rescue_every_s
             rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s, self._land_all)
+            # guard: stranded outboxes are taken over
             self._held = self._held or bool(rescued)
 
     def _send_next(self, pool: ThreadPoolExecutor) -> bool:
@@ -211,6 +212,7 @@ class Relay:
         flight = self._flights.popleft()
         outcome = flight.publication.result()
         report, now = self.report, self._monotonic()
+        # guard: only what was accepted is deleted
         accepted = outcome.accepted
         verdict = judge(outcome.failed, bus_accepts=bool(accepted))
         report.published += len(accepted)
@@ -236,6 +238,7 @@ class Relay:
     def _pay(self) -> None:
         """Record answers, the oldest first; what cannot be recorded is kept, and nothing is read before."""
         while self._debts:
+            # guard: what was answered is recorded before more is read
             self._outbox.settle(*self._debts[0])
             self._debts.popleft()
 

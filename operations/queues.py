@@ -117,6 +117,7 @@ def redrive(
         for message in _receive(sqs, queue.url):
             if time.monotonic() - hidden_at > _VISIBILITY_S / 2:
                 # Or what was looked at first came again before the last was reached, without an end.
+                # guard: messages that are looked at for long stay hidden
                 _hide(sqs, queue.url, held, _VISIBILITY_S)
                 hidden_at = time.monotonic()
             if message.id in gone:

@@ -86,6 +86,7 @@ def run_slice(
     """
     this = Slice()
     seen = _FIND_INBOX_ROW(event_id=event_id, consumer=consumer)
+    # guard: a cascade's slice that was done is not done again
     if run(database, lambda transaction: transaction.read(seen)[0]).value:
         return this
     names = list(steps)
@@ -96,9 +97,11 @@ def run_slice(
         advance = steps[here.step](here.after)
         this.rows += advance.rows
         this.most_rows = max(this.most_rows, advance.rows)
+        # guard: the next slice begins behind the last key
         here = _next(names, here.step) if advance.is_done else Checkpoint(here.step, advance.after)
         if is_over():
             break
+    # guard: a cascade's next slice is left with its record
     left = () if here is None else (enqueue_next(here),)
     if once(database, consumer, event_id, (), lambda _: left).value is Effect.DONE:
         this.outcome = SliceOutcome.DONE if here is None else SliceOutcome.PARTIAL

@@ -130,6 +130,7 @@ class Database:
             "user": settings.role,
             "password": self._mint(settings),
             "sslmode": settings.tls,
+            # guard: the server's certificate is verified against this machine's
             "sslrootcert": trusted_certificates() if settings.tls == "verify-full" else None,
             "application_name": settings.application_name,
             "autocommit": True,  # transactions are explicit: BEGIN and COMMIT travel with their statements

@@ -20,7 +20,14 @@ class Fault(StrEnum):
 
 #: Two requests that write the same record at once: DSQL reports OC000 at COMMIT, PostgreSQL 23505 at the
 #: statement. In both cases the loser runs again and finds the record. No other 23xxx is ever retried.
-_RECORD_CONSTRAINTS = frozenset({"idempotency_records_pkey", "inbox_pkey"})
+_RECORD_CONSTRAINTS = frozenset(
+    {
+        # guard: a duplicate's idempotency record is a fault
+        "idempotency_records_pkey",
+        # guard: a duplicate's inbox record is a fault
+        "inbox_pkey",
+    }
+)
 
 
 class Barrier(StrEnum):
@@ -76,15 +83,22 @@ def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
     in the message, XX000 "server unavailable" (Aurora DSQL user guide, "Concurrency control").
     """
     state = error.sqlstate
+    # guard: OC000 is a fault
     if state == "40001" or isinstance(error, errors.DeadlockDetected):
+        # guard: OC001 told from OC000
         return Fault.SCHEMA_CHANGED if "OC001" in str(error) else Fault.CONFLICT
     if state == "23505":
         return Fault.DUPLICATE_RECORD if error.diag.constraint_name in _RECORD_CONSTRAINTS else None
+    # guard: XX000 is a fault
+    # guard: a violated CHECK is final
     if state == "XX000":
         return Fault.UNKNOWN_COMMIT if commit_sent else Fault.UNAVAILABLE
+    # guard: a refused login is final
     if isinstance(error, LoginRefusedError):
         return None
+    # guard: a lost connection is a fault
     if isinstance(error, psycopg.OperationalError) and (state is None or state[:2] in ("08", "57")):
+        # guard: an unknown commit is named so
         return Fault.UNKNOWN_COMMIT if commit_sent else Fault.CONNECTION_LOST
     if state == "0A000" and "cached plan" in str(error):
         return Fault.SCHEMA_CHANGED

@@ -48,11 +48,14 @@ def once(
     def attempt(transaction: Transaction) -> Effect:
         order = [] if version is None else [_READ_VERSION(aggregate_id=version[0], consumer=consumer)]
         seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *order, *reads)
+        # guard: inbox read
         if seen:
             return Effect.DUPLICATE
+        # guard: inbox row in the effect's transaction
         writes = [_INSERT(event_id=event_id, consumer=consumer)]
         if version is not None:
             newest = rows.pop(0)
+            # guard: a stale version has no effect
             if newest and newest[0][0] >= version.number:
                 transaction.commit(*writes)
                 return Effect.STALE

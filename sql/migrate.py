@@ -226,6 +226,8 @@ class _Run:
     def _link(self, wanted: set[Link], former: set[Link]) -> None:
         linked = set(self._ask("read_role_links"))
         arns = {arn for _, arn in wanted}
+        # guard: the links of functions that still run stay
+        # guard: links of others are left alone
         unwanted = {(role, arn) for role, arn in linked - wanted - former if arn in arns}
         for links, statement, may in (
             (wanted - linked, _IAM_GRANT, "may"),

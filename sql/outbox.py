@@ -95,7 +95,9 @@ class Outbox:
             relays, leases = transaction.read(
                 _READ_RELAYS(region=self.region), _READ_LEASES(region=self.region)
             )
+            # guard: a newer run ends the one before
             if self._announced and not any(token == self._token for _, token, _ in relays):
+                # guard: a run that was overtaken keeps its shards until its messages have landed
                 return None
             share = share_out(
                 SHARDS,
@@ -170,6 +172,7 @@ class Outbox:
         Safe to repeat. Deleting needs no lease, as the bus has the message; the other two do.
         """
         for messages in batches(accepted, _written_bytes, _BATCH_BYTES):
+            # guard: what was accepted is deleted
             self._alone(_DELETE(**_addresses(messages)))
         for failures in batches(verdict.counted, _failed_bytes, _BATCH_BYTES):
             pauses_s = [pause_after_s(failure.message.attempts + 1) for failure in failures]
@@ -183,6 +186,7 @@ class Outbox:
 
     def _give_up(self, shards: Sequence[RegionShard], land: Callable[[], None]) -> None:
         if shards:
+            # guard: a shard is given up when its messages have landed
             land()
             self._alone(_RELEASE(**_shard_keys(shards), token=self._token))
 

@@ -115,6 +115,7 @@ class Connection(psycopg.Connection[Row]):
                 name = _name(key)
                 if key not in asked:
                     libpq.send_prepare(name, plan.text, types)
+                    # guard: only what the server prepared counts as prepared
                     asked.append(key)
             libpq.send_query_prepared(name, values, formats)
             asked.append(None)
@@ -164,6 +165,7 @@ class Connection(psycopg.Connection[Row]):
         while True:
             while unsent or libpq.is_busy():
                 ready.modify(libpq.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+                # guard: an answer is not waited for without end
                 if not ready.poll(max(0.0, (until - time.monotonic()) * 1000)):
                     self.close()
                     raise psycopg.OperationalError("the connection was closed: no answer in time")

@@ -169,6 +169,7 @@ def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
 def _for_customer(database: Database, customer_id: UUID, *statements: Statement) -> list[list[Row]] | Refusal:
     """Do as `snapshot`, for a customer whom the shop serves: a token outlives its account for a while."""
     served, *found = snapshot(database, _FIND_CUSTOMER(customer_id=customer_id), *statements)
+    # guard: one's own reads ask whether one is served
     return found if served else refusals.unknown_customer()
 
 

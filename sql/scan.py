@@ -18,6 +18,7 @@ from sql.queries import Query, Statement, load
 from sql.transaction import Row, Transaction, run
 
 #: Rows that DSQL lets a transaction change. Index entries count against its bytes, not here.
+# guard: rows a transaction
 MAX_ROWS = 3000
 
 #: Bytes that a transaction may change there are 10 MiB, index entries included; this leaves them room.
@@ -56,6 +57,7 @@ class Table:
     @property
     def batch_rows(self) -> int:
         """Rows that one transaction may change of this table, beside the scan's own progress."""
+        # guard: bytes a transaction
         return min(MAX_ROWS - 1, MAX_BYTES // self.row_bytes)
 
 
@@ -185,6 +187,7 @@ class _Step:
     def _adopt(self, progress: Sequence[Row]) -> bool:
         """Move the cursor to the checkpoint; tell whether it was there, with work left to do."""
         checkpoint, due = progress[0]
+        # guard: a scan resumes where it stopped
         known, self._cursor = self._cursor, tuple(json.loads(checkpoint)) if checkpoint else self._table.first
         self.done = checkpoint is None and not due
         return known == self._cursor and not self.done

@@ -153,6 +153,7 @@ def run(
             transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s)
             value = work(transaction)
             transaction.close()
+            # guard: a refusal after an unknown commit is no answer
             if isinstance(value, Refusal) and faults[Fault.UNKNOWN_COMMIT]:
                 # "Nothing was written" would be premature: an earlier COMMIT may still be under way.
                 raise RetriesExhaustedError(attempt, Fault.UNKNOWN_COMMIT)
@@ -163,12 +164,16 @@ def run(
                 raise
             faults[fault] += 1
             if fault is not Fault.CONFLICT and fault is not Fault.DUPLICATE_RECORD:
+                # guard: a new session after a failure of the server
                 database.discard()
             pause_s = uniform(0, min(policy.cap_s, policy.base_s * 2**attempt))
+            # guard: retry after a fault
+            # guard: deadline of the retries
             if attempt == policy.attempts or monotonic() + pause_s > give_up_at:
                 raise RetriesExhaustedError(attempt, fault) from error
         finally:
             if transaction is not None:
+                # guard: rollback after a failed attempt
                 transaction.close()
                 round_trips += transaction.round_trips
         sleep(pause_s)

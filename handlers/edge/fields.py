@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 #: Where a text ends. Python's $ also matches before a last line feed, JSON Schema's does not.
+# guard: a pattern ends where the text ends
 END = r"$(?!\n)"
 
 #: What a person may write: no control characters, nothing that turns the reading order.

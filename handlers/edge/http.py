@@ -65,7 +65,12 @@ B = TypeVar("B", bound=Struct | None, default=None)
 Q = TypeVar("Q", bound=Struct | None, default=None)
 
 
-class Body(Struct, frozen=True, forbid_unknown_fields=True):
+class Body(
+    Struct,
+    frozen=True,
+    # guard: a body has no member that nobody asked for
+    forbid_unknown_fields=True,
+):
     """What a request body's model starts from: no unknown member, no value of another type."""
 
 
@@ -212,6 +217,7 @@ class Api:
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "2"})
         except Exception:
             logger.exception("unexpected error")
+            # guard: what no repetition mends is counted
             _count("InternalErrors")
             reply = Problem(KINDS["internal-error"], _OURS, headers={"Retry-After": "5"})
         return reply
@@ -299,6 +305,7 @@ def _query(event: dict[str, Any], model: type[Struct] | None) -> Struct | None:
     errors += [
         FieldError(f"query:{name}", "holds half of a character")
         for name, value in parameters.items()
+        # guard: half of a character is no text
         if not (_is_text(name) and _is_text(value))
     ]
     if model is None:

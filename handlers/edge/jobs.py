@@ -30,6 +30,7 @@ def do_each(parts: Mapping[str, Callable[[], object]]) -> None:
             do()
         except Exception:
             logger.exception("part failed", extra={"part": name})
+            # guard: a part of a job that fails stops no other
             failed.append(name)
     if failed:
         raise PartsFailedError(", ".join(failed))
@@ -50,6 +51,7 @@ class Findings(Generic[F]):
         new = [one for one in found if one not in self._known]
         if new:
             self._known.update(new)
+            # guard: what a job finds is told at once
             self._emit()
         return new
 

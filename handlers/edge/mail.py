@@ -28,7 +28,12 @@ def _client() -> "SESV2Client":
 
     # One attempt: SES may have taken a message whose answer was lost, and what was not sent comes again with
     # its event. It ends within the time that `events.consume.MARGIN_MS` keeps back.
-    config = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
+    config = Config(
+        connect_timeout=1,
+        read_timeout=3,
+        # guard: a message is handed over once in a call
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
     return boto3.client("sesv2", config=config)
 
 
@@ -49,6 +54,7 @@ class Mail:
                 code = error.response["Error"]["Code"]
                 if code == _REFUSED:
                     raise UndeliverableError from error
+                # guard: a mail that was too fast is sent once more
                 if code != _TOO_FAST or not may_ask_again:
                     raise
                 sleep(_PAUSE_S)

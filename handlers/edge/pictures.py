@@ -68,6 +68,7 @@ class PictureUrls:
     def _keep(self, database: Database, urls: dict[UUID, str], created: datetime) -> None:
         try:
             keep_picture_urls(database, self._region, urls, created)
+        # guard: picture URLs are kept at best effort
         except FAILURES as error:
             # Another reader renewed them at the same moment, as a rule.
             logger.warning("picture URLs not kept", extra={"error": type(error).__name__, "urls": len(urls)})

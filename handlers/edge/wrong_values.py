@@ -76,6 +76,7 @@ _READER = json.Decoder(float_hook=_number)
 
 
 def _refuse(wrong: Iterator[Wrong], point: Callable[[Place], str]) -> NoReturn:
+    # guard: no more wrong values are looked at than are named
     errors = [FieldError(point(place), detail) for place, detail in islice(wrong, MAX_FIELD_ERRORS)]
     raise ProblemError(
         "invalid-request", "Correct the values named in errors and send the request again.", errors

@@ -62,6 +62,7 @@ create table if not exists xpoints.points_balances (
     customer_id uuid primary key,
     points_balance bigint not null,
     -- The last guard of every debit: whatever the code above it decided, no balance goes below zero.
+    -- guard: CHECK of the balance
     constraint points_balance_not_negative check (points_balance >= 0)
 );
 
@@ -86,6 +87,7 @@ create table if not exists xpoints.order_items (
     unit_points_price int,
     -- ours: how many of the line's units were given back
     refunded_cnt int default 0,
+    -- guard: CHECK of a line's refund
     constraint order_items_refund_within_line check (refunded_cnt between 0 and unit_cnt),
     primary key (tx_id, cat_item_id)
 );

@@ -16,6 +16,7 @@ create table if not exists xpoints.orders (
     cart_cleaned_at timestamptz,
     constraint orders_status_known
         check (status in ('PLACED', 'CANCELLED', 'PART_REFUNDED', 'REFUNDED')),
+    -- guard: CHECK of an order's refund
     constraint orders_refund_within_total check (refunded_points between 0 and total_points)
 );
 
@@ -49,6 +50,7 @@ create table if not exists xpoints.stock (
     item_id uuid not null,
     slot smallint not null,
     available int not null,
+    -- guard: CHECK of the stock
     constraint stock_not_negative check (available >= 0),
     primary key (item_id, slot)
 );

@@ -50,6 +50,7 @@ from (
     select customer_id from xpoints.shopping_cart_items
     where item_id = %(item_id)s and customer_id > %(after)s
     order by customer_id
+    -- guard: a cascade's batch has an end
     limit %(most)s
 ) as batch
 order by customer_id desc

@@ -7,7 +7,9 @@ with ordered as (
     select l.cat_item_id, sum(l.unit_cnt) as units
     from xpoints.orders o
     join xpoints.order_items l on l.tx_id = o.id
-    where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null
+    where o.customer_id = %(customer_id)s
+        -- guard: what was ordered counts as gone (checkout)
+        and o.cart_cleaned_at is null
     group by l.cat_item_id
 )
 select c.item_id, coalesce(i.name, ''), (c.quantity - coalesce(ordered.units, 0))::int,

@@ -54,15 +54,25 @@ values (%(id)s, %(customer_id)s, %(event_id)s, %(kind)s, %(subject)s, %(body)s)
 update xpoints.notifications
 set claim_token = %(token)s, claimed_until = now() + make_interval(secs => %(claim_s)s)
 where id = %(id)s and status = 'PENDING'
-    and (claimed_until is null or claimed_until <= now() or claim_token = %(token)s)
+    and (
+        claimed_until is null
+        -- guard: the claim of a run that died ends
+        or claimed_until <= now()
+        or claim_token = %(token)s
+    )
 
 -- name: read_due_notification
 -- A message that is not sent yet: whether this run has the claim, the text, and the address and first name as
 -- they are at this moment.
-select n.claim_token = %(token)s, n.subject, n.body, c.email, c.first_name
+select
+    -- guard: a message has one sender at a time
+    n.claim_token = %(token)s,
+    n.subject, n.body, c.email, c.first_name
 from xpoints.notifications n
 left join xpoints.customers c on c.id = n.customer_id and c.erased_at is null
-where n.id = %(id)s and n.status = 'PENDING'
+where n.id = %(id)s
+    -- guard: a closed message is not sent
+    and n.status = 'PENDING'
 
 -- name: close_notification
 -- The message was handed to the mail service, or there was nobody to send it to.

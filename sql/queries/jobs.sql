@@ -29,6 +29,7 @@ update xpoints.job_progress set checkpoint = null, finished_at = now() where job
 delete from xpoints.idempotency_records
 where customer_id between %(after_0)s and %(upto_0)s
     and (customer_id, idempotency_key) > (%(after_0)s, %(after_1)s) and (customer_id, idempotency_key) <= (%(upto_0)s, %(upto_1)s)
+    -- guard: expiry asks for the age of idempotency records
     and created_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_expired_inbox_rows
@@ -37,6 +38,7 @@ where customer_id between %(after_0)s and %(upto_0)s
 delete from xpoints.inbox
 where event_id between %(after_0)s and %(upto_0)s
     and (event_id, consumer) > (%(after_0)s, %(after_1)s) and (event_id, consumer) <= (%(upto_0)s, %(upto_1)s)
+    -- guard: expiry asks for the age of inbox rows
     and processed_at < now() - make_interval(secs => %(age_s)s)
 
 -- name: delete_old_consumed_versions
@@ -157,4 +159,6 @@ select count(*) from xpoints.outbox_dead_letters
 
 -- name: measure_region_cleanups
 -- Age of the oldest of what Regions have still to delete, over all of them: one that is lost cannot say so.
-select coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as age_s from xpoints.region_cleanups
+select coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as age_s
+-- guard: a lost Region's cleanups are measured by the others
+from xpoints.region_cleanups

@@ -42,7 +42,9 @@ limit %(most)s
 select b.customer_id, b.points_balance
 from xpoints.points_balances b
 join xpoints.customers c on c.id = b.customer_id
-where b.customer_id = %(customer_id)s and c.erased_at is null
+where b.customer_id = %(customer_id)s
+    -- guard: whoever is being erased has no account
+    and c.erased_at is null
 
 -- name: find_payee
 -- The accounts of members with this username: one is as it should be, and two are enough to know better.
@@ -60,6 +62,7 @@ select customer_id, points_balance
 from xpoints.points_balances
 where customer_id = any(%(customer_ids)s::uuid[])
 order by customer_id
+-- guard: both balances locked for a boost
 for update
 
 -- name: find_members_by_id

@@ -55,6 +55,7 @@ on conflict (region, shard, id) do nothing
 
 -- name: delete_dead_letters
 -- In the same transaction: a message is in one of the two tables.
+-- guard: a message put back is a dead letter no more
 delete from xpoints.outbox_dead_letters where id = any(%(ids)s::uuid[]) returning id
 
 -- name: read_order_story

@@ -33,7 +33,10 @@ from unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as wanted (region, s
 order by wanted.region, wanted.shard
 on conflict (region, shard) do update
     set token = excluded.token, holder = excluded.holder, expires_at = excluded.expires_at
-    where held.token = excluded.token or held.expires_at <= now()
+    where held.token = excluded.token
+        -- guard: a lease has one holder
+        -- guard: a lease ends
+        or held.expires_at <= now()
 returning region, shard
 
 -- name: release_leases
@@ -67,6 +70,7 @@ from unnest(%(regions)b::varchar[], %(shards)b::smallint[]) as s (region, shard)
 where exists (
     select 1 from xpoints.outbox o
     where o.region = s.region and o.shard = s.shard
+        -- guard: age of a takeover
         and o.created_at < now() - make_interval(secs => %(age_s)s)
         and (o.retry_at is null or o.retry_at <= now())
 )
@@ -79,7 +83,9 @@ select o.region, o.shard, o.id, o.event_type, o.detail, o.attempts,
     (extract(epoch from now() - o.created_at) * 1000)::bigint as lag_ms
 from xpoints.relay_leases l
 join xpoints.outbox o on o.region = l.region and o.shard = l.shard
-where l.token = %(token)s and l.expires_at > now()
+where l.token = %(token)s
+    -- guard: nothing is read without a lease in force
+    and l.expires_at > now()
     and l.shard <> all(%(served)b::smallint[])
     and (o.retry_at is null or o.retry_at <= now())
     and o.id <> all(%(skip)b::uuid[])
@@ -117,6 +123,7 @@ from unnest(
 ) as dead (region, shard, id, reason, attempts)
 join xpoints.relay_leases l on l.region = dead.region and l.shard = dead.shard
 join xpoints.outbox o on o.region = dead.region and o.shard = dead.shard and o.id = dead.id
+-- guard: only the holder of a lease dead-letters
 where l.token = %(token)s and l.expires_at > now()
 on conflict (id) do nothing
 

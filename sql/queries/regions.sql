@@ -9,6 +9,7 @@ insert into xpoints.regions (region) values (%(region)s) on conflict (region) do
 -- bounded by: there is one row a Region, and AWS has a few dozen
 insert into xpoints.region_cleanups (region, kind, subject_id, name)
 select known.region, %(kind)s, %(subject_id)s, %(name)s
+-- guard: every Region is left what it has to delete
 from (select region from xpoints.regions union select %(region)s::varchar) as known
 on conflict (region, kind, subject_id) do nothing
 

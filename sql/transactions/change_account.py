@@ -70,6 +70,7 @@ def erase_account(
         if change is None or member is None:
             return False
         # The balance's row is touched even where it holds nothing: it conflicts with a credit under way.
+        # guard: the erasure touches the balance
         writes = [_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), move_points(change)]
         if change.points:
             writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))

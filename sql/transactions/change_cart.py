@@ -39,6 +39,7 @@ def set_quantity(
         decision = decide_quantity(facts, quantity)
         if isinstance(decision, Refusal):
             return decision
+        # guard: a removed line is held before it is set again
         if facts.stored is None and facts.ordered > 0:
             # The line was removed while it was ordered. A new one would share no row with the cleanup, which
             # may commit before we write, and the units that it takes would come back: first hold them alone.
@@ -99,11 +100,13 @@ def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFac
         _FIND_CUSTOMER(customer_id=customer_id),
         _READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES),
     )
+    # guard: a cart's writes ask whether its owner is served
     return LineFacts(item_id, *row) if served else None
 
 
 def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement:
     if line.quantity == 0:
         return _DELETE_LINE(customer_id=customer_id, item_id=item_id)
+    # guard: a line that was there is changed, never put back
     write = _CHANGE_LINE if line.existed else _INSERT_LINE
     return write(customer_id=customer_id, item_id=item_id, quantity=line.quantity)

@@ -23,5 +23,10 @@ def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Ef
         "quantities": [line.quantity for line in order.lines],
     }
     # Deleting comes first: what reducing leaves of a line could be small enough to look fully ordered.
-    writes = (_DELETE_LINES(**ordered), _REDUCE_LINES(**ordered), _MARK_CLEANED(order_id=order.order_id))
+    writes = (
+        _DELETE_LINES(**ordered),
+        _REDUCE_LINES(**ordered),
+        # guard: the order is marked when its cart is clean
+        _MARK_CLEANED(order_id=order.order_id),
+    )
     return once(database, CONSUMER, event.id, (), lambda _: writes)

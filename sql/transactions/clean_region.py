@@ -65,6 +65,7 @@ def waiting_cleanups(database: Database, region: str) -> Iterator[Cleanup]:
 
 def clean(database: Database, region: str, cleanup: Cleanup, delete: Callable[[Cleanup], None]) -> None:
     """Delete something outside and then what asks for it; a crash between the two deletes it once more."""
+    # guard: what a Region has to delete is forgotten when it is deleted
     delete(cleanup)
     done = _DELETE(region=region, kind=cleanup.kind, subject_id=cleanup.subject_id)
     run(database, lambda transaction: transaction.commit(done))

@@ -43,6 +43,7 @@ def run_keyed(
 
     def attempt(transaction: Transaction) -> Answer | Refusal:
         record, *facts = transaction.read(find, *reads)
+        # guard: idempotency read of other writes
         if record:
             return answer_again(StoredAnswer(*record[0]), request)
         outcome = decide(facts)
@@ -56,7 +57,11 @@ def run_keyed(
             response_status=outcome.status,
             response_body=outcome.body,
         )
-        transaction.commit(*outcome.writes, remember)
+        transaction.commit(
+            *outcome.writes,
+            # guard: idempotency record in the write's transaction
+            remember,
+        )
         return Answer(outcome.status, outcome.body, replayed=False)
 
     return run(database, attempt, policy)

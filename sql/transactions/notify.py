@@ -88,6 +88,7 @@ def confirm_cancellation(
         notification_id,
         (),
         lambda _: (
+            # guard: no confirmation after a cancellation
             _WITHDRAW(id=_confirmation(order.order_id)),
             _INSERT(
                 id=notification_id,
@@ -120,9 +121,11 @@ def send_due(database: Database, notification_id: UUID, send: Callable[[DueMessa
     status = "SKIPPED"
     if email is not None:
         text = address_message(MessageText(subject, body), first_name or "customer")
+        # guard: a message that could not be sent stays due
         with suppress(UndeliverableError):
             send(DueMessage(notification_id, email, text))
             status = "SENT"
+    # guard: a message is closed when it was sent
     run(database, lambda t: t.commit(_CLOSE(id=notification_id, status=status)))
     return status.lower()
 

@@ -69,6 +69,7 @@ def place_order(
             _READ_ACCOUNT(customer_id=request.customer_id),
             _READ_CART(customer_id=request.customer_id),
         )
+        # guard: idempotency read of the checkout
         if record:
             return answer_again(StoredAnswer(*record[0]), request)
         decision = decide_checkout(
@@ -138,6 +139,7 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
             response_status=status,
             response_body=body,
         ),
+        # guard: outbox row in the order's transaction
         enqueue(_announcement(command, order)),
         *(enqueue(_last_unit(command, item_id)) for item_id in order.exhausted),
     )

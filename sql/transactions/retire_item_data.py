@@ -109,6 +109,7 @@ def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Adv
     ]
     if is_shared:
         # Two items that let go of it at once see each other: they write one row, so one of them runs again.
+        # guard: two items that let go of a picture at once conflict
         writes.append(_TOUCH_IMAGE(image_id=image_id))
     else:
         writes += (_DELETE_URLS(image_id=image_id), _DELETE_IMAGE(image_id=image_id))

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.cpu_count() or 1,
         help="processes (default: one a core)",
     )
+    parser.add_argument("--before", type=int, help="a seed to run before these")
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--json", type=output_file, help="write the figures to this file")
     options = parser.parse_args(arguments)
@@ -67,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show(result, console, traced=True)
         console.print(f"seed {options.seed}: {'FAILED' if result.problems else 'ok'}, {result.steps} steps")
         return int(bool(result.problems))
-    seeds = range(options.first, options.first + options.seeds)
+    seeds = [*range(options.first, options.first + options.seeds)]
+    if options.before is not None:
+        seeds.insert(0, options.before)
     counts: Counter[str] = Counter()
     failed: list[Result] = []
     fingerprints: dict[int, int] = {}

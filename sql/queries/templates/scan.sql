@@ -15,6 +15,7 @@ limit 1
 delete from xpoints.{table} as child
 where {lead} between %(after_0)s and %(upto_0)s and ({key}) > ({after}) and ({key}) <= ({upto})
     and child.{column} is not null
+    -- guard: the sweep spares what has its parent
     and not exists (select 1 from xpoints.{parent} as parent where parent.id = child.{column} and ({alive}))
 
 -- name: find_orphans
@@ -31,4 +32,5 @@ true
 
 -- name: parent_not_gone
 -- Where a parent that is erased or retired no longer counts.
+-- guard: the sweep counts the erased and retired as gone
 parent.{gone_column} is null

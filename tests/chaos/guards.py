@@ -1,0 +1,263 @@
+"""Every guard that is marked in the code (`# guard: its name`): how it is taken out, and what fails then.
+
+A test holds that each mark has an entry and each entry a mark. tests/chaos/marks.py says what a mark means
+and what may be done to it; `make mutations` does it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tests.chaos.marks import ALWAYS, DROP, FIRST, LAST, NEVER, How, instead, value
+
+
+class Guard(NamedTuple):
+    """How a guard is taken out, and the function of the test that then fails; without one, chaos does."""
+
+    how: How
+    test: str = ""
+
+
+GUARDS: Mapping[str, Guard] = {
+    # --- Running again -----------------------------------------------------------------------------------
+    "retry after a fault": Guard(ALWAYS, "test_a_passing_fault_is_retried_and_one_order_is_placed"),
+    "deadline of the retries": Guard(FIRST, "test_no_attempt_starts_after_the_deadline"),
+    "OC000 is a fault": Guard(LAST),
+    "OC001 told from OC000": Guard(LAST),
+    "a duplicate's idempotency record is a fault": Guard(DROP, "test_a_twin_that_wrote_its_record_first_is_found"),
+    "a duplicate's inbox record is a fault": Guard(DROP),
+    "XX000 is a fault": Guard(NEVER),
+    "a lost connection is a fault": Guard(NEVER),
+    "an unknown commit is named so": Guard(LAST, "test_passing_faults_are_told_apart"),
+    "an answer is not waited for without end": Guard(
+        value("not ready.poll()"), "test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome"
+    ),
+    "a refusal after an unknown commit is no answer": Guard(
+        NEVER, "test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_arrive"
+    ),
+    "a refused login is final": Guard(
+        NEVER, "test_a_login_that_is_refused_is_not_tried_again_and_says_nothing_of_who_asked"
+    ),
+    "the server's certificate is verified against this machine's": Guard(
+        value('"system" if settings.tls == "verify-full" else None'),
+        "test_a_server_with_a_trusted_certificate_is_connected_to",
+    ),
+    "a violated CHECK is final": Guard(
+        value('state in ("XX000", "23514")'), "test_errors_that_another_attempt_cannot_mend_are_not_retried"
+    ),
+    "a new session after a failure of the server": Guard(DROP),
+    "rollback after a failed attempt": Guard(DROP),
+    "only what the server prepared counts as prepared": Guard(
+        instead("asked.append(self._prepared_as.setdefault(key, name) and key)")
+    ),
+    # --- What an order may be ----------------------------------------------------------------------------
+    "an order takes from so many slots and no more": Guard(
+        NEVER, "test_an_order_never_changes_more_rows_than_one_transaction_may"
+    ),
+    "whoever is being erased has no account": Guard(
+        DROP, "test_whoever_is_being_erased_orders_nothing_more_not_even_for_nothing"
+    ),
+    # --- What comes in ------------------------------------------------------------------------------------
+    "a body has no member that nobody asked for": Guard(
+        DROP, "test_each_wrong_value_is_told_what_it_must_be"
+    ),
+    "no more wrong values are looked at than are named": Guard(
+        value("[FieldError(point(place), detail) for place, detail in list(wrong)[:MAX_FIELD_ERRORS]]"),
+        "test_of_thousands_of_wrong_values_no_more_are_looked_at_than_are_named",
+    ),
+    "half of a character is no text": Guard(NEVER, "test_half_of_a_character_is_refused_in_a_query"),
+    "a pattern ends where the text ends": Guard(
+        value('r"$"'), "test_each_wrong_value_is_told_what_it_must_be"
+    ),
+    "what no repetition mends is counted": Guard(
+        DROP, "test_what_no_repetition_mends_is_counted_by_the_request_that_met_it"
+    ),
+    # --- Idempotency -------------------------------------------------------------------------------------
+    "idempotency read of the checkout": Guard(NEVER),
+    "idempotency read of other writes": Guard(NEVER),
+    "idempotency record in the write's transaction": Guard(DROP),
+    "a key stands for one content": Guard(NEVER),
+    "an own commit is no replay": Guard(value("True")),
+    # --- Money, stock, carts -----------------------------------------------------------------------------
+    "CHECK of the balance": Guard(
+        ALWAYS, "test_the_schema_refuses_a_negative_balance_whatever_the_code_decided"
+    ),
+    "CHECK of the stock": Guard(ALWAYS, "test_a_change_that_no_decision_may_make_is_refused"),
+    "CHECK of a line's refund": Guard(ALWAYS, "test_a_change_that_no_decision_may_make_is_refused"),
+    "CHECK of an order's refund": Guard(ALWAYS, "test_a_change_that_no_decision_may_make_is_refused"),
+    "both balances locked for a boost": Guard(DROP),
+    "no more is given back than is left": Guard(NEVER),
+    "what was ordered counts as gone (checkout)": Guard(NEVER),
+    "what was ordered counts as gone (setting a quantity)": Guard(FIRST),
+    "a line that was there is changed, never put back": Guard(
+        LAST, "test_a_quantity_set_while_the_cleanup_takes_its_line_is_what_is_in_the_cart"
+    ),
+    "a removed line is held before it is set again": Guard(
+        NEVER, "test_a_quantity_set_while_the_cleanup_takes_an_order_that_has_no_line_any_more"
+    ),
+    "the erasure touches the balance": Guard(
+        value(
+            "[_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), "
+            "*([move_points(change)] if change.points else [])]"
+        ),
+        "test_a_credit_that_meets_an_erasure_is_refused_and_moves_nothing",
+    ),
+    "one's own reads ask whether one is served": Guard(
+        FIRST, "test_no_route_serves_a_customer_who_is_erased"
+    ),
+    "a cart's writes ask whether its owner is served": Guard(
+        FIRST, "test_no_route_serves_a_customer_who_is_erased"
+    ),
+    "an item change finds itself done": Guard(
+        NEVER, "test_an_item_change_whose_answer_is_lost_is_found_and_not_refused"
+    ),
+    "stock is laid in up to a limit": Guard(NEVER, "test_stock_is_not_adjusted_beyond_what_an_item_may_have"),
+    "nobody credits themselves": Guard(
+        NEVER, "test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves"
+    ),
+    "nobody boosts their own household": Guard(
+        NEVER, "test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves"
+    ),
+    "picture URLs are kept at best effort": Guard(
+        value("ZeroDivisionError"), "test_urls_that_cannot_be_kept_are_given_all_the_same_after_one_attempt"
+    ),
+    # --- Consumers ---------------------------------------------------------------------------------------
+    "inbox read": Guard(NEVER),
+    "inbox row in the effect's transaction": Guard(value("[]")),
+    "the order is marked when its cart is clean": Guard(DROP),
+    "a message is closed when it was sent": Guard(DROP),
+    "a closed message is not sent": Guard(DROP),
+    "a message has one sender at a time": Guard(
+        instead("true,"), "test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again"
+    ),
+    "the claim of a run that died ends": Guard(
+        DROP, "test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_ends"
+    ),
+    "a message is handed over once in a call": Guard(
+        value("{'mode': 'standard', 'max_attempts': 3}"),
+        "test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call",
+    ),
+    "no confirmation after a cancellation": Guard(
+        DROP, "test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn"
+    ),
+    "a message that could not be sent stays due": Guard(value("suppress(Exception)")),
+    "records that failed are reported": Guard(value("{'batchItemFailures': []}")),
+    "a record left for lack of time is reported": Guard(DROP),
+    "a stale version has no effect": Guard(
+        NEVER, "test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more"
+    ),
+    "a mail that was too fast is sent once more": Guard(
+        ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_once_more"
+    ),
+    # --- Cascades and jobs -------------------------------------------------------------------------------
+    "a lost Region's cleanups are measured by the others": Guard(
+        instead("from xpoints.region_cleanups where region = 'us-east-1'"),
+        "test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others",
+    ),
+    "the links of functions that still run stay": Guard(
+        FIRST, "test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one"
+    ),
+    "links of others are left alone": Guard(
+        ALWAYS, "test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one"
+    ),
+    "a cascade's next slice is left with its record": Guard(FIRST),
+    "a cascade's slice that was done is not done again": Guard(
+        NEVER, "test_a_slice_that_is_delivered_again_has_no_effect_and_hands_nothing_on"
+    ),
+    "the next slice begins behind the last key": Guard(
+        value("_next(names, here.step) if advance.is_done else Checkpoint(here.step, None)"),
+        "test_the_next_slice_begins_behind_the_last_key_that_was_done",
+    ),
+    "a cascade's batch has an end": Guard(
+        instead("limit %(most)s * 1000"),
+        "test_no_transaction_of_a_cascade_changes_more_rows_than_the_database_allows",
+    ),
+    "every Region is left what it has to delete": Guard(
+        instead("from (select %(region)s::varchar as region) as known")
+    ),
+    "what a Region has to delete is forgotten when it is deleted": Guard(DROP),
+    "two items that let go of a picture at once conflict": Guard(
+        DROP, "test_a_picture_of_two_items_that_are_retired_at_once_goes_with_the_later"
+    ),
+    "rows a transaction": Guard(value("30000"), "test_transactions_are_bounded_by_what_dsql_allows"),
+    "bytes a transaction": Guard(
+        value("MAX_ROWS - 1"), "test_a_batch_of_large_rows_stays_under_the_bytes_of_a_transaction"
+    ),
+    "a scan resumes where it stopped": Guard(
+        LAST, "test_a_scan_stops_when_the_time_is_up_and_the_next_run_resumes_behind_its_checkpoint"
+    ),
+    "a part of a job that fails stops no other": Guard(
+        instead("raise"), "test_an_expiry_that_fails_at_one_table_goes_on_with_the_others"
+    ),
+    "what a job finds is told at once": Guard(
+        DROP, "test_an_audit_that_fails_in_the_middle_of_a_table_has_told_what_it_found_before"
+    ),
+    "expiry asks for the age of inbox rows": Guard(DROP),
+    "expiry asks for the age of idempotency records": Guard(DROP),
+    "the sweep spares what has its parent": Guard(
+        instead(
+            "and not exists (select 1 from xpoints.{parent} as parent "
+            "where parent.id = child.{column} and not ({alive}))"
+        )
+    ),
+    "a message put back is a dead letter no more": Guard(
+        instead(
+            "delete from xpoints.outbox_dead_letters where false and id = any(%(ids)s::uuid[]) returning id"
+        ),
+        "test_dead_letters_are_listed_inspected_and_requeued",
+    ),
+    "messages that are looked at for long stay hidden": Guard(
+        DROP, "test_a_queue_that_takes_long_to_read_is_read_to_its_end_and_given_back"
+    ),
+    "the sweep counts the erased and retired as gone": Guard(
+        instead("(parent.{gone_column} is null or true)"),
+        "test_a_parent_that_was_erased_or_retired_counts_as_gone",
+    ),
+    # --- Outbox and relay --------------------------------------------------------------------------------
+    "an event that no consumer could read is not committed": Guard(
+        DROP, "test_an_event_that_no_consumer_could_read_is_not_written"
+    ),
+    "outbox row in the order's transaction": Guard(DROP),
+    "every entry's result is looked at": Guard(ALWAYS),
+    "only what was accepted is deleted": Guard(
+        value("[*outcome.accepted, *(each.message for each in outcome.failed)]")
+    ),
+    "a request without an answer proves nothing": Guard(instead("outcome.accepted += batch")),
+    "what was accepted is deleted": Guard(DROP),
+    "attempts have an end": Guard(value("counts and failure.message.attempts + 1 >= 10**6")),
+    "an outage dead-letters nothing": Guard(
+        FIRST, "test_an_outage_of_the_bus_dead_letters_nothing_and_counts_nothing"
+    ),
+    "a lease has one holder": Guard(
+        instead("or true"), "test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_believes"
+    ),
+    "a lease ends": Guard(DROP),
+    "nothing is read without a lease in force": Guard(DROP, "test_a_relay_reads_nothing_without_a_lease"),
+    "only the holder of a lease dead-letters": Guard(
+        instead("where true"),
+        "test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter",
+    ),
+    "age of a takeover": Guard(
+        instead("and %(age_s)s::float > 0"), "test_fresh_messages_of_another_region_are_left_to_its_relay"
+    ),
+    "stranded outboxes are taken over": Guard(
+        instead("self._outbox.release()"),
+        "test_old_messages_of_another_region_are_left_alone_while_somebody_holds_their_shard",
+    ),
+    "a newer run ends the one before": Guard(
+        NEVER, "test_a_new_run_ends_the_one_before_it_and_no_message_waits_or_goes_twice"
+    ),
+    "a shard is given up when its messages have landed": Guard(
+        DROP, "test_a_shard_is_given_up_after_its_messages_have_landed"
+    ),
+    "a run that was overtaken keeps its shards until its messages have landed": Guard(
+        value("transaction.commit(_RELEASE_ALL(token=self._token)) and None"),
+        "test_a_shard_is_given_up_after_its_messages_have_landed",
+    ),
+    "bytes of what the relay records at once": Guard(
+        NEVER, "test_what_the_bus_said_of_large_messages_is_recorded_in_transactions_that_dsql_takes"
+    ),
+    "what was answered is recorded before more is read": Guard(
+        instead("self._outbox.settle(*self._debts.popleft())"),
+        "test_the_relay_outlives_a_database_that_is_away_and_publishes_nothing_twice",
+    ),
+}

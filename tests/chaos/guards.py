@@ -23,7 +23,9 @@ GUARDS: Mapping[str, Guard] = {
     "deadline of the retries": Guard(FIRST, "test_no_attempt_starts_after_the_deadline"),
     "OC000 is a fault": Guard(LAST),
     "OC001 told from OC000": Guard(LAST),
-    "a duplicate's idempotency record is a fault": Guard(DROP, "test_a_twin_that_wrote_its_record_first_is_found"),
+    "a duplicate's idempotency record is a fault": Guard(
+        DROP, "test_a_twin_that_wrote_its_record_first_is_found"
+    ),
     "a duplicate's inbox record is a fault": Guard(DROP),
     "XX000 is a fault": Guard(NEVER),
     "a lost connection is a fault": Guard(NEVER),

@@ -13,7 +13,7 @@ from sql.migrate import split
 from tests.chaos.guards import GUARDS
 from tests.chaos.marks import ALWAYS, DROP, FIRST, LAST, NEVER, How, Mark, find_marks, instead, mutate, value
 from tests.chaos.mutations import ROOT, place_of
-from tools.dsql_rules import Statement
+from tools.dsql_rules import Statement, numbered
 from tools.template import read
 
 MARKS = [*find_marks(ROOT)]
@@ -62,7 +62,7 @@ def read_again(source: str, file: str) -> None:
             text = re.sub(r"^\s*--.*$", "", re.sub(r"\{\w+\}", "names", body), flags=re.MULTILINE).strip()
             # A template holds parts of statements, too.
             whole = text if re.match(r"(?:select|insert|update|delete|with)\b", text) else f"select {text}"
-            assert Statement(whole, file).tree is not None
+            assert Statement(numbered(whole), file).tree is not None
 
 
 # --- The mutations --------------------------------------------------------------------------------------

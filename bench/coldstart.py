@@ -64,7 +64,6 @@ ENVIRONMENT = {
     "DATABASE_TLS": "disable",
     "DATABASE_ROLE": "checkout",
     "EVENT_BUS_NAME": "bus",
-    "DEAD_LETTER_QUEUE_URLS": "queue",
     "SENDER_ADDRESS": "orders@shop.example.com",
     "USER_POOL_ID": "us-east-1_local",
     "PICTURES_BUCKET": "pictures",

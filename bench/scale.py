@@ -2,7 +2,7 @@
 
 python -m bench.scale [--json PATH]
 
-Prints the tables of docs/scale.md, as they stand there: a test compares them.
+Prints the tables of docs/scale.md, and puts them there.
 """
 
 import re
@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from bench.harness import read_options, write_json
 from domain.events import OrderPlaced
 from domain.stock import MAX_SLOTS
-from tools.template import Event, events, resources, template
+from tools.template import ROOT, Event, events, resources, template
+
+DOCUMENTATION = ROOT / "docs" / "scale.md"
 
 MILLION = 1_000_000
 SECONDS_A_MONTH = 30 * 86_400
@@ -325,7 +327,7 @@ def ceilings(
             processor * whole_relay,
             "the outbox grows, lag grows, nothing is lost",
             f"memory up to {quotas.lambda_mb_of_a_processor:,.0f} MB "
-            f"(a whole processor: {whole_relay:,.0f}/s), then more lines "
+            f"(a whole processor: {whole_relay:,.0f}/s), then more relay workers "
             "(`worker` in a schedule's input); shards divide by themselves",
         ),
         Ceiling(
@@ -423,6 +425,12 @@ def tables() -> list[str]:
     ]
 
 
+def documented(text: str) -> str:
+    """Give the documentation's text with the model's tables in place of its own."""
+    current = iter(tables())
+    return re.sub(r"^\|.*\|\n\| ---(?:.*\n\|)*.*\n", lambda _: next(current), text, flags=re.MULTILINE)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(
         f"| {' | '.join(row)} |\n".replace("|  |", "| |") for row in [head, ["---"] * len(head), *rows]
@@ -430,9 +438,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables, write the JSON."""
+    """Print the tables, put them into the documentation, write the JSON."""
     options = read_options("scale", (__doc__ or "").splitlines()[0], arguments)
     print("\n".join(tables()))
+    DOCUMENTATION.write_text(documented(DOCUMENTATION.read_text(encoding="utf-8")), encoding="utf-8")
     write_json(
         options.json_path,
         {

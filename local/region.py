@@ -60,6 +60,8 @@ class LocalRegion:
     ) -> None:
         self.region_name = region_name
         self.outputs: dict[str, str] = {}
+        #: What the stack made: names, URLs or ids by the logical ids of template.yaml.
+        self.resources: dict[str, str] = {}
         self._say = say
         self._shared_postgres = postgres
         self._port = port
@@ -149,7 +151,7 @@ class LocalRegion:
         A user is `username`, `email`, `customer_id` and, for one, `staff`. Raises StartError after a
         minute without progress.
         """
-        queue = self.outputs["UserEnrolmentQueueUrl"]
+        queue = self.resources["EnrolUsersQueue"]
         wanted = {str(user["username"]) for user in users}
         for start in range(0, len(users), 10):
             entries = [
@@ -243,15 +245,22 @@ class LocalRegion:
             raise StartError("\n".join([str(error), "", *self._failures()])) from None
         finally:
             deploy.stop()
-        stacks = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"]
+        formation = self.client("cloudformation")
+        stacks = formation.describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
+        pages = formation.get_paginator("list_stack_resources").paginate(StackName=STACK_NAME)
+        self.resources = {
+            made["LogicalResourceId"]: made["PhysicalResourceId"]
+            for page in pages
+            for made in page["StackResourceSummaries"]
+        }
         events = self.client("events")
         bus = events.describe_event_bus(Name=self.outputs["EventBusName"])["Arn"]
         events.create_archive(ArchiveName=f"{STACK_NAME}-events", EventSourceArn=bus)
         complete_gateway(self.client("apigateway"), self.outputs["ApiId"], template(), parameters)
         self._spare_the_processors()
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
-        self.client("lambda").invoke(FunctionName=self.outputs["RelayFunctionName"], InvocationType="Event")
+        self.client("lambda").invoke(FunctionName=self.resources["RelayFunction"], InvocationType="Event")
 
     def _spare_the_processors(self) -> None:
         """Bound how many batches of a queue are at work at once: each takes a process that has to start."""

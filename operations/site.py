@@ -1,4 +1,4 @@
-"""Where the shop is: its stack's parameters and outputs say everything, in an account as on this machine."""
+"""Where the shop is: its stack says everything, in an account as on this machine."""
 
 import os
 import re
@@ -14,8 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sql.connection import Database, DatabaseSettings
 
-_DEAD = "DeadLetterQueueUrl"
-_UNDELIVERED = "UndeliveredEventsQueueUrl"
+_QUEUE = "AWS::SQS::Queue"
+_DEAD = "DeadLetterQueue"
+_UNDELIVERED = "UndeliveredEventsQueue"
 
 
 class SiteError(Exception):
@@ -38,10 +39,17 @@ class Site:
     """One Region's stack: AWS clients, the database and the queues, each reached when first asked for."""
 
     def __init__(
-        self, parameters: Mapping[str, str], outputs: Mapping[str, str], region: str, role: str
+        self,
+        parameters: Mapping[str, str],
+        outputs: Mapping[str, str],
+        queues: Mapping[str, str],
+        region: str,
+        role: str,
     ) -> None:
+        """Take what the stack says; `queues` are the URLs of its queues by their logical ids."""
         self.parameters = parameters
         self.outputs = outputs
+        self.queues = queues
         self.region = region
         self.role = role
 
@@ -72,16 +80,14 @@ class Site:
 
     @cached_property
     def dead_letter_queues(self) -> dict[str, DeadLetterQueue]:
-        """The dead-letter queues by name: `clean-cart` for the output CleanCartDeadLetterQueueUrl."""
-        outputs = self.outputs
-        queues = {
-            _kebab(output.removesuffix(_DEAD)): (url, outputs[f"{output.removesuffix(_DEAD)}QueueUrl"])
-            for output, url in outputs.items()
-            if output.endswith(_DEAD)
-        }
-        found = {name: DeadLetterQueue(name, url, source) for name, (url, source) in queues.items()}
-        if _UNDELIVERED in outputs:
-            found["undelivered"] = DeadLetterQueue("undelivered", outputs[_UNDELIVERED], None)
+        """The dead-letter queues by name: that of CleanCartQueue is `clean-cart`."""
+        found = {}
+        for queue, url in self.queues.items():
+            if queue == _UNDELIVERED:
+                found["undelivered"] = DeadLetterQueue("undelivered", url, None)
+            elif queue.endswith(_DEAD):
+                stem = queue.removesuffix(_DEAD)
+                found[_kebab(stem)] = DeadLetterQueue(_kebab(stem), url, self.queues[f"{stem}Queue"])
         return found
 
     def dead_letter_queue(self, name: str) -> DeadLetterQueue:
@@ -107,6 +113,13 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
         config = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
         formation = session.client("cloudformation", config=config)
         (described,) = formation.describe_stacks(StackName=stack)["Stacks"]
+        pages = formation.get_paginator("list_stack_resources").paginate(StackName=stack)
+        queues = {
+            each["LogicalResourceId"]: each["PhysicalResourceId"]
+            for page in pages
+            for each in page["StackResourceSummaries"]
+            if each["ResourceType"] == _QUEUE
+        }
     except (BotoCoreError, ClientError) as error:
         raise SiteError(
             f"The stack {stack} in {session.region_name} cannot be read: {error}\n"
@@ -115,7 +128,7 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
         ) from error
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", ())}
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}
-    return Site(parameters, outputs, session.region_name, role)
+    return Site(parameters, outputs, queues, session.region_name, role)
 
 
 def _spare_the_proxy(endpoint_url: str) -> None:

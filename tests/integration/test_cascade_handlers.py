@@ -178,8 +178,7 @@ def test_what_cannot_be_deleted_keeps_nothing_else_from_it_and_comes_again(
 def test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others(
     shop: Shop, aws: None, load: Callable[..., ModuleType]
 ) -> None:
-    queue = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
-    module = load("measure_backlog", "jobs", DEAD_LETTER_QUEUE_URLS=queue)
+    module = load("measure_backlog", "jobs")
     assert module.handler({}, Context(60_000))["RegionCleanupAge"] == 0
     shop.connection.execute(
         "insert into xpoints.region_cleanups (region, kind, subject_id, name, created_at) values "

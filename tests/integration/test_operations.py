@@ -32,8 +32,8 @@ from tests.integration.shop import Shop, order_command, render
 class LocalSite(Site):
     """A site over a test's database."""
 
-    def __init__(self, outputs: dict[str, str], database: Database) -> None:
-        super().__init__({}, outputs, "us-east-1", "operations")
+    def __init__(self, queues: dict[str, str], database: Database) -> None:
+        super().__init__({}, {"EventBusName": "shop-events"}, queues, "us-east-1", "operations")
         self.__dict__["database"] = database
 
 
@@ -43,22 +43,24 @@ def site(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> 
     with mock_aws():
         sqs, events = boto3.client("sqs"), boto3.client("events")
         events.create_event_bus(Name="shop-events")
-        outputs = {"EventBusName": "shop-events"}
-        for output in ("CleanCart", "Notify"):
-            outputs[f"{output}QueueUrl"] = sqs.create_queue(QueueName=output)["QueueUrl"]
-            dead = sqs.create_queue(QueueName=f"{output}Dead")["QueueUrl"]
-            outputs[f"{output}DeadLetterQueueUrl"] = dead
-            arn = f"arn:aws:sqs:us-east-1:123456789012:{output}"
+        urls = {
+            name: sqs.create_queue(QueueName=name)["QueueUrl"]
+            for name in (
+                *("CleanCartQueue", "CleanCartDeadLetterQueue", "NotifyQueue", "NotifyDeadLetterQueue"),
+                "UndeliveredEventsQueue",
+            )
+        }
+        for consumer in ("CleanCart", "Notify"):
+            arn = f"arn:aws:sqs:us-east-1:123456789012:{consumer}Queue"
             events.put_rule(
-                Name=f"{output}Rule",
+                Name=f"{consumer}Rule",
                 EventBusName="shop-events",
                 EventPattern=json.dumps({"source": ["rewards.orders"]}),
             )
             events.put_targets(
-                Rule=f"{output}Rule", EventBusName="shop-events", Targets=[{"Id": "q", "Arn": arn}]
+                Rule=f"{consumer}Rule", EventBusName="shop-events", Targets=[{"Id": "q", "Arn": arn}]
             )
-        outputs["UndeliveredEventsQueueUrl"] = sqs.create_queue(QueueName="Undelivered")["QueueUrl"]
-        yield LocalSite(outputs, database("operations"))
+        yield LocalSite(urls, database("operations"))
 
 
 @pytest.fixture
@@ -73,14 +75,14 @@ def rewards(site: LocalSite, capsys: pytest.CaptureFixture[str]) -> Callable[...
     return run
 
 
-def put(site: LocalSite, output: str, detail_type: str = "OrderPlaced.v1", **attributes: str) -> str:
+def put(site: LocalSite, queue: str, detail_type: str = "OrderPlaced.v1", **attributes: str) -> str:
     """Put an event into a queue; give the event's id."""
     (record,) = sample(OrderPlaced)["Records"]
     body = json.loads(record["body"])
     event_id = str(uuid4())
     body["detail-type"], body["detail"]["id"] = detail_type, event_id
     site.client("sqs").send_message(
-        QueueUrl=site.outputs[output],
+        QueueUrl=site.queues[queue],
         MessageBody=json.dumps(body),
         MessageAttributes={
             name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
@@ -89,10 +91,10 @@ def put(site: LocalSite, output: str, detail_type: str = "OrderPlaced.v1", **att
     return event_id
 
 
-def held(site: LocalSite, output: str) -> list[str]:
+def held(site: LocalSite, queue: str) -> list[str]:
     """Give the ids of the events that can be received from a queue now."""
     sqs, found = site.client("sqs"), []
-    while messages := sqs.receive_message(QueueUrl=site.outputs[output], MaxNumberOfMessages=10).get(
+    while messages := sqs.receive_message(QueueUrl=site.queues[queue], MaxNumberOfMessages=10).get(
         "Messages"
     ):
         found += [json.loads(message["Body"])["detail"]["id"] for message in messages]
@@ -103,26 +105,26 @@ def held(site: LocalSite, output: str) -> list[str]:
 
 
 def test_a_redrive_moves_what_is_meant_and_leaves_the_rest(site: LocalSite, rewards: Any) -> None:
-    meant = [put(site, "CleanCartDeadLetterQueueUrl") for _ in range(23)]
-    other = put(site, "CleanCartDeadLetterQueueUrl", "OrderPlaced.v2")
+    meant = [put(site, "CleanCartDeadLetterQueue") for _ in range(23)]
+    other = put(site, "CleanCartDeadLetterQueue", "OrderPlaced.v2")
     answer = rewards("queues", "redrive", "clean-cart", "--type", "OrderPlaced.v1", "--yes")
     assert (answer["count"], answer["kept"]) == (23, 1)
-    assert held(site, "CleanCartQueueUrl") == sorted(meant)
-    assert held(site, "CleanCartDeadLetterQueueUrl") == [other]
+    assert held(site, "CleanCartQueue") == sorted(meant)
+    assert held(site, "CleanCartDeadLetterQueue") == [other]
 
 
 def test_without_yes_a_redrive_changes_nothing(site: LocalSite, rewards: Any) -> None:
-    event_id = put(site, "NotifyDeadLetterQueueUrl")
+    event_id = put(site, "NotifyDeadLetterQueue")
     answer = rewards("queues", "redrive", "notify")
     assert [message["event_id"] for message in answer["would_redrive"]] == [event_id]
-    assert held(site, "NotifyQueueUrl") == []
-    assert held(site, "NotifyDeadLetterQueueUrl") == [event_id]
+    assert held(site, "NotifyQueue") == []
+    assert held(site, "NotifyDeadLetterQueue") == [event_id]
 
 
 def test_a_redrive_that_fails_in_between_loses_nothing(
     site: LocalSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(5)]
+    ids = [put(site, "NotifyDeadLetterQueue") for _ in range(5)]
     queue = site.dead_letter_queue("notify")
     real = queues._delete
     calls = iter([True, False])
@@ -136,7 +138,7 @@ def test_a_redrive_that_fails_in_between_loses_nothing(
     with pytest.raises(ConnectionError):
         queues.redrive(site, queue, queues.MessageFilter(), act=True)
     sqs = site.client("sqs")
-    sent = held(site, "NotifyQueueUrl")
+    sent = held(site, "NotifyQueue")
     waiting = sqs.get_queue_attributes(
         QueueUrl=queue.url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
@@ -150,16 +152,16 @@ def test_a_redrive_that_fails_in_between_loses_nothing(
 def test_events_that_the_bus_could_not_deliver_go_to_the_target_that_they_name(
     site: LocalSite, rewards: Any
 ) -> None:
-    lost = {"TARGET_ARN": "arn:aws:sqs:us-east-1:123456789012:Notify", "ERROR_CODE": "NO_PERMISSIONS"}
-    event_id = put(site, "UndeliveredEventsQueueUrl", **lost)
-    other = put(site, "UndeliveredEventsQueueUrl", **{**lost, "ERROR_CODE": "SDK_CLIENT_ERROR"})
+    lost = {"TARGET_ARN": "arn:aws:sqs:us-east-1:123456789012:NotifyQueue", "ERROR_CODE": "NO_PERMISSIONS"}
+    event_id = put(site, "UndeliveredEventsQueue", **lost)
+    other = put(site, "UndeliveredEventsQueue", **{**lost, "ERROR_CODE": "SDK_CLIENT_ERROR"})
     assert rewards("queues", "redrive", "undelivered", "--error", "permissions", "--yes")["count"] == 1
-    assert held(site, "NotifyQueueUrl") == [event_id]
-    assert held(site, "UndeliveredEventsQueueUrl") == [other]
+    assert held(site, "NotifyQueue") == [event_id]
+    assert held(site, "UndeliveredEventsQueue") == [other]
 
 
 def test_messages_are_found_by_age_and_by_id(site: LocalSite, rewards: Any) -> None:
-    ids = [put(site, "NotifyDeadLetterQueueUrl") for _ in range(3)]
+    ids = [put(site, "NotifyDeadLetterQueue") for _ in range(3)]
     assert rewards("queues", "inspect", "notify", "--older-than", "1h")["messages"] == []
     assert len(rewards("queues", "inspect", "notify", "--newer-than", "1h")["messages"]) == 3
     (found,) = rewards("queues", "inspect", "notify", "--id", ids[1], "--body")["messages"]
@@ -244,7 +246,7 @@ def test_the_log_is_read_back_to_when_a_message_was_sent_and_no_part_of_it_twice
 
 
 def test_depths_of_all_dead_letter_queues_are_listed(site: LocalSite, rewards: Any) -> None:
-    put(site, "NotifyDeadLetterQueueUrl")
+    put(site, "NotifyDeadLetterQueue")
     rows = {row["queue"]: row["messages"] for row in rewards("queues", "list")["queues"]}
     assert rows == {"clean-cart": 0, "notify": 1, "undelivered": 0}
 
@@ -266,13 +268,13 @@ def test_a_replay_brings_the_events_of_a_time_range_from_the_archive(site: Local
     detail = json.dumps({"id": "an-event"})
     entry = {"Source": "rewards.orders", "DetailType": "OrderPlaced.v1", "Detail": detail}
     events.put_events(Entries=[{**entry, "EventBusName": "shop-events"}])
-    assert held(site, "NotifyQueueUrl") == ["an-event"]
+    assert held(site, "NotifyQueue") == ["an-event"]
 
     plan = rewards("replay", "notify", "--since", "1h")["would_replay"]
     assert plan["rule"] == "NotifyRule"
-    assert held(site, "NotifyQueueUrl") == []
+    assert held(site, "NotifyQueue") == []
     assert rewards("replay", "notify", "--since", "1h", "--yes")["state"] == "COMPLETED"
-    assert held(site, "NotifyQueueUrl") == ["an-event"]
+    assert held(site, "NotifyQueue") == ["an-event"]
     (started,) = events.list_replays()["Replays"]
     destination = events.describe_replay(ReplayName=started["ReplayName"])["Destination"]
     assert [arn.rpartition("/")[2] for arn in destination.get("FilterArns", ["NotifyRule"])] == ["NotifyRule"]

@@ -54,7 +54,7 @@ def until(ask: Callable[[], Any]) -> None:
 def invoke(region: LocalRegion, function: str, event: dict[str, str]) -> Any:
     """Start a function as its schedule does; give its answer."""
     done = region.client("lambda").invoke(
-        FunctionName=region.outputs[function], Payload=json.dumps(event).encode()
+        FunctionName=region.resources[function], Payload=json.dumps(event).encode()
     )
     answer = json.loads(done["Payload"].read())
     assert "FunctionError" not in done, answer
@@ -79,7 +79,7 @@ def test_a_customer_who_erases_their_account_is_forgotten(region: LocalRegion, s
             == [(None, None)]
         )
     )
-    assert invoke(region, "CleanRegionFunctionName", {}) is not None
+    assert invoke(region, "CleanRegionFunction", {}) is not None
     until(lambda: username not in usernames(region))
     for table in ("shopping_cart_items", "points_balances", "idempotency_records"):
         left = shop.scalar(f"select count(*) from xpoints.{table} where customer_id = %s", [customer_id])
@@ -106,15 +106,15 @@ def test_a_retired_item_leaves_the_carts_and_its_shopper_gets_an_e_mail(
 @pytest.mark.parametrize(
     ("function", "event"),
     [
-        ("AuditLedgerFunctionName", {"audit": "whole"}),
-        ("AuditLedgerFunctionName", {"audit": "sample"}),
-        ("SweepOrphansFunctionName", {}),
-        ("ExpireFunctionName", {}),
+        ("AuditLedgerFunction", {"audit": "whole"}),
+        ("AuditLedgerFunction", {"audit": "sample"}),
+        ("SweepOrphansFunction", {}),
+        ("ExpireFunction", {}),
     ],
 )
 def test_the_scheduled_jobs_run_as_deployed_and_find_nothing_wrong(
     region: LocalRegion, function: str, event: dict[str, str]
 ) -> None:
     answer = invoke(region, function, event)
-    if function == "AuditLedgerFunctionName":
+    if function == "AuditLedgerFunction":
         assert answer == {}

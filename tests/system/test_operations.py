@@ -106,7 +106,7 @@ def test_a_message_that_a_consumer_could_not_read_is_redriven_by_filter(
     region: LocalRegion, rewards: Rewards
 ) -> None:
     sqs = region.client("sqs")
-    dead = region.outputs["CleanCartDeadLetterQueueUrl"]
+    dead = region.resources["CleanCartDeadLetterQueue"]
     sqs.send_message(QueueUrl=dead, MessageBody=json.dumps({"detail-type": "OrderPlaced.v9", "detail": {}}))
     sqs.send_message(QueueUrl=dead, MessageBody="no event")
     chosen = ("queues", "redrive", "clean-cart", "--type", "OrderPlaced.v9")

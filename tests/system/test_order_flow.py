@@ -18,6 +18,7 @@ from local.region import LocalRegion
 from sql.connection import Connection, Database
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 from tests.integration.shop import Shop
+from tools.template import started_by
 
 BUYERS = 20
 
@@ -203,9 +204,9 @@ def test_an_event_that_is_delivered_again_has_no_second_effect(scene: Scene) -> 
     # What the shopper put into the cart since then must survive.
     scene.shop.fill_cart(buyer.id, {item: 1})
     sqs = scene.region.client("sqs")
-    for queue in ("CleanCartQueueUrl", "NotifyQueueUrl"):
+    for queue in ("CleanCartQueue", "NotifyQueue"):
         for _ in range(2):
-            sqs.send_message(QueueUrl=scene.region.outputs[queue], MessageBody=json.dumps(event))
+            sqs.send_message(QueueUrl=scene.region.resources[queue], MessageBody=json.dumps(event))
 
     def duplicates() -> int:
         lines = [line for line in scene.region.logs() if event["detail"]["id"] in line]
@@ -220,7 +221,7 @@ def test_an_event_that_is_delivered_again_has_no_second_effect(scene: Scene) -> 
 @pytest.fixture
 def hasty_queue(region: LocalRegion) -> Iterator[str]:
     """The cart cleaner's queue, which loses its patience sooner than in production."""
-    sqs, queue = region.client("sqs"), region.outputs["CleanCartQueueUrl"]
+    sqs, queue = region.client("sqs"), region.resources["CleanCartQueue"]
     names = ["VisibilityTimeout", "RedrivePolicy"]
     as_deployed = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
     redrive = json.dumps({**json.loads(as_deployed["RedrivePolicy"]), "maxReceiveCount": 2})
@@ -266,7 +267,7 @@ def _announced(buyer: Buyer, item: UUID) -> dict[str, Any]:
 
 def _collect(region: LocalRegion, mark: str, found: set[str]) -> set[str]:
     """Take this test's messages from the dead-letter queue, and leave the others there."""
-    sqs, queue = region.client("sqs"), region.outputs["CleanCartDeadLetterQueueUrl"]
+    sqs, queue = region.client("sqs"), region.resources["CleanCartDeadLetterQueue"]
     received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
     for message in received.get("Messages", []):
         if mark in message["Body"]:
@@ -287,8 +288,5 @@ def test_every_schedule_is_there_and_calls_a_function_that_is_there(region: Loca
         functions.get_function(FunctionName=schedule["Target"]["Arn"])["Configuration"]["FunctionName"]
         for schedule in schedules
     }
-    assert called == {
-        region.outputs[f"{name}FunctionName"]
-        for name in ("Relay", "Expire", "SweepOrphans", "AuditLedger", "MeasureBacklog", "CleanRegion")
-    }
+    assert called == {region.resources[name] for name in started_by("ScheduleV2")}
     assert {schedule["State"] for schedule in schedules} == {"ENABLED"}

@@ -3,13 +3,24 @@
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import pytest
 
 from sql.transactions.audit_ledger import AUDIT_EVERY_S
 from sql.transactions.sweep_orphans import SWEEP_EVERY_S
-from tools.template import ROOT, functions, referred, resources, serves_requests, template
+from tools.template import (
+    ROOT,
+    events,
+    functions,
+    referred,
+    resources,
+    serves_requests,
+    started_by,
+    template,
+    the,
+)
 
 #: What AWS emits, with the names of its dimensions: the user guides of API Gateway, Lambda, SQS and WAF. Of
 #: AWS Backup the guide names the metrics alone; a vault's name as their dimension is what others count by.
@@ -75,6 +86,31 @@ def widgets() -> list[dict[str, Any]]:
     return loaded
 
 
+class Search(NamedTuple):
+    """A search of the dashboard: metrics by name, of whatever there is of a stack's or a cluster's."""
+
+    namespace: str
+    dimensions: tuple[str, ...]
+    names: tuple[str, ...]
+    scope: str
+
+
+def searches() -> list[Search]:
+    """Give the dashboard's searches."""
+    found = []
+    for widget in widgets():
+        for row in widget["properties"]["metrics"]:
+            if isinstance(row[0], dict):
+                (text,) = re.findall(r"^SEARCH\('(.+)', '[\w.]+', \d+\)$", row[0]["expression"])
+                schema, rest = re.fullmatch(r"(?:\{(.+)\} )?(.+)", text).groups()  # type: ignore[union-attr]
+                name, scope = re.fullmatch(  # type: ignore[union-attr]
+                    r'MetricName=("\w+"|\(.+?\)) (.+)', rest
+                ).groups()
+                namespace, *dimensions = (schema or "").split(",")
+                found.append(Search(namespace, (*dimensions,), (*re.findall(r'"(\w+)"', name),), scope))
+    return found
+
+
 def _of_widget(widget: dict[str, Any]) -> Iterator[Metric]:
     for row in widget["properties"]["metrics"]:
         if isinstance(row[0], dict):
@@ -132,18 +168,27 @@ def test_a_method_is_measured_by_itself_because_an_alarm_asks_for_one() -> None:
 
 
 def test_dsqls_metrics_are_searched_by_name_and_alarm_on_nothing() -> None:
-    searches = [
-        row[0]["expression"]
-        for widget in widgets()
-        for row in widget["properties"]["metrics"]
-        if isinstance(row[0], dict)
-    ]
-    assert searches
-    for search in searches:
-        (name,) = re.findall(r'MetricName="(\w+)"', search)
-        assert name in DSQL_METRICS
-        assert "Namespace" not in search
-        assert "{" not in search
+    of_cluster = [search for search in searches() if search.scope == '"Cluster"']
+    assert of_cluster
+    for search in of_cluster:
+        assert set(search.names) <= DSQL_METRICS
+        assert (search.namespace, search.dimensions) == ("", ())
+
+
+def test_what_is_searched_by_kind_is_of_this_stack_and_there_is_such_a_kind() -> None:
+    """Functions and queues that are added later are on the dashboard by themselves."""
+    of_stack = [search for search in searches() if search.scope != '"Cluster"']
+    assert {name for search in of_stack for name in search.names} >= {
+        *("Effect_done", "Effect_failed", "EffectLag", "InternalErrors", "Errors", "Throttles"),
+        *("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"),
+    }
+    for search in of_stack:
+        # A name in quotes has to be met exactly, one without in part: the stack's is where each name begins.
+        assert f"{search.dimensions[0]}=AWS::StackName" in search.scope.split()
+        if search.namespace != "Rewards":
+            names, dimensions = AWS_METRICS[search.namespace]
+            assert set(search.names) <= names
+            assert {*search.dimensions} in dimensions
 
 
 def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:
@@ -158,6 +203,7 @@ def test_an_alarm_that_a_stopped_measure_would_silence_treats_silence_as_an_alar
     silent = {name for name, alarm in alarms().items() if alarm["TreatMissingData"] == "breaching"}
     stopped = {name for name in alarms() if name.endswith("StoppedAlarm")}
     assert silent == {"OutboxAgingAlarm"} | stopped
+    assert {metric.function for name in stopped for metric in _of_alarm(alarms()[name])} >= set(SCHEDULED)
 
 
 _UNIT_S = {"minute": 60, "hour": 3600}
@@ -175,42 +221,60 @@ def runs(function: str, period_s: int) -> int:
     return count
 
 
-SCHEDULED = sorted(name for name in functions() if runs(name, 86_400))
+SCHEDULED = started_by("ScheduleV2")
 
 
 @pytest.mark.parametrize("function", SCHEDULED)
 def test_a_scheduled_function_that_always_fails_raises_an_alarm_by_itself_and_one_failure_does_not(
     function: str,
 ) -> None:
-    watching = [
-        (alarm, each["MetricStat"])
-        for alarm in alarms().values()
-        for each in alarm.get("Metrics", ())
-        if "MetricStat" in each
-        and each["MetricStat"]["Metric"]["MetricName"] == "Errors"
-        and function in referred(each["MetricStat"]["Metric"])
-    ]
-    ((alarm, stat),) = watching
-    assert (stat["Stat"], alarm["Metrics"][0]["Expression"]) == ("Sum", "SUM(METRICS())")
+    alarm = alarms()[f"{function.removesuffix('Function')}FailingAlarm"]
+    ((namespace, name, dimensions),) = _of_alarm(alarm)
+    assert (namespace, name, dimensions) == ("AWS/Lambda", "Errors", (("FunctionName", function),))
+    assert alarm["Statistic"] == "Sum"
     assert (alarm["EvaluationPeriods"], alarm["ComparisonOperator"]) == (1, "GreaterThanThreshold")
     # No run is tried again (MaximumRetryAttempts: 0): a failing function has as many errors as runs.
-    assert 1 <= alarm["Threshold"] < runs(function, stat["Period"])
+    assert 1 <= alarm["Threshold"] < runs(function, alarm["Period"])
 
 
 @pytest.mark.parametrize("function", SCHEDULED)
 def test_a_scheduled_function_that_stops_raises_an_alarm_and_one_that_runs_does_not(function: str) -> None:
-    (alarm,) = (
-        alarm
-        for alarm in alarms().values()
-        if alarm["TreatMissingData"] == "breaching"
-        and function in {metric.function for metric in _of_alarm(alarm)}
-    )
-    if alarm["MetricName"] == "OutboxAge":
-        return  # what the function itself emits, each minute
-    assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
+    alarm = alarms()[f"{function.removesuffix('Function')}StoppedAlarm"]
+    ((namespace, name, dimensions),) = _of_alarm(alarm)
+    assert (namespace, name, dimensions) == ("AWS/Lambda", "Invocations", (("FunctionName", function),))
+    assert (alarm["TreatMissingData"], alarm["Statistic"]) == ("breaching", "Sum")
     assert (alarm["EvaluationPeriods"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
     # One run may fall behind the period's end, by the schedule's own delay.
     assert 1 <= alarm["Threshold"] <= runs(function, alarm["Period"]) - 1
+
+
+QUEUED = sorted({the(event.properties["Queue"]) for event in events("SQS")})
+
+
+@pytest.mark.parametrize("queue", QUEUED)
+def test_a_queue_that_nobody_reads_raises_an_alarm_before_its_messages_expire(queue: str) -> None:
+    alarm = alarms()[f"{queue}AgingAlarm"]
+    ((namespace, name, dimensions),) = _of_alarm(alarm)
+    assert (namespace, name, dimensions) == (
+        *("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        (("QueueName", queue),),
+    )
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Maximum", "GreaterThanThreshold")
+    assert 60 < alarm["Threshold"] <= 3600
+
+
+@pytest.mark.parametrize("queue", [*QUEUED, "UndeliveredEventsQueue"])
+def test_a_single_dead_letter_raises_an_alarm(queue: str) -> None:
+    stem = queue.removesuffix("Queue")
+    alarm = alarms()[f"{stem}DeadLettersAlarm" if queue in QUEUED else f"{stem}Alarm"]
+    dead = f"{stem}DeadLetterQueue" if queue in QUEUED else queue
+    ((namespace, name, dimensions),) = _of_alarm(alarm)
+    assert (namespace, name, dimensions) == (
+        *("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        (("QueueName", dead),),
+    )
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Maximum", "GreaterThanThreshold")
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -228,19 +292,25 @@ def test_an_alarm_on_what_a_pass_finds_lasts_until_the_next_pass_has_found_it_ag
     assert every_s + 3 * 3600 <= remembered_s, "a run's waiting and a pass's length come on top"
 
 
+def runbook() -> dict[str, str]:
+    """Give the runbook's entries: `NameAlarm`, or `*EndAlarm` for all that end so, to what is said of it."""
+    found = re.findall(r"^\| `([*\w]+Alarm)` (\|.+\|.+\|)$", (ROOT / "docs" / "runbook.md").read_text(), re.M)
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
 @pytest.mark.parametrize("name", sorted(alarms()))
 def test_every_alarm_has_its_entry_in_the_runbook(name: str) -> None:
-    entries = re.findall(
-        r"^\| `(\w+Alarm)` \|(.+)\|(.+)\|$", (ROOT / "docs" / "runbook.md").read_text(), re.M
-    )
-    of_this = [entry for entry in entries if entry[0] == name]
-    assert len(of_this) == 1, "add a row | `NameAlarm` | what it means | what to do | to docs/runbook.md"
-    assert all(cell.strip() for cell in of_this[0])
+    entries = [text for pattern, text in runbook().items() if fnmatch(name, pattern)]
+    entries = [runbook()[name]] if name in runbook() else entries
+    assert len(entries) == 1, "add a row | `NameAlarm` | what it means | what to do | to docs/runbook.md"
+    assert all(cell.strip() for cell in entries[0].split("|")[1:-1])
 
 
 def test_the_runbook_names_no_alarm_that_there_is_not() -> None:
-    named = set(re.findall(r"\w+Alarm\b", (ROOT / "docs" / "runbook.md").read_text()))
-    assert named == set(alarms())
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    for pattern in {*runbook(), *re.findall(r"\*?\w+Alarm\b", text)}:
+        assert any(fnmatch(name, pattern) for name in alarms()), pattern
 
 
 def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from sql.connection import DatabaseSettings
 from tests.sam import deployed
-from tools.template import ROOT, functions, referred, resources, template, variables
+from tools.template import ROOT, events, functions, referred, resources, started_by, template, the, variables
 
 FILES = ["template.yaml", "cluster.yaml"]
 RIGHTS = {"Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal"}
@@ -73,18 +73,11 @@ PEOPLE = "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"
 AWS_ROLES = "arn:${AWS::Partition}:iam::aws:policy/service-role"
 
 LOGS, CONNECT, RUN = "WriteLogsAndTracesPolicy", "ConnectToDatabasePolicy", "RunScheduledWorkPolicy"
-USUAL = f"{LOGS} {CONNECT}"
 
 TAKE = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
-QUEUES = "CleanCartQueue NotifyQueue EraseCustomerQueue RetireItemQueue UserEnrolmentQueue"
-DEAD_LETTERS = (
-    "UndeliveredEventsQueue CleanCartDeadLetterQueue NotifyDeadLetterQueue EraseCustomerDeadLetterQueue "
-    "RetireItemDeadLetterQueue UserEnrolmentDeadLetterQueue"
-)
-SCHEDULED = (
-    "RelayFunction ExpireFunction SweepOrphansFunction AuditLedgerFunction MeasureBacklogFunction "
-    "CleanRegionFunction"
-)
+SEND_BACK = "sqs:GetQueueUrl sqs:SendMessage"
+LOOK_INTO = "sqs:GetQueueAttributes sqs:ReceiveMessage sqs:DeleteMessage sqs:ChangeMessageVisibility"
+SCHEDULED = " ".join(started_by("ScheduleV2"))
 
 #: The policies that several roles may have attached: resources to the actions that are allowed on them.
 ATTACHED = {
@@ -96,59 +89,42 @@ ATTACHED = {
     RUN: {SCHEDULED: "lambda:InvokeFunction"},
 }
 
+#: What functions may beside what all of their kind may: a function with a database role connects, one that
+#: a queue starts takes from it.
+BEYOND: dict[str, dict[str, str]] = {
+    "StorefrontFunction": {"PicturesBucket/*": "s3:GetObject"},
+    "RelayFunction": {"EventBus": "events:PutEvents"},
+    "NotifyFunction": {"ses:identity/*": "ses:SendEmail"},
+    "RetireItemFunction": {"ses:identity/*": "ses:SendEmail"},
+    "EnrolUsersFunction": {
+        "UserPool": "cognito-idp:AdminCreateUser cognito-idp:AdminSetUserPassword "
+        "cognito-idp:AdminAddUserToGroup"
+    },
+    "CleanRegionFunction": {
+        "UserPool": "cognito-idp:AdminGetUser cognito-idp:AdminDeleteUser",
+        "PicturesBucket/*": "s3:DeleteObject",
+    },
+    "MigrateFunction": {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"},
+}
+
+
+def of_function(name: str) -> tuple[str, str, dict[str, str]]:
+    """Give the rights that a function's role should have, as in ROLES."""
+    connects = variables(name).get("DATABASE_ROLE") not in (None, "admin")
+    taken = {the(event.properties["Queue"]): TAKE for event in events("SQS") if event.function == name}
+    return LAMBDA, f"{LOGS} {CONNECT}" if connects else LOGS, {**taken, **BEYOND.get(name, {})}
+
+
 #: Who may assume each role, the policies that are attached to it, and what else it may, as above.
 ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
-    "CheckoutFunctionRole": (LAMBDA, USUAL, {}),
-    "StorefrontFunctionRole": (LAMBDA, USUAL, {"PicturesBucket/*": "s3:GetObject"}),
-    "OrdersFunctionRole": (LAMBDA, USUAL, {}),
-    "AccountFunctionRole": (LAMBDA, USUAL, {}),
-    "StaffFunctionRole": (LAMBDA, USUAL, {}),
-    "FallbackFunctionRole": (LAMBDA, LOGS, {}),
-    "RelayFunctionRole": (LAMBDA, USUAL, {"EventBus": "events:PutEvents"}),
-    "CleanCartFunctionRole": (LAMBDA, USUAL, {"CleanCartQueue": TAKE}),
-    "NotifyFunctionRole": (
-        LAMBDA,
-        USUAL,
-        {"NotifyQueue": TAKE, "ses:identity/*": "ses:SendEmail"},
-    ),
-    "EraseCustomerFunctionRole": (LAMBDA, USUAL, {"EraseCustomerQueue": TAKE}),
-    "RetireItemFunctionRole": (
-        LAMBDA,
-        USUAL,
-        {"RetireItemQueue": TAKE, "ses:identity/*": "ses:SendEmail"},
-    ),
-    "EnrolUsersFunctionRole": (
-        LAMBDA,
-        LOGS,
-        {
-            "UserEnrolmentQueue": TAKE,
-            "UserPool": "cognito-idp:AdminCreateUser cognito-idp:AdminSetUserPassword "
-            "cognito-idp:AdminAddUserToGroup",
-        },
-    ),
-    "ExpireFunctionRole": (LAMBDA, USUAL, {}),
-    "SweepOrphansFunctionRole": (LAMBDA, USUAL, {}),
-    "AuditLedgerFunctionRole": (LAMBDA, USUAL, {}),
-    "MeasureBacklogFunctionRole": (LAMBDA, USUAL, {DEAD_LETTERS: "sqs:GetQueueAttributes"}),
-    "CleanRegionFunctionRole": (
-        LAMBDA,
-        USUAL,
-        {
-            "UserPool": "cognito-idp:AdminGetUser cognito-idp:AdminDeleteUser",
-            "PicturesBucket/*": "s3:DeleteObject",
-        },
-    ),
-    "MigrateFunctionRole": (LAMBDA, LOGS, {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"}),
-    "ScheduleRole": ("scheduler.amazonaws.com", "", {SCHEDULED: "lambda:InvokeFunction"}),
+    **{f"{name}Role": of_function(name) for name in functions()},
+    "ScheduleRole": ("scheduler.amazonaws.com", RUN, {}),
     "OperationsRole": (
         PEOPLE,
         f"{CONNECT} {RUN}",
         {
-            "AWS::StackId": "cloudformation:DescribeStacks",
+            "AWS::StackId": "cloudformation:DescribeStacks cloudformation:ListStackResources",
             "FunctionLogs": "logs:FilterLogEvents",
-            QUEUES: "sqs:GetQueueUrl sqs:SendMessage",
-            DEAD_LETTERS: "sqs:GetQueueAttributes sqs:ReceiveMessage sqs:DeleteMessage "
-            "sqs:ChangeMessageVisibility",
             "EventBus events:rule/${EventBus}/*": "events:DescribeEventBus events:ListRules",
             "events:rule/${EventBus}/*": "events:ListTargetsByRule",
             "EventBus events:archive/* events:replay/*": "events:DescribeArchive events:StartReplay "
@@ -299,14 +275,7 @@ def test_schedules_of_this_account_alone_invoke_what_has_one_and_nothing_else() 
     role = resources("AWS::IAM::Role")["ScheduleRole"]["Properties"]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
-    scheduled = {
-        name: event["Properties"]["RoleArn"]
-        for name, properties in functions().items()
-        for event in properties.get("Events", {}).values()
-        if event["Type"] == "ScheduleV2"
-    }
-    assert all(arn == {"Fn::GetAtt": "ScheduleRole.Arn"} for arn in scheduled.values())
-    assert set(scheduled) == set(SCHEDULED.split())
+    assert {the(event.properties["RoleArn"]) for event in events("ScheduleV2")} == {"ScheduleRole"}
 
 
 def test_a_consumer_reads_its_own_queue_and_no_other() -> None:
@@ -335,21 +304,51 @@ def test_mail_is_sent_from_the_shops_address_alone() -> None:
                 }, role
 
 
-def test_each_queue_is_encrypted_and_refuses_what_does_not_come_over_tls() -> None:
-    denied = set()
-    for policy in resources("AWS::SQS::QueuePolicy").values():
-        (queue,) = referred(policy["Properties"]["Queues"])  # SQS takes one resource a policy
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            assert list(referred(statement["Resource"])) == [queue]
-            if statement["Effect"] == "Deny":
-                assert statement["Action"] == "sqs:*"
-                assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-                denied.add(queue)
-            else:
-                assert "aws:SourceArn" in statement["Condition"]["ArnEquals"], queue
-    queues = resources("AWS::SQS::Queue")
-    assert denied == set(queues)
-    assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+def queue_rights(queue: str) -> dict[str, str]:
+    """Give who may do what with a queue by its policy: actions by principal, and by the rule's pattern."""
+    rules = {
+        the(target["Arn"]): name
+        for name, rule in resources("AWS::Events::Rule").items()
+        for target in rule["Properties"]["Targets"]
+    }
+    found = {}
+    if queue == "UndeliveredEventsQueue":
+        found["events:rule/${EventBus}/*"] = "sqs:SendMessage"
+    elif queue in rules:
+        found[rules[queue]] = "sqs:SendMessage"
+    takes = {the(event.properties["Queue"]) for event in events("SQS")}
+    return {**found, "OperationsRole": SEND_BACK if queue in takes else LOOK_INTO}
+
+
+@pytest.mark.parametrize("queue", resources("AWS::SQS::Queue"))
+def test_a_queue_is_encrypted_and_admits_over_tls_whom_it_is_for_and_nobody_else(queue: str) -> None:
+    assert resources("AWS::SQS::Queue")[queue]["Properties"]["SqsManagedSseEnabled"] is True
+    policy = resources("AWS::SQS::QueuePolicy")[f"{queue}Policy"]["Properties"]
+    assert list(referred(policy["Queues"])) == [queue]  # SQS takes one resource a policy
+    found = {}
+    *allowing, denying = policy["PolicyDocument"]["Statement"]
+    for statement in allowing:
+        assert statement["Effect"] == "Allow"
+        assert list(referred(statement["Resource"])) == [queue]
+        ((kind, principal),) = statement["Principal"].items()
+        if kind == "Service":
+            assert principal == "events.amazonaws.com"
+            ((test, condition),) = statement["Condition"].items()
+            assert test in ("ArnEquals", "ArnLike")
+            assert set(condition) == {"aws:SourceArn"}
+            admitted = in_short(condition["aws:SourceArn"])
+        else:
+            assert (kind, "Condition" in statement) == ("AWS", False)
+            admitted = in_short(principal)
+        found[admitted] = " ".join(listed(statement["Action"]))
+    assert found == queue_rights(queue)
+    assert denying == {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": {"Fn::GetAtt": f"{queue}.Arn"},
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
 
 
 def test_each_queue_that_a_function_reads_has_its_dead_letter_queue() -> None:

@@ -14,7 +14,7 @@ from events.publish import SOURCE
 from sql.transactions.expire import EVENT_MEMORY_DAYS, EXPIRIES
 from sql.transactions.notify import CLAIM_S
 from tools.bundle import handler_module
-from tools.template import ROOT, events, functions, referred, resources, template, the, variables
+from tools.template import ROOT, events, functions, resources, template, the, variables
 
 _DAY_S = 24 * 3600
 
@@ -36,7 +36,6 @@ ENVIRONMENT = {
     "SENDER_ADDRESS": "orders@shop.example.com",
     "USER_POOL_ID": "us-east-1_pool",
     "EVENT_BUS_NAME": "bus",
-    "DEAD_LETTER_QUEUE_URLS": "https://sqs.example.com/q",
 }
 
 
@@ -144,18 +143,6 @@ def test_each_rule_has_a_place_for_what_cannot_be_delivered() -> None:
     for name, rule in properties("AWS::Events::Rule").items():
         for target in rule["Targets"]:
             assert the(target["DeadLetterConfig"]["Arn"]) == "UndeliveredEventsQueue", name
-
-
-def test_every_dead_letter_queue_is_measured() -> None:
-    queues = properties("AWS::SQS::Queue")
-    dead = {
-        the(queue["RedrivePolicy"]["deadLetterTargetArn"])
-        for queue in queues.values()
-        if "RedrivePolicy" in queue
-    }
-    function = functions()["MeasureBacklogFunction"]
-    measured = function["Environment"]["Variables"]["DEAD_LETTER_QUEUE_URLS"]
-    assert set(referred(measured)) == dead | {"UndeliveredEventsQueue"}
 
 
 def test_a_run_of_the_relay_has_the_time_to_end_in_order() -> None:

@@ -36,7 +36,7 @@ from sql.pipeline import Connection
 from sql.queries import Statement
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
-from tests.unit.test_template_alarms import Metric, metrics_used
+from tests.unit.test_template_alarms import Metric, metrics_used, searches
 from tools.template import template
 
 #: Stands in everything that a person told the shop, and in nothing else.
@@ -352,15 +352,14 @@ def _cascades(teller: Teller, ana: UUID) -> None:
 
 
 def _jobs(teller: Teller) -> None:
-    queue = boto3.client("sqs").create_queue(QueueName="dead")["QueueUrl"]
-    for function, module, environment in (
-        ("MeasureBacklogFunction", "measure_backlog", {"DEAD_LETTER_QUEUE_URLS": queue}),
-        ("AuditLedgerFunction", "audit_ledger", {}),
-        ("SweepOrphansFunction", "sweep_orphans", {}),
-        ("ExpireFunction", "expire", {}),
+    for function, module in (
+        ("MeasureBacklogFunction", "measure_backlog"),
+        ("AuditLedgerFunction", "audit_ledger"),
+        ("SweepOrphansFunction", "sweep_orphans"),
+        ("ExpireFunction", "expire"),
     ):
         with teller.as_function(function):
-            teller.load(module, "jobs", **environment).handler({}, Context())
+            teller.load(module, "jobs").handler({}, Context())
 
 
 def _give_up(teller: Teller, ana: UUID) -> None:
@@ -425,6 +424,8 @@ def test_alarms_and_dashboard_use_only_metrics_that_the_functions_emit(story: St
     for metric in sorted(used):
         assert set(metric.dimensions) == {("service", "rewards"), ("function", metric.function)}
         assert metric.name in emitted.get(metric.function, {}), f"{metric.function} never emits {metric.name}"
+    searched = {name for search in searches() if search.namespace == NAMESPACE for name in search.names}
+    assert searched <= {name for names in emitted.values() for name in names}
 
 
 def test_every_metric_has_a_unit_and_their_names_are_few(story: Story) -> None:

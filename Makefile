@@ -143,7 +143,7 @@ $(TOOLS): requirements/tools.txt
 	@touch $@
 
 lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
-	@for name in tools runtime dev emulator sam checkov; do \
+	@for name in tools runtime dev browser emulator sam checkov; do \
 		echo "locking requirements/$$name.txt"; \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \

@@ -3,39 +3,21 @@
 CloudFormation invokes the function when the stack is made, and again when a property of the resource changes:
 so the template gives it the role links (`RoleArns`: database role -> list of IAM role ARNs) and something
 that changes with the migrations. With an update come the properties before it (`OldResourceProperties`): the
-links of functions that still run. Whatever happens, CloudFormation gets an answer: without one it waits for
-an hour. That is why the settings are read inside the invocation here, and not at import.
+links of functions that still run. The settings are read inside the invocation and not at import:
+whatever happens, CloudFormation gets an answer.
 """
 
-import json
-import threading
-import urllib.request
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct, convert, field
 
+from handlers.edge.custom_resource import Answer, LambdaContext
 from handlers.edge.observability import logger
 from handlers.edge.settings import DatabaseEnvironment
 from sql.migrate import migrate
 
 #: The resource is the schema itself: an update never replaces it, and deleting the stack leaves the data.
 PHYSICAL_ID = "xpoints-schema"
-
-ANSWER_RESERVE_S = 15.0
-"""What is kept of the function's time to tell CloudFormation that it was not enough."""
-
-_ANSWER_ATTEMPTS = 3
-_ANSWER_TIMEOUT_S = 4.0
-# CloudFormation takes 4 KB in all and shows the reason in its list of events.
-_REASON_LENGTH = 1500
-
-
-class LambdaContext(Protocol):
-    """What is used of Lambda's context."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Give the milliseconds until Lambda ends the invocation."""
-        ...
 
 
 class Properties(Struct, frozen=True):
@@ -44,56 +26,12 @@ class Properties(Struct, frozen=True):
     role_arns: dict[str, list[str]] = field(name="RoleArns", default_factory=dict)
 
 
-class _Answer:
-    """The one answer to CloudFormation; whoever comes first, the work or the clock, gives it."""
-
-    def __init__(self, event: dict[str, Any]) -> None:
-        self._event = event
-        self._given = threading.Lock()
-
-    def succeed(self, applied: int) -> None:
-        self._send({"Status": "SUCCESS", "Data": {"AppliedStatements": str(applied)}})
-
-    def fail(self, reason: str) -> None:
-        self._send({"Status": "FAILED", "Reason": reason[:_REASON_LENGTH]})
-
-    def _send(self, outcome: dict[str, Any]) -> None:
-        if not self._given.acquire(blocking=False):
-            return
-        event = self._event
-        body = {
-            "PhysicalResourceId": event.get("PhysicalResourceId", PHYSICAL_ID),
-            "StackId": event["StackId"],
-            "RequestId": event["RequestId"],
-            "LogicalResourceId": event["LogicalResourceId"],
-            **outcome,
-        }
-        request = urllib.request.Request(  # noqa: S310
-            event["ResponseURL"],
-            data=json.dumps(body).encode(),
-            method="PUT",
-            # The URL is signed for an empty content type; urllib would put its own there.
-            headers={"Content-Type": ""},
-        )
-        for attempt in range(1, _ANSWER_ATTEMPTS + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT_S):  # noqa: S310
-                    return
-            except OSError as error:
-                logger.warning("answer not delivered", extra={"attempt": attempt, "error": str(error)})
-                if attempt == _ANSWER_ATTEMPTS:
-                    raise
-
-
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Serve one custom resource request; the outcome goes to its ResponseURL."""
-    answer = _Answer(event)
+    answer = Answer(event, PHYSICAL_ID)
     if event["RequestType"] == "Delete":
-        return answer.succeed(0)
-    remaining_s = context.get_remaining_time_in_millis() / 1000
-    clock = threading.Timer(max(remaining_s - ANSWER_RESERVE_S, 0.0), answer.fail, [_OUT_OF_TIME])
-    clock.daemon = True
-    clock.start()
+        return answer.succeed()
+    clock = answer.fail_in_time(context, _OUT_OF_TIME)
     database = None
     try:
         database = DatabaseEnvironment.read().database()
@@ -107,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         answer.fail(f"{type(error).__name__}: {error}")
     else:
         logger.info("schema up to date", extra={"applied_statements": applied})
-        answer.succeed(applied)
+        answer.succeed({"AppliedStatements": str(applied)})
     finally:
         clock.cancel()
         if database is not None:

@@ -24,7 +24,14 @@ def main() -> None:
     options = _options()
     stop_on_signals()
     say = stopwatch()
-    region = LocalRegion(options.region, port=options.port, database_port=options.database_port, say=say)
+    offered = f"{DEMO_USERNAME},{STAFF_USERNAMES[0]}"
+    region = LocalRegion(
+        options.region,
+        port=options.port,
+        database_port=options.database_port,
+        parameters={"DemoUsernames": offered},
+        say=say,
+    )
     try:
         with region:
             say(f"loading {options.customers} customers")
@@ -99,6 +106,7 @@ def _variables(region: LocalRegion) -> dict[str, str]:
 def _how_to_use(region: LocalRegion, reference_url: str) -> str:
     password = region.outputs["DemoPassword"]
     return f"""
+  shop       {region.pages_url}   <- open this first
   API        {region.api_url}
   reference  {reference_url}
   sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}

@@ -57,8 +57,8 @@ class Emulator:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": HOST,
-            "no_proxy": HOST,
+            "NO_PROXY": f"{HOST},localhost",
+            "no_proxy": f"{HOST},localhost",
         }
 
     def client(self, service: str) -> Any:
@@ -87,7 +87,8 @@ class Emulator:
             "HOME": str(temporary),
             "BIND_HOST": HOST,
             "GATEWAY_PORT": str(self.port),
-            "MINISTACK_HOST": HOST,
+            # Browsers look for no *.localhost elsewhere: it makes names for distributions' pages.
+            "MINISTACK_HOST": "localhost",
             "MINISTACK_REGION": self.region_name,
             "TMPDIR": str(temporary),
             "STATE_DIR": str(self._directory / "state"),

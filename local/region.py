@@ -115,6 +115,15 @@ class LocalRegion:
         return f"{self.endpoint_url}/_aws/execute-api/{self.outputs['ApiId']}/v1"
 
     @property
+    def pages_url(self) -> str:
+        """Where the shop's pages are for a browser of this machine, with a slash at its end.
+
+        Browsers take any name ending in .localhost for this machine; Safari may not, other programs do not.
+        """
+        label = self.outputs["PagesUrl"].removeprefix("https://").partition(".")[0]
+        return f"http://{label}.cloudfront.localhost:{self._emulator.port}/"
+
+    @property
     def log(self) -> Path:
         """The emulator's log, which also holds what the functions print."""
         return self._emulator.log
@@ -228,6 +237,7 @@ class LocalRegion:
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
             "InCloud": "false",
+            "EmulatorUrl": self._emulator.endpoint_url,
             "GradualDeployment": "false",
             # CloudFormation has no archives here; the emulator's own API has, see below.
             "EventArchiveDays": "0",

@@ -44,6 +44,9 @@ UNUSED = (
     "aws_lambda_powertools/utilities/validation",
 )
 
+#: What a module reads beside SQL: folders that go into its artifact whole.
+FOLDERS = {"handlers.publish_pages": "web"}
+
 
 class BundleError(RuntimeError):
     """The artifact cannot be built; the message says what to change."""
@@ -99,6 +102,12 @@ def sql_of(modules: dict[str, Path]) -> list[Path]:
     return [*queries, *sorted(migrations)]
 
 
+def files_of(modules: dict[str, Path]) -> list[Path]:
+    """Give the other files that modules read."""
+    folders = [ROOT / folder for module, folder in FOLDERS.items() if module in modules]
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
 def _loads(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         match node:
@@ -136,7 +145,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 def _copy_function(name: str, directory: Path) -> None:
     found = modules_of(name)
-    for path in [*found.values(), *sql_of(found)]:
+    for path in [*found.values(), *sql_of(found), *files_of(found)]:
         target = directory / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

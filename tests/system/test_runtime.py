@@ -249,6 +249,7 @@ def test_a_migrations_event_has_the_shape_that_aws_gives_as_an_example() -> None
     theirs = generated("cloudformation", "CfnCreateRequest")
 
     assert_same_shape(sample("MigrateFunction"), theirs, set(), set())
+    assert_same_shape(sample("PublishPagesFunction"), theirs, set(), set())
 
 
 # --- Each function answers its sample in Lambda's runtime -------------------------------------------------
@@ -341,7 +342,7 @@ STATUS = {
 
 
 def test_every_function_has_a_sample_and_a_test() -> None:
-    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction"}
+    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction", "PublishPagesFunction"}
 
     assert tested == set(functions())
     assert tested <= {path.stem for path in SAMPLES.glob("*.json")}
@@ -391,3 +392,21 @@ def test_the_migration_answers_cloudformation(
     (answer,) = received
     assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"AppliedStatements": "0"})
     assert answer["RequestId"] == event["RequestId"]
+
+
+def test_the_pages_are_published_and_cloudformation_is_answered(
+    region: LocalRegion,
+    variables: dict[str, dict[str, str]],
+    artifacts: Artifacts,
+    cloudformation: tuple[str, list[dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    url, received = cloudformation
+    event = {**sample("PublishPagesFunction"), "ResponseURL": url}
+    region.client("s3").create_bucket(Bucket="sample-pages")
+
+    invoke(artifacts, "PublishPagesFunction", variables["PublishPagesFunction"], event, tmp_path / "log")
+
+    (answer,) = received
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "sample-pages")
+    assert region.client("s3").head_object(Bucket="sample-pages", Key="index.html")["ContentLength"]

@@ -90,7 +90,12 @@ def test_an_artifact_holds_the_modules_that_its_handler_reaches_and_their_sql_an
     assert {name for name in held if name.endswith(".py")} == sources
     others = {name for name in held if not name.endswith((".py", ".pyc"))}
     migrations = {f"sql/migrations/{path.name}" for path in bundle.ROOT.glob("sql/migrations/*.sql")}
-    assert others == queries_read(function) | (migrations if function == "MigrateFunction" else set())
+    pages = {path.relative_to(bundle.ROOT).as_posix() for path in (bundle.ROOT / "web").rglob("*.*")}
+    whole = {
+        "MigrateFunction": migrations,
+        "PublishPagesFunction": {*pages, "web/vendor/lit-html/LICENSE"} - {"web/vendor/lit-html"},
+    }
+    assert others == queries_read(function) | whole.get(function, set())
 
 
 @pytest.mark.parametrize("function", functions())

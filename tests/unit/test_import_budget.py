@@ -38,7 +38,8 @@ BUDGETS = {
     "CleanRegionFunction": 162,
     "AuditLedgerFunction": 164,
     "MeasureBacklogFunction": 160,
-    "MigrateFunction": 156,
+    "MigrateFunction": 157,
+    "PublishPagesFunction": 57,
 }
 
 #: Modules of the standard library that the interpreter has not loaded by itself. With psycopg come asyncio,
@@ -64,7 +65,7 @@ FORBIDDEN = (
 )
 
 #: Functions that never talk to the database start without its client, and so without asyncio.
-WITHOUT_DATABASE = {"EnrolUsersFunction"}
+WITHOUT_DATABASE = {"EnrolUsersFunction", "PublishPagesFunction"}
 
 _CODE = """
 import importlib, json, sys

@@ -105,6 +105,10 @@ BEYOND: dict[str, dict[str, str]] = {
         "PicturesBucket/*": "s3:DeleteObject",
     },
     "MigrateFunction": {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"},
+    "PublishPagesFunction": {
+        "PagesBucket": "s3:ListBucket",
+        "PagesBucket/*": "s3:PutObject s3:DeleteObject",
+    },
 }
 
 

@@ -1,0 +1,112 @@
+"""The deployment's own step: a CloudFormation custom resource that publishes the shop's pages.
+
+The files are in this function's artifact, `web/` as it is in the repository. With them goes `config.json`,
+which says where the shop's Regions answer: the template knows that, a file in the repository cannot. What the
+bucket holds beyond them is deleted, and everything when the resource is.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handlers.edge.custom_resource import Answer, LambdaContext
+from handlers.edge.observability import logger
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FILES = Path(__file__).resolve().parent.parent / "web"
+CONFIG = "config.json"
+
+#: By suffix. A file of another kind is not published: the deployment fails and names it.
+CONTENT_TYPES = {
+    "": "text/plain; charset=utf-8",  # LICENSE
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+
+#: Kept by nobody without asking: a deployment's files are seen together, whatever their names.
+_CACHE_CONTROL = "no-cache"
+
+
+@cache
+def _s3() -> "S3Client":
+    import boto3  # at the first request: a start that fails answers nobody
+
+    return boto3.client("s3")
+
+
+def config(properties: dict[str, Any]) -> bytes:
+    """Say the resource's properties as the pages read them (web/regions.js)."""
+    regions = [
+        {
+            "name": one["Name"],
+            "api": one["Api"],
+            "sign_in": one["SignIn"],
+            "user_pool_id": one["UserPoolId"],
+            "client_id": one["ClientId"],
+        }
+        for one in properties["Regions"]
+    ]
+    users = properties.get("DemoUsers")
+    demo = {"usernames": users["Usernames"], "password": users["Password"]} if users else None
+    return json.dumps({"regions": regions, "demo": demo}, indent=1).encode()
+
+
+def publish(bucket: str, properties: dict[str, Any]) -> int:
+    """Write every file, then delete what is left of former ones; give how many were written."""
+    files = {
+        path.relative_to(FILES).as_posix(): path.read_bytes() for path in FILES.rglob("*") if path.is_file()
+    }
+    files[CONFIG] = config(properties)
+    types = {name: CONTENT_TYPES[Path(name).suffix] for name in files}
+    # Pages last: whoever loads one finds what it names.
+    for name in sorted(files, key=lambda name: (name.endswith(".html"), name)):
+        _s3().put_object(
+            Bucket=bucket,
+            Key=name,
+            Body=files[name],
+            ContentType=types[name],
+            CacheControl=_CACHE_CONTROL,
+        )
+    _delete(bucket, _keys(bucket) - files.keys())
+    return len(files)
+
+
+def _keys(bucket: str) -> set[str]:
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+
+
+def _delete(bucket: str, keys: set[str]) -> None:
+    for key in sorted(keys):
+        _s3().delete_object(Bucket=bucket, Key=key)
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Serve one custom resource request; the outcome goes to its ResponseURL.
+
+    The resource bears its bucket's name: with another bucket it is another one, and the former is deleted.
+    """
+    properties: dict[str, Any] = event.get("ResourceProperties", {})
+    bucket = str(properties.get("Bucket", ""))
+    deletion = event["RequestType"] == "Delete"
+    answer = Answer(event if deletion else {**event, "PhysicalResourceId": bucket}, bucket)
+    clock = answer.fail_in_time(context, "Writing the pages did not end within the function's time.")
+    try:
+        if deletion:
+            _delete(bucket, _keys(bucket))
+            answer.succeed()
+        else:
+            written = publish(bucket, properties)
+            logger.info("pages published", extra={"files": written})
+            answer.succeed({"Files": str(written)})
+    except Exception as error:
+        logger.exception("pages not published")
+        answer.fail(f"{type(error).__name__}: {error}")
+    finally:
+        clock.cancel()

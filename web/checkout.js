@@ -1,0 +1,86 @@
+/**
+ * One order from the confirmation on. Its key and total are kept in sessionStorage before anything is sent and
+ * until it is known how it ended: whatever happens to the page, it asks again with the same key.
+ */
+import { NoAnswer, Offline, Problem, newKey, request } from './api.js';
+import { readBalance, readCart } from './shopper.js';
+import { draw, state } from './store.js';
+
+const STORED = 'rewards.order';
+
+/**
+ * The order that is being made, null for none. `stage` is 'ready', 'sending', 'waiting' (`seconds`), 'unknown',
+ * 'busy' (`error`), 'offline', 'changed' (`before`, `total`) or 'refused' (`error`).
+ */
+export let order = null;
+
+/** Begin an order of the cart as it is shown. */
+export function begin() {
+  order = { key: newKey(), total: state.cart.total_points, stage: 'ready' };
+}
+
+/** Take up an order of this user's that was under way when the page was loaded; false where there is none. */
+export function takeUp() {
+  const kept = JSON.parse(sessionStorage.getItem(STORED) ?? 'null');
+  if (kept?.username !== state.user.username) return false;
+  order = { key: kept.key, total: kept.total, stage: 'unknown' };
+  return true;
+}
+
+/** Whether its outcome is open, so that nobody should walk away from it. */
+export const isOpen = () => ['sending', 'waiting'].includes(order?.stage);
+
+/** Let it go. */
+export function drop() {
+  sessionStorage.removeItem(STORED);
+  order = null;
+}
+
+/** Send it, and give the placed order's id; null where it was not placed, for `order.stage` to say why. */
+export async function send() {
+  if (isOpen()) return null;
+  const mine = order;
+  const become = (stage, more) => {
+    Object.assign(mine, { stage, ...more });
+    draw();
+  };
+  become('sending');
+  sessionStorage.setItem(STORED, JSON.stringify({ username: state.user.username, key: mine.key, total: mine.total }));
+  try {
+    const { body, headers } = await request('POST', '/orders', {
+      key: mine.key,
+      body: { expected_total_points: mine.total },
+      waiting: (seconds) => become(seconds ? 'waiting' : 'sending', { seconds }),
+    });
+    state.placed = {
+      id: body.order_id,
+      replayed: headers.get('Idempotency-Replayed') === 'true',
+      attempts: headers.get('Rewards-Attempts'),
+      trips: headers.get('Rewards-Round-Trips'),
+      ms: headers.get('Server-Timing')?.split('dur=')[1],
+    };
+    state.balance = body.balance_after;
+    drop();
+    readCart().catch(() => {});
+    return body.order_id;
+  } catch (error) {
+    if (error instanceof NoAnswer) become('unknown');
+    else if (error instanceof Offline) become('offline');
+    else if (error instanceof Problem && error.passes) become('busy', { error });
+    else await refused(error, become);
+    return null;
+  }
+}
+
+async function refused(error, become) {
+  // It is settled that nothing was ordered: the next try is another order, with another key.
+  sessionStorage.removeItem(STORED);
+  const before = order.total;
+  order.key = newKey();
+  await Promise.all([readCart(), readBalance()]).catch(() => {});
+  if (error instanceof Problem && error.kind === 'price-changed' && state.cart.lines.length) {
+    become('changed', { before, total: state.cart.total_points });
+  } else {
+    become('refused', { error });
+  }
+}

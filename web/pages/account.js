@@ -1,0 +1,192 @@
+/** The member's own account: address, balance and ledger, giving points away, erasure. */
+import { Problem, get, newKey, request } from '../api.js';
+import { number, signed } from '../format.js';
+import { readBalance } from '../shopper.js';
+import { announce, draw, state } from '../store.js';
+import { button, explain, fault, html, nothing, openDialog, points, skeleton, time } from '../ui.js';
+import { words } from '../words.js';
+import { live } from '../vendor/lit-html/directives/live.js';
+
+const w = words.account;
+const LONGEST = { first_name: 50, last_name: 50, email: 50, phone_num: 20, address: 100, city: 50, postal_code: 10, state: 25, state_code: 20 };
+const FILLED_BY = {
+  first_name: 'given-name', last_name: 'family-name', email: 'email', phone_num: 'tel', address: 'street-address',
+  city: 'address-level2', postal_code: 'postal-code', state: 'address-level1', state_code: 'off',
+};
+const FIELDS = Object.keys(LONGEST);
+
+let page = {};
+let goodbye = () => {};
+
+export const title = () => w.title;
+
+/** Say what follows an erasure. */
+export function afterErasure(act) {
+  goodbye = act;
+}
+
+export async function enter() {
+  page = { account: null, tag: null, typed: {}, error: null, wrong: null, busy: false, conflict: null, entries: null, cursor: null, given: null };
+  await Promise.all([readAccount(), readLedger(), readBalance().catch(() => {})]);
+}
+
+async function readAccount() {
+  const mine = page;
+  try {
+    const { body, headers } = await request('GET', '/account');
+    Object.assign(mine, { account: body, tag: headers.get('ETag'), error: null });
+  } catch (error) {
+    mine.error = error;
+  }
+  draw();
+}
+
+async function readLedger(before = []) {
+  const mine = page;
+  try {
+    const ledger = await get('/points/ledger', { limit: 10, cursor: before.length ? mine.cursor : null });
+    Object.assign(mine, { entries: [...before, ...ledger.entries], cursor: ledger.next_cursor, ledgerError: null });
+  } catch (error) {
+    mine.ledgerError = error;
+  }
+  draw();
+}
+
+const valueOf = (field) => page.typed[field] ?? page.account[field] ?? '';
+
+/** The account as the form has it; what is empty is not known. */
+const asTyped = () => Object.fromEntries(FIELDS.map((field) => [field, valueOf(field).trim() || null]));
+
+async function save(event) {
+  event?.preventDefault();
+  Object.assign(page, { busy: true, wrong: null });
+  draw();
+  try {
+    const { headers, body } = await request('PUT', '/account', { body: asTyped(), match: page.tag });
+    page.account = { ...page.account, ...asTyped(), version: body.version };
+    page.tag = headers.get('ETag');
+    Object.assign(page, { typed: {}, conflict: null });
+    announce(w.saved);
+  } catch (error) {
+    if (error instanceof Problem && error.kind === 'precondition-failed') await compare();
+    else page.wrong = error;
+  }
+  page.busy = false;
+  draw();
+}
+
+/** Somebody else was faster: read what is saved now, and let the person choose. */
+async function compare() {
+  await readAccount();
+  const mine = asTyped();
+  page.conflict = FIELDS.filter((field) => mine[field] !== page.account[field]).map((field) => ({ field, mine: mine[field], theirs: page.account[field] }));
+  if (!page.conflict.length) page.conflict = null;
+}
+
+const field = (name) => {
+  const wrong = page.wrong?.errors?.find(({ pointer }) => pointer === `/${name}`);
+  return html`<label>${w.fields[name]}<input name=${name} maxlength=${LONGEST[name]} autocomplete=${FILLED_BY[name]} .value=${live(valueOf(name))}
+    type=${{ email: 'email', phone_num: 'tel' }[name] ?? 'text'} aria-invalid=${wrong ? 'true' : nothing} @input=${(event) => { page.typed[name] = event.target.value; }} />
+    ${wrong ? html`<span class="wrong">${wrong.detail}</span>` : nothing}</label>`;
+};
+
+const conflict = () => html`<div class="panel notice" role="alert"><div>
+  <p class="strong">${w.conflict}</p><p>${w.conflictText}</p>
+  <table><thead><tr><th>${w.field}</th><th>${w.mine}</th><th>${w.theirs}</th></tr></thead><tbody>
+    ${page.conflict.map((one) => html`<tr><th scope="row">${w.fields[one.field]}</th><td>${one.mine ?? w.none}</td><td>${one.theirs ?? w.none}</td></tr>`)}
+  </tbody></table>
+  <div class="row">${button({ label: w.keepMine, kind: 'secondary', act: save })}
+  ${button({ label: w.takeTheirs, kind: 'secondary', act: () => { Object.assign(page, { typed: {}, conflict: null }); draw(); } })}</div>
+</div></div>`;
+
+const you = () => html`<section class="panel" aria-labelledby="you"><h2 id="you">${w.you} <span class="meta">${state.user.username}</span></h2>
+  ${page.error && !page.account ? fault(page.error, readAccount) : nothing}
+  ${!page.account && !page.error ? skeleton(4, 'lines') : nothing}
+  ${page.account ? html`<form class="form two" @submit=${save}>
+    ${FIELDS.map(field)}
+    <div class="span">${page.conflict ? conflict() : nothing}${page.wrong ? fault(page.wrong) : nothing}
+    <button class="button primary" ?disabled=${page.busy}>${page.busy ? html`<span class="spinner"></span>` : nothing}${w.save}</button></div>
+  </form>` : nothing}</section>`;
+
+const ledger = () => html`<section class="panel" aria-labelledby="ledger"><h2 id="ledger">${w.ledger}</h2>
+  ${state.balance === null ? nothing : html`<p class="price">${points(state.balance)}</p>`}
+  ${page.ledgerError ? fault(page.ledgerError, () => readLedger(page.entries ?? [])) : nothing}
+  ${page.entries ? html`<table class="ledger"><thead><tr><th>${w.when}</th><th>${w.what}</th><th class="n">${w.change}</th><th class="n">${w.after}</th></tr></thead><tbody>
+    ${page.entries.map((entry) => html`<tr><td>${time(entry.at)}</td><td>${w.kinds[entry.kind] ?? entry.kind}</td>
+      <td class="n ${entry.points < 0 ? '' : 'plus'}">${signed(entry.points)}</td><td class="n">${number(entry.balance_after)}</td></tr>`)}</tbody></table>` : page.ledgerError ? nothing : skeleton(4, 'lines')}
+  ${page.cursor ? html`<p class="centre">${button({ label: words.more, kind: 'secondary', act: () => readLedger(page.entries) })}</p>` : nothing}</section>`;
+
+// --- Giving points away ---
+
+function give(event) {
+  event.preventDefault();
+  const form = event.target;
+  const { payee, amount } = Object.fromEntries(new FormData(form));
+  const wish = { payee_username: payee.trim(), points: Number(amount) };
+  const key = newKey();
+  let busy = false;
+  let wrong = null;
+  const send = async (close) => {
+    busy = true;
+    wrong = null;
+    draw();
+    try {
+      state.balance = (await request('POST', '/points/transfers', { key, body: wish })).body.balance_after;
+      announce(w.given(number(wish.points), wish.payee_username));
+      form.reset();
+      close();
+      await readLedger();
+    } catch (error) {
+      wrong = error;
+    }
+    busy = false;
+    draw();
+  };
+  const heading = w.giveTitle(number(wish.points), wish.payee_username);
+  openDialog((close) => html`<div class="sheet"><h2>${heading}</h2><p>${w.giveText}</p>
+    ${wrong ? fault(wrong) : nothing}
+    ${button({ label: w.giveGo, wide: true, busy, off: busy, act: () => send(close) })}
+    ${button({ label: words.cancel, kind: 'plain', wide: true, off: busy, act: () => close() })}</div>`,
+  { label: heading, dismissible: () => !busy });
+}
+
+const giving = () => html`<section class="panel" aria-labelledby="give"><h2 id="give">${w.give}</h2><p class="meta">${w.giveText}</p>
+  <form class="form two" @submit=${give}>
+    <label>${w.payee}<input name="payee" maxlength="50" autocapitalize="none" spellcheck="false" required /></label>
+    <label>${w.amount}<input name="amount" type="number" inputmode="numeric" min="1" max=${Math.max(state.balance ?? 1, 1)} required /></label>
+    <button class="button secondary">${w.giveGo}</button>
+  </form></section>`;
+
+// --- Erasure ---
+
+function erase() {
+  let typed = '';
+  let busy = false;
+  let wrong = null;
+  const send = async (close) => {
+    busy = true;
+    wrong = null;
+    draw();
+    try {
+      await request('DELETE', '/account');
+      close();
+      goodbye();
+    } catch (error) {
+      wrong = error;
+    }
+    busy = false;
+    draw();
+  };
+  openDialog((close) => html`<div class="sheet"><h2>${w.eraseTitle}</h2><p>${w.eraseText}</p>
+    <div class="form"><label>${w.eraseType(state.user.username)}<input autocomplete="off" autocapitalize="none" spellcheck="false"
+      @input=${(event) => { typed = event.target.value; draw(); }} /></label></div>
+    ${wrong ? fault(explain(wrong)) : nothing}
+    ${button({ label: w.eraseGo, kind: 'danger', wide: true, busy, off: busy || typed !== state.user.username, act: () => send(close) })}
+    ${button({ label: words.cancel, kind: 'plain', wide: true, off: busy, act: () => close() })}</div>`,
+  { label: w.eraseTitle, dismissible: () => !busy });
+}
+
+export const view = () => html`<h1 tabindex="-1">${w.title}</h1>
+  <div class="columns"><div>${you()}${giving()}</div><div>${ledger()}
+  <section class="panel" aria-labelledby="erase"><h2 id="erase">${w.erase}</h2><p class="meta">${w.eraseText}</p>
+    ${button({ label: w.erase, kind: 'danger', act: erase })}</section></div></div>`;

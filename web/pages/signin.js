@@ -1,0 +1,92 @@
+/** Signing in: the whole page before, and a dialog over it when a session ends in the middle of something. */
+import { demo, otherRegions, region, useRegion } from '../regions.js';
+import { SignInRefused, signIn } from '../session.js';
+import { announce, draw, state } from '../store.js';
+import { fault, html, icon, nothing } from '../ui.js';
+import { words } from '../words.js';
+
+const w = words.signIn;
+let error = null;
+let busy = false;
+
+const REFUSALS = {
+  NotAuthorizedException: w.wrong,
+  UserNotFoundException: w.wrong,
+  InvalidParameterException: w.wrong,
+  TooManyRequestsException: w.limit,
+  LimitExceededException: w.limit,
+};
+
+async function submit(event, done) {
+  event.preventDefault();
+  if (busy) return;
+  const form = event.target;
+  const { username, password } = Object.fromEntries(new FormData(form));
+  busy = true;
+  error = null;
+  draw();
+  try {
+    const user = await signIn(username.trim(), password);
+    done(user);
+  } catch (reason) {
+    if (reason instanceof SignInRefused) error = { text: REFUSALS[reason.code] ?? reason.message };
+    else if (reason instanceof TypeError && reason.message.includes('AuthenticationResult')) error = { text: w.newPassword };
+    else error = { text: w.noAnswer(region().name), elsewhere: otherRegions([region()])[0] };
+  }
+  busy = false;
+  draw();
+  if (error) form.elements.password.select();
+}
+
+const elsewhere = (next) => () => {
+  useRegion(next);
+  error = null;
+  announce(words.regions.now(next.name));
+  draw();
+};
+
+function form(done, { username = '' } = {}) {
+  const choose = (name) => (event) => {
+    const { elements } = event.target.closest('form');
+    elements.username.value = name;
+    elements.password.value = demo.password;
+    elements.username.form.requestSubmit();
+  };
+  return html`<form class="form" @submit=${(event) => submit(event, done)}>
+    <label>${w.username}<input name="username" autocomplete="username" autocapitalize="none" spellcheck="false" required
+      .value=${username} ?readonly=${username !== ''} /></label>
+    <label>${w.password}<input name="password" type="password" autocomplete="current-password" required
+      aria-describedby="secret" /></label>
+    ${error ? html`<div class="inline fault" role="alert">${icon('alert')}<p>${error.text}</p></div>` : nothing}
+    <button class="button primary wide" ?disabled=${busy}>${busy ? html`<span class="spinner"></span>${w.going}` : w.go}</button>
+    ${error?.elsewhere ? html`<button type="button" class="button secondary wide" @click=${elsewhere(error.elsewhere)}>${w.elsewhere(error.elsewhere.name)}</button>` : nothing}
+    <p class="hint" id="secret">${w.secret}</p>
+    ${demo && !username ? html`<div class="demo"><p>${w.demo}</p><div class="row">${demo.usernames.map((name) => html`
+      <button type="button" class="button secondary small" ?disabled=${busy} @click=${choose(name)}>${name}</button>`)}</div></div>` : nothing}
+  </form>`;
+}
+
+/** The page of somebody who is not signed in; `done(user)` once they are. */
+export const signInPage = (done) => html`<div class="welcome">
+  <section class="welcome-form">
+    <h1 tabindex="-1">${w.title}</h1>
+    ${state.failed ? fault(state.failed, () => location.reload()) : form(done)}
+  </section>
+  <section class="welcome-art" aria-label=${words.tagline}>
+    <p class="display">${w.hello}</p>
+    <p>${w.lead}</p>
+    <svg viewBox="0 0 400 300" aria-hidden="true" class="art">
+      <circle cx="290" cy="170" r="120" class="art-a" /><circle cx="120" cy="220" r="74" class="art-b" />
+      <rect x="196" y="118" width="150" height="126" rx="18" class="art-c" /><path d="M196 158h150M271 118v126" class="art-d" />
+      <path d="M271 116c-30-52-74-38-52-8 10 12 34 10 52 8 18 2 42 4 52-8 22-30-22-44-52 8z" class="art-e" />
+      <circle cx="120" cy="220" r="52" class="art-f" /><path d="M120 190l9 19 21 2.600-15 14.400 4 21-19-10.400-19 10.400 4-21-15-14.400 21-2.600z" class="art-g" />
+    </svg>
+  </section>
+</div>`;
+
+/** The dialog over a page whose session ended; `close(user)` once they are signed in again. */
+export const signInDialog = (close) => html`<div class="sheet">
+  <h2>${w.again}</h2><p>${w.expired}</p>
+  ${form(close, { username: state.user?.username })}
+  <button type="button" class="button plain wide" @click=${() => close()}>${w.out}</button>
+</div>`;

@@ -1,0 +1,42 @@
+/** What the page knows, and the one way to show it anew. */
+export const state = {
+  user: null, // {username, name, groups} once somebody is signed in
+  cart: null, // GET /cart as last read
+  balance: null, // points
+  offline: !navigator.onLine,
+  notice: null, // {kind: 'info' | 'warning', text}: stands above every page
+};
+
+let paint = () => {};
+let due = false;
+
+/** Say what paints the page. */
+export function paintWith(painter) {
+  paint = painter;
+}
+
+/** Paint soon; any number of calls before that are one. */
+export function draw() {
+  if (due) return;
+  due = true;
+  queueMicrotask(() => {
+    due = false;
+    paint();
+  });
+}
+
+let hiding;
+
+/** Tell everybody, screen readers too, what has just happened; it is shown for some seconds. */
+export function announce(text) {
+  const live = document.getElementById('live');
+  live.textContent = '';
+  clearTimeout(hiding);
+  // A text that is the same as before is only read out when it was gone for a moment.
+  setTimeout(() => {
+    live.textContent = text;
+  }, 30);
+  hiding = setTimeout(() => {
+    live.textContent = '';
+  }, 6000);
+}

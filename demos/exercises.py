@@ -223,7 +223,7 @@ def transfers(
 
     def move(payer: UUID, payee: UUID) -> tuple[str, int, float]:
         if not hasattr(local, "database"):
-            local.database = shop.connect("checkout", "us-east-1")
+            local.database = shop.connect("checkout", "us-east-1").differing(retries=policy)
         start = time.perf_counter()
         request = Request(payer, str(uuid4()), "exercise", uuid4())
         command = Transfer(
@@ -234,7 +234,7 @@ def transfers(
             payee_entry_id=uuid4(),
         )
         try:
-            completed = transfer_points(local.database, command, lambda *_: (201, "{}"), policy)
+            completed = transfer_points(local.database, command, lambda *_: (201, "{}"))
         except RetriesExhaustedError as error:
             return error.fault.value, error.attempts - 1, (time.perf_counter() - start) * 1000
         value: Answer | Refusal = completed.value

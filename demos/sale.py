@@ -63,7 +63,7 @@ def hold_sale(
 
     def buy(number: int) -> None:
         if not hasattr(local, "database"):
-            local.database = connect(REGIONS[number % 2])
+            local.database = connect(REGIONS[number % 2]).differing(retries=PATIENT)
         database: Database = local.database
         buyer = members[number]
         if buyer in first:
@@ -82,14 +82,14 @@ def hold_sale(
                 "buy",
                 item_id,
                 buyer,
-                lambda: place_order(database, command, _render, PATIENT, pick),
+                lambda: place_order(database, command, _render, pick),
                 lambda: datetime.now(UTC),
             )
 
     with ThreadPoolExecutor(start.parties) as shoppers:
         for done in [shoppers.submit(buy, number) for number in range(buyers)]:
             done.result()
-    return _count(admin, connect(REGIONS[0]).with_role("reports"), item_id, units, slots)
+    return _count(admin, connect(REGIONS[0]).differing(role="reports"), item_id, units, slots)
 
 
 def _render(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:

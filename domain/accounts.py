@@ -1,6 +1,6 @@
 """A customer's own account: changes that nobody else's change is lost to, and erasure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -8,8 +8,7 @@ from domain.points import BalanceChange
 from domain.refusals import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """What a customer may change of their account; None stands for nothing known."""
 
     first_name: str | None
@@ -23,8 +22,7 @@ class Profile:
     postal_code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A customer as stored. `erased` accounts are on their way out."""
 
     customer_id: UUID

@@ -5,12 +5,11 @@ Facts come from one snapshot; a difference is a finding, never corrected by a pr
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """Two records that disagree. `kind` is stable; `subject_id` is a customer's, order's or item's id."""
 
     kind: str
@@ -18,8 +17,7 @@ class Difference:
     customer_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFacts:
+class AccountFacts(NamedTuple):
     """A customer's balance (None: no row) and ledger.
 
     `unchained` counts entries without a balance_after (written by programs that know the workshop's tables
@@ -36,8 +34,7 @@ class AccountFacts:
     breaks: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrderFacts:
+class OrderFacts(NamedTuple):
     """An order with what its lines and ledger entries add up to, in points (`units` in units).
 
     `purchase` is None where the order's PURCHASE entry is missing or another customer's. `stuck`: its cart

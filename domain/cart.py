@@ -4,7 +4,7 @@ An order does not touch the cart. Until the cleanup has followed it, the units t
 what the shopper sees is the stored quantity less those, so stored is what was requested plus those.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -12,8 +12,7 @@ from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.refusals import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class LineFacts:
+class LineFacts(NamedTuple):
     """What is known of one cart line in one snapshot.
 
     `unit_points` is None where the item is not on the shelf, `stored` where there is no line; `ordered` is
@@ -27,8 +26,7 @@ class LineFacts:
     other_lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLine:
+class StoredLine(NamedTuple):
     """The quantity to store; 0 stands for no line. `existed` tells a change from an insert."""
 
     quantity: int

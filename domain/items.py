@@ -1,8 +1,8 @@
 """The staff's side of the catalogue: adding, changing and retiring items."""
 
 import struct
-from dataclasses import astuple, dataclass
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -12,8 +12,7 @@ from domain.refusals import Refusal
 MAX_POINTS_PRICE = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class ItemData:
+class ItemData(NamedTuple):
     """What staff decide of an item."""
 
     name: str
@@ -30,8 +29,7 @@ class ItemData:
     thumbnail_id: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredItem:
+class StoredItem(NamedTuple):
     """An item as stored."""
 
     version: int
@@ -51,7 +49,7 @@ def as_stored(value: float) -> float:
 
 
 def _in_bytes(data: ItemData) -> list[object]:
-    return [_packed(value) if isinstance(value, float) else value for value in astuple(data)]
+    return [_packed(value) if isinstance(value, float) else value for value in data]
 
 
 def decide_item_change(

@@ -1,14 +1,13 @@
 """E-mails to customers: what they say, without addresses or names, which are added when they are sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.checkout import OrderLine
 
 
-@dataclass(frozen=True, slots=True)
-class MessageText:
+class MessageText(NamedTuple):
     """Subject and body of a message, in plain text."""
 
     subject: str

@@ -1,7 +1,6 @@
 """The outbox's messages, what the bus said to them, and which relay publishes which shard."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -51,17 +50,16 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of failed messages.
 
     `dead_letters` leave the outbox, `counted` wait with one attempt more, `free` are tried again as if
     nothing had been.
     """
 
-    dead_letters: list[Failure] = field(default_factory=list)
-    counted: list[Failure] = field(default_factory=list)
-    free: list[Failure] = field(default_factory=list)
+    dead_letters: list[Failure]
+    counted: list[Failure]
+    free: list[Failure]
 
 
 def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
@@ -69,7 +67,7 @@ def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
 
     An outage must not dead-letter what is in order: a doubtful failure counts only while others get through.
     """
-    verdict = Verdict()
+    verdict = Verdict([], [], [])
     for failure in failures:
         counts = failure.rejection is Rejection.RETRYABLE or (
             # guard: an outage dead-letters nothing
@@ -90,6 +88,24 @@ def judge(failures: Iterable[Failure], bus_accepts: bool) -> Verdict:
 def pause_after_s(attempts: int) -> int:
     """Give the seconds that a message waits after its nth counted attempt: 1, 2, 4 ... 256."""
     return int(min(2 ** (attempts - 1), _LONGEST_PAUSE_S))
+
+
+class Shard(NamedTuple):
+    """One part of a Region's outbox."""
+
+    region: str
+    shard: int
+
+
+class Held(NamedTuple):
+    """What a relay holds: the shards that it keeps, and those that others are to have.
+
+    What is on its way of a surplus shard has to land before that is released: whoever gets it would publish
+    it once more.
+    """
+
+    kept: Sequence[Shard]
+    surplus: Sequence[Shard]
 
 
 class Share(NamedTuple):

@@ -5,8 +5,7 @@ edited: what was wrong is put right by a further entry.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -21,16 +20,14 @@ MAX_POINTS_AT_ONCE = 1_000_000_000
 CreditKind = Literal["EARN", "GIFT"]
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """A customer's points as they were read."""
 
     customer_id: UUID
     balance: int
 
 
-@dataclass(frozen=True, slots=True)
-class BalanceChange:
+class BalanceChange(NamedTuple):
     """Signed points for one account, and the balance that they leave."""
 
     customer_id: UUID
@@ -38,8 +35,7 @@ class BalanceChange:
     balance_after: int
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedTransfer:
+class AcceptedTransfer(NamedTuple):
     """The decision to move points: both changes, in the order in which their rows are to be touched."""
 
     payer: BalanceChange

@@ -1,16 +1,14 @@
 """Refunds: an order's units go back, whole or in part, never more than were bought and never twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from domain import refusals
 from domain.refusals import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class BoughtLine:
+class BoughtLine(NamedTuple):
     """A line of an order: units bought, units given back so far, price in points of one."""
 
     item_id: UUID
@@ -24,8 +22,7 @@ class BoughtLine:
         return self.quantity - self.refunded
 
 
-@dataclass(frozen=True, slots=True)
-class BoughtOrder:
+class BoughtOrder(NamedTuple):
     """An order as it stands; lines in item order."""
 
     status: str
@@ -33,8 +30,7 @@ class BoughtOrder:
     lines: tuple[BoughtLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RefundLine:
+class RefundLine(NamedTuple):
     """Units of one line that are given back now."""
 
     item_id: UUID
@@ -42,8 +38,7 @@ class RefundLine:
     unit_points: int
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedRefund:
+class AcceptedRefund(NamedTuple):
     """The decision to give points back: which units, how many points, the order's next status and version."""
 
     lines: tuple[RefundLine, ...]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from domain.outbox import OutboxMessage, OutboxUnavailableError, Verdict, judge
+from domain.outbox import Held, OutboxMessage, OutboxUnavailableError, Shard, Verdict, judge
 from events.publish import EventsClient, Publication
 
 #: Lags are counted in steps of so many milliseconds, which bounds the memory of a run.
@@ -19,18 +19,19 @@ _LAG_STEP_MS = 10
 class Outbox(Protocol):
     """What the relay needs of the database. Every method may raise OutboxUnavailableError."""
 
-    def hold(self, lease_s: float, land: Callable[[], None]) -> Sequence[int] | None:
-        """Renew leases, take a fair share; give the shards held, None when a newer run has begun.
-
-        `land` waits for what is on its way: it is called before a shard is given up.
-        """
+    def hold(self, lease_s: float) -> Held | None:
+        """Renew leases and take a fair share of the Region's shards; None when a newer run has begun."""
         ...
 
-    def rescue(self, age_s: float, lease_s: float, land: Callable[[], None]) -> Sequence[tuple[str, int]]:
-        """Take over stranded shards of other Regions, give back the others; give those held."""
+    def rescue(self, age_s: float, lease_s: float) -> Held:
+        """Take over stranded shards of other Regions."""
         ...
 
-    def release(self) -> None:
+    def release(self, shards: Sequence[Shard]) -> None:
+        """Give some leases back; what was taken of these shards has landed."""
+        ...
+
+    def release_all(self) -> None:
         """Give all leases back and go on without."""
         ...
 
@@ -177,17 +178,24 @@ class Relay:
     def _keep_leases(self) -> None:
         settings, now = self._settings, self._monotonic()
         if now >= self._hold_at:
-            held = self._outbox.hold(settings.lease_s, self._land_all)
+            held = self._outbox.hold(settings.lease_s)
             self.report.superseded = held is None
-            self._held = bool(held)
-            self._hold_at = now + settings.lease_s / 3
-            if not held:
-                self._hold_at = now + settings.ask_s
+            self._held = held is not None and bool(held.kept)
+            self._hold_at = now + (settings.lease_s / 3 if self._held else settings.ask_s)
+            self._give_up(held)
         if now >= self._rescue_at and not self.report.superseded:
             self._rescue_at = now + settings.rescue_every_s
-            rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s, self._land_all)
+            rescued = self._outbox.rescue(settings.takeover_s, 2 * settings.rescue_every_s)
             # guard: stranded outboxes are taken over
-            self._held = self._held or bool(rescued)
+            self._held = self._held or bool(rescued.kept)
+            self._give_up(rescued)
+
+    def _give_up(self, held: Held | None) -> None:
+        """Land what is on its way and give up what others are to have: they would publish it once more."""
+        if held is not None and held.surplus:
+            # guard: a shard is given up when its messages have landed
+            self._land_all()
+            self._outbox.release(held.surplus)
 
     def _send_next(self, pool: ThreadPoolExecutor) -> bool:
         """Read messages and put them on their way; tell whether there are more, as far as one can see."""
@@ -247,7 +255,7 @@ class Relay:
         settings, now = self._settings, self._monotonic()
         if now - since < settings.outage_s:
             return self._slower()
-        self._outbox.release()
+        self._outbox.release_all()
         self._held = False
         self._hold_at = self._rescue_at = now + settings.probe_s
         # One failure at the next try is enough to give the leases back again.

@@ -76,7 +76,7 @@ def run_slice(
     steps: Mapping[str, Step],
     checkpoint: Checkpoint | None,
     is_over: Callable[[], bool],
-    enqueue_next: Callable[[Checkpoint], Statement],
+    enqueue_next: Callable[[Checkpoint], Statement[Any]],
 ) -> Slice:
     """Run a slice of a cascade from a checkpoint on (None: from its beginning).
 
@@ -103,7 +103,7 @@ def run_slice(
             break
     # guard: a cascade's next slice is left with its record
     left = () if here is None else (enqueue_next(here),)
-    if once(database, consumer, event_id, (), lambda _: left).value is Effect.DONE:
+    if once(database, consumer, event_id, (), lambda: left).value is Effect.DONE:
         this.outcome = SliceOutcome.DONE if here is None else SliceOutcome.PARTIAL
     return this
 
@@ -117,7 +117,7 @@ def slice_ids(event_id: UUID, consumer: str) -> Iterator[UUID]:
 
 def enqueue_next_slice(
     event: Envelope[Any], consumer: str, following: Payload, region: str, now: datetime
-) -> Statement:
+) -> Statement[Any]:
     """Give the statement that enqueues the event of the next slice; its id follows from this slice's."""
     _, next_id = islice(slice_ids(event.id, consumer), 2)
     origin = Origin(next_id, now, region, event.correlation_id, event.trace_id)
@@ -126,7 +126,7 @@ def enqueue_next_slice(
     )
 
 
-def by_rest(database: Database, delete: Query, most: int, **parameters: UUID) -> Step:
+def by_rest(database: Database, delete: Query[Any], most: int, **parameters: UUID) -> Step:
     """Make a step that deletes up to `most` of what is left, again and again. For dependants that are few."""
 
     def step(_: UUID | None) -> Advance:
@@ -138,7 +138,7 @@ def by_rest(database: Database, delete: Query, most: int, **parameters: UUID) ->
 
 
 def by_range(
-    database: Database, last: Query, writes: tuple[Query, ...], most: int, **parameters: UUID | str
+    database: Database, last: Query[UUID], writes: tuple[Query[Any], ...], most: int, **parameters: UUID | str
 ) -> Step:
     """Make a step that goes through dependants in key order and never looks at one twice.
 
@@ -153,7 +153,7 @@ def by_range(
             (found,) = transaction.read(last(after=behind, most=most, **parameters))
             if not found:
                 return Advance(0, after, is_done=True)
-            upto: UUID = found[0][0]
+            (upto,) = found
             written = transaction.commit(*(write(after=behind, upto=upto, **parameters) for write in writes))
             return Advance(sum(one.touched for one in written), upto, is_done=False)
 

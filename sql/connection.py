@@ -37,13 +37,27 @@ CERTIFICATE_FILES = (
 )
 
 
+class RetryPolicy(NamedTuple):
+    """How often a transaction is tried and how long to wait in between, in seconds.
+
+    The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). No attempt
+    starts after `deadline_s`; the last takes CONNECT_S and the settings' `attempt_s` at most. All three
+    together end before the caller's function does, and that before its gateway gives up.
+    """
+
+    attempts: int = 6
+    base_s: float = 0.02
+    cap_s: float = 1.0
+    deadline_s: float = 12.0
+
+
 class DatabaseSettings(NamedTuple):
-    """Where the database is and who we are there.
+    """Where the database is, who we are there, and how patient.
 
     `tls` is libpq's sslmode: `verify-full` for DSQL, `disable` for an embedded server on this machine.
     `pipelined` sends the statements of one exchange together; off, each statement is a round trip of its own.
     `attempt_s` is how many seconds one attempt at a transaction waits for its answers; by default as long as
-    DSQL lets a transaction last.
+    DSQL lets a transaction last. `retries` is how often a transaction is tried.
     """
 
     host: str
@@ -55,6 +69,7 @@ class DatabaseSettings(NamedTuple):
     pipelined: bool = True
     attempt_s: float = 300.0
     application_name: str = "rewards"
+    retries: RetryPolicy = RetryPolicy()
 
 
 class TokenMinter(Protocol):
@@ -115,9 +130,9 @@ class Database:
         if connection is not None:
             connection.close()
 
-    def with_role(self, role: str) -> "Database":
-        """Give a second way to the same database, as another role."""
-        return Database(self.settings._replace(role=role), self._mint, self._clock)
+    def differing(self, **settings: Any) -> "Database":
+        """Give a second way to the same database, with other settings: another role, more patience."""
+        return Database(self.settings._replace(**settings), self._mint, self._clock)
 
     def _open(self) -> Connection:
         settings = self.settings

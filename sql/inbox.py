@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sql.connection import Database
 from sql.queries import Statement, load
-from sql.transaction import Completed, Row, Transaction, run
+from sql.transaction import Completed, Transaction, run
 
 _QUERIES = load("consumers")
 _FIND = _QUERIES["find_inbox_row"]
 _INSERT = _QUERIES["insert_inbox_row"]
-_READ_VERSION = _QUERIES["read_consumed_version"]
+_READ_VERSION = _QUERIES["read_consumed_version"].of(int)
 _NOTE_VERSION = _QUERIES["note_consumed_version"]
 
 
@@ -35,8 +35,8 @@ def once(
     database: Database,
     consumer: str,
     event_id: UUID,
-    reads: Sequence[Statement],
-    decide: Callable[[list[list[Row]]], Sequence[Statement]],
+    reads: Sequence[Statement[Any]],
+    decide: Callable[..., Sequence[Statement[Any]]],
     version: Version | None = None,
 ) -> Completed[Effect]:
     """Run a consumer's effect unless it has happened: `decide` turns what `reads` gave into the writes.
@@ -46,7 +46,9 @@ def once(
     """
 
     def attempt(transaction: Transaction) -> Effect:
-        order = [] if version is None else [_READ_VERSION(aggregate_id=version[0], consumer=consumer)]
+        order = (
+            [] if version is None else [_READ_VERSION(aggregate_id=version.aggregate_id, consumer=consumer)]
+        )
         seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *order, *reads)
         # guard: inbox read
         if seen:
@@ -56,13 +58,13 @@ def once(
         if version is not None:
             newest = rows.pop(0)
             # guard: a stale version has no effect
-            if newest and newest[0][0] >= version.number:
+            if newest and newest[0] >= version.number:
                 transaction.commit(*writes)
                 return Effect.STALE
             writes.append(
                 _NOTE_VERSION(aggregate_id=version.aggregate_id, consumer=consumer, version=version.number)
             )
-        transaction.commit(*writes, *decide(rows))
+        transaction.commit(*writes, *decide(*rows))
         return Effect.DONE
 
     return run(database, attempt)

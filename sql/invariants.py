@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sql.connection import Database
 from sql.queries import load
-from sql.transaction import run
+from sql.transaction import snapshot
 
 _QUERIES = load("invariants")
 
@@ -34,24 +34,38 @@ class Breach(NamedTuple):
     should_be_points: int | None
 
 
+class Effects(NamedTuple):
+    """How many events a consumer has had its effect of."""
+
+    consumer: str
+    events: int
+
+
+class Orders(NamedTuple):
+    """The number of orders, and of ledger entries that paid for one."""
+
+    orders: int
+    debits: int
+
+
+_INVARIANTS = {name: _QUERIES[name].of(Breach) for name in (*ALWAYS, *AT_REST)}
+_COUNT_EFFECTS = _QUERIES["count_effects"].of(Effects)
+_COUNT_ORDERS = _QUERIES["count_orders"].of(Orders)
+
+
 def breaches(database: Database, names: tuple[str, ...] = ALWAYS) -> dict[str, list[Breach]]:
     """Check invariants in one snapshot; give what breaks each of those that do not hold."""
-    rows = run(database, lambda transaction: transaction.commit(*(_QUERIES[name]() for name in names))).value
-    return {
-        name: [Breach(*row) for row in written.rows]
-        for name, written in zip(names, rows, strict=True)
-        if written.rows
-    }
+    found = snapshot(database, *(_INVARIANTS[name]() for name in names))
+    return {name: rows for name, rows in zip(names, found, strict=True) if rows}
 
 
 def count_effects(database: Database) -> dict[str, int]:
     """Give how many events each consumer has had its effect of."""
-    written = run(database, lambda transaction: transaction.commit(_QUERIES["count_effects"]())).value
-    return dict(written[0].rows)
+    (rows,) = snapshot(database, _COUNT_EFFECTS())
+    return {row.consumer: row.events for row in rows}
 
 
-def count_orders(database: Database) -> tuple[int, int]:
-    """Give the number of orders, and of ledger entries that paid for one."""
-    written = run(database, lambda transaction: transaction.commit(_QUERIES["count_orders"]())).value
-    orders, debits = written[0].rows[0]
-    return orders, debits
+def count_orders(database: Database) -> Orders:
+    """Count orders and the ledger entries that paid for one, in one snapshot."""
+    ((counted,),) = snapshot(database, _COUNT_ORDERS())
+    return counted

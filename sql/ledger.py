@@ -1,5 +1,6 @@
 """The statements that change a balance: never without the ledger entry that explains it."""
 
+from typing import Any
 from uuid import UUID
 
 from domain.points import BalanceChange
@@ -11,7 +12,7 @@ _DEBIT = _LEDGER["debit_balance"]
 _INSERT_ENTRY = _LEDGER["insert_ledger_entry"]
 
 
-def move_points(change: BalanceChange) -> Statement:
+def move_points(change: BalanceChange) -> Statement[Any]:
     """Change the balance; a ledger entry has to be written in the same transaction."""
     if change.points < 0:
         return _DEBIT(customer_id=change.customer_id, points=-change.points)
@@ -20,7 +21,7 @@ def move_points(change: BalanceChange) -> Statement:
 
 def ledger_entry(
     change: BalanceChange, entry_id: UUID, kind: str, description: str, reference_id: UUID
-) -> Statement:
+) -> Statement[Any]:
     """Say why a balance changed. `description` holds no personal data: it outlives the customer's account."""
     return _INSERT_ENTRY(
         id=entry_id,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import namedtuple_row
 
 from sql.connection import Database
 from sql.errors import classify
@@ -55,7 +56,8 @@ Link = tuple[str, str]
 """A database role and an IAM role that may connect as it."""
 
 Report = Callable[[str], None]
-Rows = list[tuple[Any, ...]]
+#: Named tuples of the statement's columns.
+Rows = list[Any]
 
 
 class MigrationChangedError(Exception):
@@ -159,10 +161,10 @@ class _Run:
         self._sleep = sleep
 
     def migrate(self, migrations: Sequence[Migration], role_arns: RoleArns, former: RoleArns) -> int:
-        on_dsql: bool = self._ask("is_dsql")[0][0]
+        on_dsql: bool = self._ask("is_dsql")[0].is_dsql
         self._make(_QUERIES["create_schema"].text)
         self._make(_QUERIES["create_record"].text)
-        applied = {(file, number): checksum for file, number, checksum in self._ask("read_applied")}
+        applied = {(row.file, row.statement): row.checksum for row in self._ask("read_applied")}
         for migration in migrations:
             if applied.get((migration.file, migration.number), migration.checksum) != migration.checksum:
                 raise MigrationChangedError(_message(migration, MigrationChangedError))
@@ -189,7 +191,8 @@ class _Run:
             detail = f"{error} [{error.sqlstate}]"
             raise MigrationFailedError(_message(migration, MigrationFailedError, detail)) from error
         if on_dsql and _ASYNC.match(text):
-            self._finish(migration, rows[0][0] if rows else None)
+            (job_id,) = rows[0] if rows else (None,)
+            self._finish(migration, job_id)
 
     def _finish(self, migration: Migration, job_id: str | None) -> None:
         """Wait until what a statement started in the background is in effect."""
@@ -214,17 +217,17 @@ class _Run:
             if self._ask(check, **names) == [(True,)]:
                 return
             ended = self._ask("read_job", job_id=job_id) if job_id else []
-            if not ended or ended[0][0] not in ("submitted", "processing"):
+            if not ended or ended[0].status not in ("submitted", "processing"):
                 outcome = f"job {job_id}: {': '.join(map(str, ended[0])) if ended else 'no such job'}"
                 raise BackgroundJobFailedError(_message(migration, BackgroundJobFailedError, outcome))
             self._sleep(1.0)
 
     def _running_job(self, object_name: str) -> str | None:
         rows = self._ask("find_running_job", object_name=object_name)
-        return rows[0][0] if rows else None
+        return rows[0].job_id if rows else None
 
     def _link(self, wanted: set[Link], former: set[Link]) -> None:
-        linked = set(self._ask("read_role_links"))
+        linked = {(row.pg_role_name, row.arn) for row in self._ask("read_role_links")}
         arns = {arn for _, arn in wanted}
         # guard: the links of functions that still run stay
         # guard: links of others are left alone
@@ -247,7 +250,7 @@ class _Run:
             return []
 
     def _ask(self, query: str, /, **parameters: Any) -> Rows:
-        statement: Statement = _QUERIES[query](**parameters)
+        statement: Statement[Any] = _QUERIES[query](**parameters)
         return self._execute(statement.query.text, statement.parameters)
 
     def _execute(self, text: bytes, parameters: Mapping[str, Any] | None = None) -> Rows:
@@ -255,7 +258,8 @@ class _Run:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 # Not prepared: psycopg would follow DDL with DEALLOCATE ALL, which DSQL refuses.
-                cursor = self._database.connection().execute(text, parameters or None, prepare=False)
+                cursor = self._database.connection().cursor(row_factory=namedtuple_row)
+                cursor.execute(text, parameters or None, prepare=False)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.Error as error:
                 # On PostgreSQL two sessions that create the same thing meet in a catalogue's unique index.

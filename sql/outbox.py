@@ -1,7 +1,7 @@
 """The outbox: leaving a message in the transaction of what it tells about, and the relay's side of it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -9,8 +9,10 @@ import psycopg
 from domain.events import Envelope, write_event
 from domain.outbox import (
     Failure,
+    Held,
     OutboxMessage,
     OutboxUnavailableError,
+    Shard,
     Verdict,
     batches,
     pause_after_s,
@@ -26,17 +28,14 @@ SHARDS = range(16)
 
 _QUERIES = load("outbox")
 _INSERT = _QUERIES["insert_outbox_row"]
-_READ_RELAYS = _QUERIES["read_relays"]
-_READ_LEASES = _QUERIES["read_leases"]
 _ANNOUNCE = _QUERIES["announce_relay"]
 _WITHDRAW = _QUERIES["withdraw_relay"]
-_TAKE_LEASES = _QUERIES["take_leases"]
+_TAKE_LEASES = _QUERIES["take_leases"].of(Shard)
 _RELEASE = _QUERIES["release_leases"]
 _RELEASE_ALL = _QUERIES["release_all_leases"]
-_READ_FOREIGN_OUTBOXES = _QUERIES["read_foreign_outboxes"]
-_READ_FOREIGN_LEASES = _QUERIES["read_foreign_leases"]
-_FIND_STRANDED = _QUERIES["find_stranded_shards"]
-_TAKE = _QUERIES["take_outbox_rows"]
+_READ_FOREIGN_OUTBOXES = _QUERIES["read_foreign_outboxes"].of(str)
+_FIND_STRANDED = _QUERIES["find_stranded_shards"].of(Shard)
+_TAKE = _QUERIES["take_outbox_rows"].of(OutboxMessage)
 _DELETE = _QUERIES["delete_outbox_rows"]
 _COUNT_ATTEMPTS = _QUERIES["count_outbox_attempts"]
 _DEAD_LETTER = _QUERIES["dead_letter_outbox_rows"]
@@ -53,10 +52,26 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _REASON_LENGTH = 200
 
 T = TypeVar("T")
-RegionShard = tuple[str, int]
 
 
-def enqueue(event: Envelope[Any]) -> Statement:
+class _Relay(NamedTuple):
+    worker: int
+    token: UUID
+    lives: bool
+
+
+class _Lease(NamedTuple):
+    region: str
+    shard: int
+    token: UUID
+
+
+_READ_RELAYS = _QUERIES["read_relays"].of(_Relay)
+_READ_LEASES = _QUERIES["read_leases"].of(_Lease)
+_READ_FOREIGN_LEASES = _QUERIES["read_foreign_leases"].of(_Lease)
+
+
+def enqueue(event: Envelope[Any]) -> Statement[Any]:
     """Give the statement that puts an event into its Region's outbox."""
     return _INSERT(
         region=event.region,
@@ -83,72 +98,68 @@ class Outbox:
         self._worker = worker
         self._announced = False
 
-    def hold(self, lease_s: float, land: Callable[[], None] = lambda: None) -> list[int] | None:
-        """Renew this run's presence and its leases, take its fair share and give up what is beyond it.
+    def hold(self, lease_s: float) -> Held | None:
+        """Renew this run's presence and its leases and take its fair share of the Region's shards.
 
-        Gives the shards held, fewer than the share where others still hold some; None when a newer run of the
-        same worker has begun: then `leave`. `land` waits for the messages that are on their way and records
-        what became of them. A shard is given up after that: whoever gets it would publish them once more.
+        Gives fewer shards than the share where others still hold some; None when a newer run of the same
+        worker has begun: then `leave`.
         """
 
-        def attempt(transaction: Transaction) -> tuple[list[int], list[int]] | None:
+        def attempt(transaction: Transaction) -> Held | None:
             relays, leases = transaction.read(
                 _READ_RELAYS(region=self.region), _READ_LEASES(region=self.region)
             )
             # guard: a newer run ends the one before
-            if self._announced and not any(token == self._token for _, token, _ in relays):
+            if self._announced and not any(relay.token == self._token for relay in relays):
                 # guard: a run that was overtaken keeps its shards until its messages have landed
                 return None
             share = share_out(
                 SHARDS,
-                [shard for shard, token in leases if token == self._token],
-                [shard for shard, token in leases if token != self._token],
-                1 + sum(live for worker, _, live in relays if worker != self._worker),
+                [lease.shard for lease in leases if lease.token == self._token],
+                [lease.shard for lease in leases if lease.token != self._token],
+                1 + sum(relay.lives for relay in relays if relay.worker != self._worker),
             )
+            surplus = [Shard(self.region, shard) for shard in share.give_up]
+            wanted = [Shard(self.region, shard) for shard in share.take]
             *_, taken = transaction.commit(
                 _ANNOUNCE(region=self.region, worker=self._worker, token=self._token, lease_s=lease_s),
-                self._lease(((self.region, shard) for shard in (*share.take, *share.give_up)), lease_s),
+                self._lease([*wanted, *surplus], lease_s),
             )
-            return sorted(shard for _, shard in taken.rows), share.give_up
+            return _held(taken.rows, surplus)
 
-        outcome = self._run(attempt)
-        self._announced = outcome is not None
-        if outcome is None:
-            return None
-        held, give_up = outcome
-        self._give_up([(self.region, shard) for shard in give_up], land)
-        return [shard for shard in held if shard not in give_up]
+        held = self._run(attempt)
+        self._announced = held is not None
+        return held
 
-    def rescue(
-        self, age_s: float, lease_s: float, land: Callable[[], None] = lambda: None
-    ) -> list[RegionShard]:
+    def rescue(self, age_s: float, lease_s: float) -> Held:
         """Take over shards of other Regions that nobody holds and whose messages have waited for `age_s`.
 
-        Gives what is held elsewhere; what needs no rescue any more is given back, after `land` as in `hold`.
+        What is held elsewhere and needs no rescue any more is surplus.
         """
 
-        def attempt(transaction: Transaction) -> tuple[list[RegionShard], list[RegionShard]]:
+        def attempt(transaction: Transaction) -> Held:
             regions, leases = transaction.read(
                 _READ_FOREIGN_OUTBOXES(region=self.region), _READ_FOREIGN_LEASES(region=self.region)
             )
-            mine = {(region, shard) for region, shard, token in leases if token == self._token}
-            others = {(region, shard) for region, shard, token in leases if token != self._token}
-            unheld = [(r, shard) for (r,) in regions for shard in SHARDS if (r, shard) not in others]
-            (stranded,) = (
-                transaction.read(_FIND_STRANDED(**_shard_keys(unheld), age_s=age_s)) if unheld else ([],)
-            )
-            wanted = [(region, shard) for region, shard in stranded]
-            if not wanted and not mine:
-                return [], []
-            give_up = sorted(mine.difference(wanted))
-            (taken,) = transaction.commit(self._lease((*wanted, *give_up), lease_s))
-            return sorted((region, shard) for region, shard in taken.rows), give_up
+            mine = {Shard(lease.region, lease.shard) for lease in leases if lease.token == self._token}
+            others = {Shard(lease.region, lease.shard) for lease in leases if lease.token != self._token}
+            unheld = {Shard(region, shard) for region in regions for shard in SHARDS} - others
+            stranded: list[Shard] = []
+            if unheld:
+                (stranded,) = transaction.read(_FIND_STRANDED(**_columns(sorted(unheld)), age_s=age_s))
+            if not stranded and not mine:
+                return Held([], [])
+            surplus = sorted(mine.difference(stranded))
+            (taken,) = transaction.commit(self._lease([*stranded, *surplus], lease_s))
+            return _held(taken.rows, surplus)
 
-        held, give_up = self._run(attempt)
-        self._give_up(give_up, land)
-        return [shard for shard in held if shard not in give_up]
+        return self._run(attempt)
 
-    def release(self) -> None:
+    def release(self, shards: Sequence[Shard]) -> None:
+        """Give some leases back. What was taken of these shards has to have landed: see `Held`."""
+        self._alone(_RELEASE(**_columns(shards), token=self._token))
+
+    def release_all(self) -> None:
         """Give all leases back; the run goes on without."""
         self._alone(_RELEASE_ALL(token=self._token))
 
@@ -163,8 +174,7 @@ class Outbox:
 
         `skip` are messages that are on their way already, `served` shards that are not asked this time.
         """
-        rows = self._alone(_TAKE(token=self._token, most=most, skip=list(skip), served=list(served)))
-        return [OutboxMessage(*row) for row in rows]
+        return self._alone(_TAKE(token=self._token, most=most, skip=list(skip), served=list(served)))
 
     def settle(self, accepted: Sequence[OutboxMessage], verdict: Verdict) -> None:
         """Delete what the bus accepted, count attempts, and move what was rejected for good to dead letters.
@@ -184,16 +194,10 @@ class Outbox:
             )
             self._run(lambda transaction, dead_letter=dead_letter: transaction.commit(*dead_letter))  # type: ignore[misc]
 
-    def _give_up(self, shards: Sequence[RegionShard], land: Callable[[], None]) -> None:
-        if shards:
-            # guard: a shard is given up when its messages have landed
-            land()
-            self._alone(_RELEASE(**_shard_keys(shards), token=self._token))
+    def _lease(self, shards: Sequence[Shard], lease_s: float) -> Statement[Shard]:
+        return _TAKE_LEASES(**_columns(shards), token=self._token, holder=self._holder, lease_s=lease_s)
 
-    def _lease(self, shards: Iterable[RegionShard], lease_s: float) -> Statement:
-        return _TAKE_LEASES(**_shard_keys(shards), token=self._token, holder=self._holder, lease_s=lease_s)
-
-    def _alone(self, statement: Statement) -> list[tuple[Any, ...]]:
+    def _alone(self, statement: Statement[T]) -> list[T]:
         return self._run(lambda transaction: transaction.alone(statement)).rows
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
@@ -203,9 +207,12 @@ class Outbox:
             raise OutboxUnavailableError(str(type(error).__name__)) from error
 
 
-def _shard_keys(shards: Iterable[RegionShard]) -> dict[str, list[Any]]:
-    listed = list(shards)
-    return {"regions": [region for region, _ in listed], "shards": [shard for _, shard in listed]}
+def _held(taken: Sequence[Shard], surplus: Sequence[Shard]) -> Held:
+    return Held(sorted(set(taken).difference(surplus)), surplus)
+
+
+def _columns(shards: Sequence[Shard]) -> dict[str, list[Any]]:
+    return {"regions": [each.region for each in shards], "shards": [each.shard for each in shards]}
 
 
 def _written_bytes(message: OutboxMessage) -> int:

@@ -8,10 +8,11 @@ wrapper of it, gathers all messages of an exchange and sends them at once.
 import re
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import errors, pq
@@ -21,24 +22,25 @@ from psycopg.adapt import PyFormat, Transformer
 from sql.queries import Query, Statement
 
 Row = tuple[Any, ...]
+R = TypeVar("R")
 
 _PARAMETER = re.compile(rb"%\((\w+)\)([sb])")
 _NUMBERS = count(1)
 _GOOD = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 
-class Written(NamedTuple):
-    """What one statement did: rows touched, and the rows that it gave."""
+class Written(NamedTuple, Generic[R]):
+    """What one statement did: rows touched, and the rows that it gave, each as the query's record."""
 
     touched: int
-    rows: list[Row]
+    rows: list[R]
 
 
 class _Plan(NamedTuple):
     """A query as the server prepares it: a name, `$1` for each parameter, and whose values they are.
 
     `%(x)s` goes as text without a type: the server infers it from where it stands. `%(x)b` goes in binary,
-    which needs its type said: `binary` tells whether there is any.
+    which needs its type said: `binary` tells whether there is any. `record` is what a row becomes.
     """
 
     name: bytes
@@ -46,10 +48,11 @@ class _Plan(NamedTuple):
     parameters: tuple[str, ...]
     formats: tuple[PyFormat, ...]
     binary: bool
+    record: type | None
 
 
 @cache
-def _plan(query: Query) -> _Plan:
+def _plan(query: Query[Any]) -> _Plan:
     kinds = {match[1].decode(): match[2] for match in _PARAMETER.finditer(query.text)}
     names = list(kinds)
     text = _PARAMETER.sub(lambda match: b"$%d" % (names.index(match[1].decode()) + 1), query.text)
@@ -60,7 +63,19 @@ def _plan(query: Query) -> _Plan:
         tuple(names),
         formats,
         PyFormat.BINARY in formats,
+        query.record,
     )
+
+
+def _maker(record: type | None, result: pq.abc.PGresult) -> Callable[[Sequence[Any]], Any]:
+    """Give what makes a record of a row's values: see `sql.queries.Query.of`."""
+    if record is None or record is tuple:
+        return tuple
+    if record is dict:
+        names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
+        return lambda values: dict(zip(names, values, strict=True))
+    make: Callable[[Sequence[Any]], Any] | None = getattr(record, "_make", None)
+    return make or itemgetter(0)
 
 
 #: What is prepared: a plan's name and the types of its binary values.
@@ -94,7 +109,7 @@ class Connection(psycopg.Connection[Row]):
         # By plan and binary types, as the server knows them; it keeps them as long as the connection lives.
         self._prepared_as: dict[_Key, bytes] = {}
 
-    def exchange(self, statements: Sequence[Statement], until: float) -> list[Written]:
+    def exchange(self, statements: Sequence[Statement[Any]], until: float) -> list[Written[Any]]:
         """Send all statements, then read all answers, in one round trip; give what each statement did.
 
         Each is prepared where this connection first uses it. Raises the first failed statement's error once
@@ -106,8 +121,8 @@ class Connection(psycopg.Connection[Row]):
         calls = [self._call(statement) for statement in statements]
         libpq = self.pgconn
         libpq.enter_pipeline_mode()
-        # What each answer is to: what was prepared, or None for a statement that was executed.
-        asked: list[_Key | None] = []
+        # What each answer is to: what was prepared, or the plan of a statement that was executed.
+        asked: list[_Key | _Plan] = []
         for plan, values, types, formats in calls:
             key = (plan.name, types)
             name = self._prepared_as.get(key)
@@ -118,31 +133,31 @@ class Connection(psycopg.Connection[Row]):
                     # guard: only what the server prepared counts as prepared
                     asked.append(key)
             libpq.send_query_prepared(name, values, formats)
-            asked.append(None)
+            asked.append(plan)
         libpq.pipeline_sync()
         results = self._results(until)
         libpq.exit_pipeline_mode()
-        written: list[Written] = []
-        for prepared, result in zip(asked, results, strict=True):
+        written: list[Written[Any]] = []
+        for to, result in zip(asked, results, strict=True):
             if result.status not in _GOOD:
                 raise errors.error_from_result(result)
-            if prepared is None:
-                written.append(self._written(result))
+            if isinstance(to, _Plan):
+                written.append(self._written(result, to.record))
             else:
                 # It stays prepared, even where a later statement fails.
-                self._prepared_as[prepared] = _name(prepared)
+                self._prepared_as[to] = _name(to)
         return written
 
-    def alone(self, statement: Statement, until: float) -> Written:
+    def alone(self, statement: Statement[R], until: float) -> Written[R]:
         """Send one statement by itself and give what it did. Raises as `exchange` does."""
         plan, values, types, formats = self._call(statement)
         self.pgconn.send_query_params(plan.text, values, types or None, formats)
         (result,) = self._results(until, pipelined=False)
         if result.status not in _GOOD:
             raise errors.error_from_result(result)
-        return self._written(result)
+        return self._written(result, plan.record)
 
-    def _call(self, statement: Statement) -> _Call:
+    def _call(self, statement: Statement[Any]) -> _Call:
         plan = _plan(statement.query)
         adapt = self._adapt
         values = adapt.dump_sequence([statement.parameters[name] for name in plan.parameters], plan.formats)
@@ -184,8 +199,9 @@ class Connection(psycopg.Connection[Row]):
                 raise errors.error_from_result(result)
             results.append(result)
 
-    def _written(self, result: pq.abc.PGresult) -> Written:
+    def _written(self, result: pq.abc.PGresult, record: type | None) -> Written[Any]:
         if result.status == pq.ExecStatus.TUPLES_OK:
             self._adapt.set_pgresult(result)
-            return Written(result.command_tuples or 0, self._adapt.load_rows(0, result.ntuples, tuple))
+            rows = self._adapt.load_rows(0, result.ntuples, _maker(record, result))
+            return Written(result.command_tuples or 0, rows)
         return Written(result.command_tuples or 0, [])

@@ -1,43 +1,66 @@
 """Named SQL statements, loaded from `sql/queries/*.sql`.
 
 A file holds statements that each start with `-- name: the_name`, followed by a comment that says what the
-statement is for. Parameters are psycopg's `%(name)s`.
+statement is for. Parameters are psycopg's `%(name)s`. What a statement's rows become is said where it is
+loaded: `load("stock")["read_stock"].of(StockSlot)`.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 DIRECTORY = Path(__file__).parent / "queries"
 
 _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
-class Statement(NamedTuple):
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Statement(NamedTuple, Generic[R]):
     """A query with the values of its parameters, ready to be sent."""
 
-    query: "Query"
-    parameters: Mapping[str, Any]
+    query: "Query[R]"
+    parameters: Mapping[str, object]
 
 
-class Query(NamedTuple):
-    """One named statement. `text` is what the database receives; `comment` what it is for."""
+class Query(NamedTuple, Generic[R]):
+    """One named statement. `text` is what the database receives; `comment` what it is for.
+
+    `record` is what a row becomes; without one, rows can be counted and nothing else.
+    """
 
     name: str
     text: bytes
     comment: str
+    record: type[R] | None = None
 
-    def __call__(self, **parameters: Any) -> Statement:
+    def __call__(self, **parameters: object) -> Statement[R]:
         """Bind the statement's parameters by name."""
         return Statement(self, parameters)
 
+    def of(self, record: type[T]) -> "Query[T]":
+        """Say what a row becomes, by the statement's columns.
 
-def load(file: str) -> dict[str, Query]:
+        A NamedTuple whose fields are the columns, name by name and in their order (a test compares them in
+        the database); `dict`, by the columns' names; any other type for the value of the only column. Said
+        when a module is loaded and never in a function, so that the test finds it.
+        """
+        return Query(self.name, self.text, self.comment, record)
+
+
+def part(record: type[T], row: dict[str, Any]) -> T:
+    """Take those columns of a row that a NamedTuple has as fields out of it, and make one of them."""
+    return record(**{name: row.pop(name) for name in record._fields})  # type: ignore[attr-defined]
+
+
+def load(file: str) -> dict[str, Query[object]]:
     """Read `sql/queries/<file>.sql` into queries by name; a name that stands twice is a ValueError."""
     source = (DIRECTORY / f"{file}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(source)
-    queries: dict[str, Query] = {}
+    queries: dict[str, Query[object]] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):
         if name in queries:
             raise ValueError(f"{file}.sql names {name} twice; give one of the statements another name")

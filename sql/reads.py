@@ -1,48 +1,30 @@
-"""Reads for people: one exchange with the server, one snapshot, rows mapped to named tuples.
+"""Reads for people: one exchange with the server, one snapshot, rows as named tuples.
 
 What a row means stands with its statement in `sql/queries/`. Where a page is read, `after` and `after_id` are
 the sort value and the id of the last row that the reader has (or a bound that every row lies behind).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from domain import refusals
+from domain.points import Account
 from domain.refusals import Refusal
 from sql.connection import Database
-from sql.queries import Query, Statement, load
-from sql.transaction import RetryPolicy, Row, run
+from sql.queries import Query, Statement, load, part
+from sql.transaction import RetryPolicy, first, run, snapshot
 
 _CATALOG = load("catalog")
-_CART = load("cart")
 _ORDERS = load("orders")
 _LEDGER = load("ledger")
+_ACCOUNTS = load("accounts")
 
 OrderStatus = Literal["PLACED", "CANCELLED", "PART_REFUNDED", "REFUNDED"]
 
 Sort = Literal["name", "points", "-points", "-rating"]
-
-_LISTS: dict[str, Query] = {
-    "name": _CATALOG["list_items_by_name"],
-    "points": _CATALOG["list_items_by_points"],
-    "-points": _CATALOG["list_items_by_points_down"],
-    "-rating": _CATALOG["list_items_by_rating_down"],
-}
-_SHOW_ITEM = _CATALOG["show_item"]
-_LIST_PICTURES = _CATALOG["list_item_pictures"]
-_KEEP_URLS = _CATALOG["keep_picture_urls"]
-_SHOW_CART = _CART["show_cart"]
-_LIST_ORDERS = _ORDERS["list_orders"]
-_SHOW_ORDER = _ORDERS["show_order"]
-_LIST_LINES = _ORDERS["list_order_lines"]
-_LIST_EVENTS = _ORDERS["list_order_events"]
-_FIND_MEMBERS = load("accounts")["find_members"]
-_FIND_CUSTOMER = load("accounts")["find_customer"]
-_READ_ACCOUNT = _LEDGER["read_account"]
-_READ_BALANCE_AT = _LEDGER["read_balance_at"]
-_LIST_LEDGER = _LEDGER["list_ledger"]
 
 
 class Picture(NamedTuple):
@@ -157,16 +139,30 @@ class FoundMember(NamedTuple):
     erased: bool
 
 
-def snapshot(database: Database, *statements: Statement) -> list[list[Row]]:
-    """Send read-only statements in one exchange and give each one's rows, all of one snapshot.
+_LISTS: dict[str, Query[dict[str, Any]]] = {
+    "name": _CATALOG["list_items_by_name"].of(dict),
+    "points": _CATALOG["list_items_by_points"].of(dict),
+    "-points": _CATALOG["list_items_by_points_down"].of(dict),
+    "-rating": _CATALOG["list_items_by_rating_down"].of(dict),
+}
+_SHOW_ITEM = _CATALOG["show_item"].of(dict)
+_LIST_PICTURES = _CATALOG["list_item_pictures"].of(Picture)
+_KEEP_URLS = _CATALOG["keep_picture_urls"]
+_SHOW_CART = load("cart")["show_cart"].of(CartRow)
+_LIST_ORDERS = _ORDERS["list_orders"].of(OrderSummary)
+_SHOW_ORDER = _ORDERS["show_order"].of(OrderHead)
+_LIST_LINES = _ORDERS["list_order_lines"].of(OrderLineRow)
+_LIST_EVENTS = _ORDERS["list_order_events"].of(OrderEvent)
+_FIND_MEMBERS = _ACCOUNTS["find_members"].of(FoundMember)
+_FIND_CUSTOMER = _ACCOUNTS["find_customer"]
+_READ_ACCOUNT = _LEDGER["read_account"].of(Account)
+_READ_BALANCE_AT = _LEDGER["read_balance_at"].of(int)
+_LIST_LEDGER = _LEDGER["list_ledger"].of(LedgerEntry)
 
-    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
-    """
-    written = run(database, lambda transaction: transaction.commit(*statements)).value
-    return [one.rows for one in written]
 
-
-def _for_customer(database: Database, customer_id: UUID, *statements: Statement) -> list[list[Row]] | Refusal:
+def _for_customer(
+    database: Database, customer_id: UUID, *statements: Statement[Any]
+) -> Sequence[list[Any]] | Refusal:
     """Do as `snapshot`, for a customer whom the shop serves: a token outlives its account for a while."""
     served, *found = snapshot(database, _FIND_CUSTOMER(customer_id=customer_id), *statements)
     # guard: one's own reads ask whether one is served
@@ -190,7 +186,7 @@ def list_items(
             region=region, after=after, after_id=after_id, category=category, pattern=pattern, most=most
         ),
     )
-    return [(Item(*row[:7]), Picture(*row[7:]) if row[7] is not None else None) for row in rows]
+    return [(part(Item, row), Picture(**row) if row["image_id"] is not None else None) for row in rows]
 
 
 def show_item(
@@ -200,9 +196,9 @@ def show_item(
     items, pictures = snapshot(
         database, _SHOW_ITEM(item_id=item_id), _LIST_PICTURES(item_id=item_id, region=region)
     )
-    if not items:
-        return None
-    return Item(*items[0][:7]), ItemDetail(*items[0][7:]), [Picture(*row) for row in pictures]
+    for row in items:
+        return part(Item, row), ItemDetail(**row), pictures
+    return None
 
 
 def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], created: datetime) -> None:
@@ -217,7 +213,7 @@ def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], cr
 def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | Refusal:
     """Give the first `most` lines of a cart."""
     found = _for_customer(database, customer_id, _SHOW_CART(customer_id=customer_id, most=most))
-    return found if isinstance(found, Refusal) else [CartRow(*row) for row in found[0]]
+    return found if isinstance(found, Refusal) else found[0]
 
 
 def list_orders(
@@ -226,7 +222,7 @@ def list_orders(
     """Give a page of a customer's orders, newest first. Only the staff see those of one who is erased."""
     query = _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
     found = snapshot(database, query) if by_staff else _for_customer(database, customer_id, query)
-    return found if isinstance(found, Refusal) else [OrderSummary(*row) for row in found[0]]
+    return found if isinstance(found, Refusal) else found[0]
 
 
 def show_order(
@@ -241,13 +237,13 @@ def show_order(
     heads, lines, events = found
     if not heads:
         return refusals.unknown_order(order_id)
-    return OrderHead(*heads[0]), [OrderLineRow(*row) for row in lines], [OrderEvent(*row) for row in events]
+    return heads[0], lines, events
 
 
 def read_balance(database: Database, customer_id: UUID) -> int | None:
     """Give a customer's points, or None for one without an account or on the way out."""
-    (rows,) = snapshot(database, _READ_ACCOUNT(customer_id=customer_id))
-    return rows[0][1] if rows else None
+    (accounts,) = snapshot(database, _READ_ACCOUNT(customer_id=customer_id))
+    return accounts[0].balance if accounts else None
 
 
 def list_ledger(
@@ -259,10 +255,10 @@ def list_ledger(
     """
     place = {"customer_id": customer_id, "after": after, "after_id": after_id}
     balances, rows = snapshot(database, _READ_BALANCE_AT(**place), _LIST_LEDGER(**place, most=most))
-    return balances[0][0] if balances else None, [LedgerEntry(*row) for row in rows]
+    return first(balances), rows
 
 
 def find_members(database: Database, username: str) -> list[FoundMember]:
     """Give the customers of a username: normally one, or none."""
     (rows,) = snapshot(database, _FIND_MEMBERS(username=username))
-    return [FoundMember(*row) for row in rows]
+    return rows

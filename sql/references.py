@@ -4,8 +4,8 @@ Without foreign keys this list is what the orphan sweep goes by. A test compares
 column that holds an id is listed here, or exempt with a reason.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sql.scan import NO_ID, Table
 
@@ -42,8 +42,7 @@ class OnOrphan(StrEnum):
     REPORT = "report"  # money and what explains it: a person decides
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """`table.column` names a row of `parent` by its id.
 
     With `gone_column`, a parent in which that column is set counts as gone: it stays for what must outlive it

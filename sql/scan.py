@@ -8,7 +8,7 @@ and the one that loses goes on from where the other came to.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
@@ -28,13 +28,20 @@ NO_ID = "00000000-0000-0000-0000-000000000000"
 """Sorts before every id that is ever given."""
 
 _JOBS = load("jobs")
-_READ_PROGRESS = _JOBS["read_progress"]
 _INSERT_PROGRESS = _JOBS["insert_progress"]
 _ADVANCE = _JOBS["advance_progress"]
 _FINISH = _JOBS["finish_pass"]
 _TEMPLATES = load("templates/scan")
 
 Key = tuple[str, ...]
+
+
+class _Progress(NamedTuple):
+    checkpoint: str | None
+    is_due: bool
+
+
+_READ_PROGRESS = _JOBS["read_progress"].of(_Progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class Batch(NamedTuple):
 
 #: What is done with a batch: reads, if any, through the transaction, and writes as statements to commit.
 #: It may be called again for the same batch, after a conflict or a commit that nobody saw succeed.
-Visit = Callable[[Transaction, Batch], Sequence[Statement]]
+Visit = Callable[[Transaction, Batch], Sequence[Statement[Any]]]
 
 
 @dataclass(slots=True)
@@ -87,7 +94,7 @@ class ScanResult:
     done: bool = False
 
 
-def fill(template: str, table: Table, **names: sql.Composable) -> Query:
+def fill(template: str, table: Table, **names: sql.Composable) -> Query[Row]:
     """Write a table's names into one of the templates of `sql/queries/templates/scan.sql`."""
     query = _TEMPLATES[template]
     columns = [sql.Identifier(column) for column in table.key]
@@ -100,10 +107,10 @@ def fill(template: str, table: Table, **names: sql.Composable) -> Query:
         upto=_placeholders("upto", table),
         **names,
     )
-    return Query(f"{template} of {table.name}", text.as_bytes(None), query.comment)
+    return Query(f"{template} of {table.name}", text.as_bytes(None), query.comment, tuple)
 
 
-def next_batch(query: Query, after: Key, most: int) -> Statement:
+def next_batch(query: Query[Row], after: Key, most: int) -> Statement[Row]:
     """Bind a `read_batch_end` statement."""
     return query(**_numbered("after", after), most=most)
 
@@ -148,7 +155,7 @@ class _Step:
     """One transaction of a scan. It has a cursor, so that progress and batch are read in one exchange."""
 
     def __init__(
-        self, job: str, table: Table, visit: Visit, read_batch_end: Query, most: int, every_s: int
+        self, job: str, table: Table, visit: Visit, read_batch_end: Query[Row], most: int, every_s: int
     ) -> None:
         self._job = job
         self._table = table
@@ -184,12 +191,12 @@ class _Step:
         self._cursor = upto
         return sum(one.touched for one in written)
 
-    def _adopt(self, progress: Sequence[Row]) -> bool:
+    def _adopt(self, progress: Sequence[_Progress]) -> bool:
         """Move the cursor to the checkpoint; tell whether it was there, with work left to do."""
-        checkpoint, due = progress[0]
+        ((checkpoint, is_due),) = progress
         # guard: a scan resumes where it stopped
         known, self._cursor = self._cursor, tuple(json.loads(checkpoint)) if checkpoint else self._table.first
-        self.done = checkpoint is None and not due
+        self.done = checkpoint is None and not is_due
         return known == self._cursor and not self.done
 
 

@@ -7,16 +7,16 @@ and commits. Pipelined, each is a single round trip; with pipelining off the sam
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import psycopg
 from psycopg import pq
 
 from domain.refusals import Refusal
 from sql.connection import Database
+from sql.connection import RetryPolicy as RetryPolicy
 from sql.errors import Fault, RetriesExhaustedError, classify
 from sql.pipeline import Connection
 from sql.pipeline import Row as Row
@@ -24,10 +24,13 @@ from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
-_BEGIN = Query("begin", b"BEGIN", "")()
-_COMMIT = Query("commit", b"COMMIT", "")()
-_ROLLBACK = Query("rollback", b"ROLLBACK", "")()
+_BEGIN: Statement[object] = Query("begin", b"BEGIN", "")()
+_COMMIT: Statement[object] = Query("commit", b"COMMIT", "")()
+_ROLLBACK: Statement[object] = Query("rollback", b"ROLLBACK", "")()
 
 
 class Transaction:
@@ -44,12 +47,22 @@ class Transaction:
         self.round_trips = 0
         self.commit_sent = False
 
-    def read(self, *statements: Statement) -> list[list[Row]]:
+    @overload
+    def read(self, first: Statement[A], /) -> tuple[list[A]]: ...
+    @overload
+    def read(self, first: Statement[A], second: Statement[B], /) -> tuple[list[A], list[B]]: ...
+    @overload
+    def read(
+        self, first: Statement[A], second: Statement[B], third: Statement[C], /
+    ) -> tuple[list[A], list[B], list[C]]: ...
+    @overload
+    def read(self, *statements: Statement[Any]) -> Sequence[list[Any]]: ...
+    def read(self, *statements: Statement[Any]) -> Sequence[list[Any]]:
         """Send statements in one exchange (the first brings BEGIN along) and give each one's rows."""
         written = self._exchange(self._opening(statements))
         return [done.rows for done in written[-len(statements) :]]
 
-    def commit(self, *statements: Statement) -> list[Written]:
+    def commit(self, *statements: Statement[Any]) -> list[Written[Any]]:
         """Send the last statements and COMMIT in one exchange; give what each statement did.
 
         COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
@@ -58,19 +71,21 @@ class Transaction:
         written = self._exchange((*self._opening(statements), _COMMIT), committing=True)
         return written[len(written) - len(statements) - 1 : -1]
 
-    def alone(self, statement: Statement) -> Written:
+    def alone(self, statement: Statement[A]) -> Written[A]:
         """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
         self.round_trips += 1
         self.commit_sent = True
         return self._connection.alone(statement, self._until)
 
-    def _opening(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    def _opening(self, statements: tuple[Statement[Any], ...]) -> tuple[Statement[Any], ...]:
         if self._begun:
             return statements
         self._begun = True
         return (_BEGIN, *statements)
 
-    def _exchange(self, statements: tuple[Statement, ...], committing: bool = False) -> list[Written]:
+    def _exchange(
+        self, statements: tuple[Statement[Any], ...], committing: bool = False
+    ) -> list[Written[Any]]:
         self.round_trips += 1 if self._pipelined else len(statements)
         if self._pipelined:
             self.commit_sent = committing
@@ -97,37 +112,24 @@ class Transaction:
         connection.close()
 
 
-class RetryPolicy(NamedTuple):
-    """How often a transaction is tried and how long to wait in between, in seconds.
-
-    The wait before retry n is random between 0 and min(cap_s, base_s * 2**n) ("full jitter"). No attempt
-    starts after `deadline_s`; the last takes sql.connection.CONNECT_S and the settings' `attempt_s` at most.
-    All three together end before the caller's function does, and that before its gateway gives up.
-    """
-
-    attempts: int = 6
-    base_s: float = 0.02
-    cap_s: float = 1.0
-    deadline_s: float = 12.0
+def first(rows: Sequence[T]) -> T | None:
+    """Give the only row of a statement that finds one or none."""
+    return rows[0] if rows else None
 
 
-DEFAULT_POLICY = RetryPolicy()
-
-
-@dataclass(slots=True)
-class Completed(Generic[T]):
+class Completed(NamedTuple, Generic[T]):
     """A transaction function's value, with what it took: attempts, round trips, faults by kind."""
 
     value: T
-    attempts: int = 1
-    round_trips: int = 0
-    faults: Counter[Fault] = field(default_factory=Counter)
+    attempts: int
+    round_trips: int
+    faults: Counter[Fault]
 
 
 def run(
     database: Database,
     work: Callable[[Transaction], T],
-    policy: RetryPolicy = DEFAULT_POLICY,
+    policy: RetryPolicy | None = None,
     *,
     sleep: Callable[[float], None] = time.sleep,
     uniform: Callable[[float, float], float] = random.uniform,
@@ -137,12 +139,14 @@ def run(
 
     `work` must have no effect outside the database and must begin by reading the record that its own commit
     would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an
-    unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly.
+    unknown outcome is settled by the next attempt, on a new connection, and never repeated blindly. How often
+    it is tried stands in the database's settings; `policy` is for what is not worth that patience.
 
     Raises RetriesExhaustedError when the policy is used up, or when an attempt refuses what an earlier one
     with an unknown outcome may do after all; and at once any psycopg.Error that is no passing fault (a
     violated constraint, a missing privilege).
     """
+    policy = policy or database.settings.retries
     faults: Counter[Fault] = Counter()
     round_trips = 0
     give_up_at = monotonic() + policy.deadline_s
@@ -178,3 +182,18 @@ def run(
                 round_trips += transaction.round_trips
         sleep(pause_s)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@overload
+def snapshot(database: Database, first: Statement[A], /) -> tuple[list[A]]: ...
+@overload
+def snapshot(database: Database, first: Statement[A], second: Statement[B], /) -> tuple[list[A], list[B]]: ...
+@overload
+def snapshot(
+    database: Database, first: Statement[A], second: Statement[B], third: Statement[C], /
+) -> tuple[list[A], list[B], list[C]]: ...
+@overload
+def snapshot(database: Database, /, *statements: Statement[Any]) -> Sequence[list[Any]]: ...
+def snapshot(database: Database, /, *statements: Statement[Any]) -> Sequence[list[Any]]:
+    """Send statements in one exchange and give each one's rows, all of one snapshot. Raises as `run` does."""
+    return [one.rows for one in run(database, lambda transaction: transaction.commit(*statements)).value]

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pglast import ast
 from pglast.enums import parsenodes as p
@@ -52,7 +53,7 @@ def migration_statements() -> list[Statement]:
 
 def query_statements() -> list[Statement]:
     """Read the named statements of sql/queries, and its templates as the tables' names fill them."""
-    named = [
+    named: list[tuple[str, queries.Query[Any]]] = [
         (path.name, query)
         for path in sorted(queries.DIRECTORY.glob("*.sql"))
         for query in queries.load(path.stem).values()

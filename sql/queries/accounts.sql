@@ -2,7 +2,8 @@
 
 -- name: read_member
 -- An account as its owner may change it, with what optimistic concurrency and erasure need.
-select id, coalesce(username, ''), coalesce(version, 1), erased_at is not null,
+select id as customer_id, coalesce(username, '') as username, coalesce(version, 1) as version,
+    erased_at is not null as erased,
     first_name, last_name, email, phone_num, address, city, state, state_code, postal_code
 from xpoints.customers
 where id = %(customer_id)s
@@ -26,7 +27,8 @@ where id = %(customer_id)s
 
 -- name: find_members
 -- Whom the staff looks for, by username.
-select c.id, coalesce(c.username, ''), b.points_balance, c.erased_at is not null
+select c.id as customer_id, coalesce(c.username, '') as username, b.points_balance as balance,
+    c.erased_at is not null as erased
 from xpoints.customers c
 left join xpoints.points_balances b on b.customer_id = c.id
 where c.username = %(username)s

@@ -10,9 +10,9 @@ with ordered as (
     where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null
     group by l.cat_item_id
 )
-select c.item_id, i.name, (c.quantity - coalesce(ordered.units, 0))::int,
-    case when i.retired_at is null then i.points_price end,
-    (select sum(s.available) from xpoints.stock s where s.item_id = c.item_id)::int,
+select c.item_id, i.name, (c.quantity - coalesce(ordered.units, 0))::int as quantity,
+    case when i.retired_at is null then i.points_price end as unit_points,
+    (select sum(s.available) from xpoints.stock s where s.item_id = c.item_id)::int as available,
     count(*) over () as lines,
     (sum(c.quantity - coalesce(ordered.units, 0)) over ())::bigint as units,
     coalesce(sum(case when i.retired_at is null then (c.quantity - coalesce(ordered.units, 0)) * i.points_price end)
@@ -28,18 +28,19 @@ limit %(most)s
 -- What setting one line's quantity depends on: the item's price, the stored quantity (null: no line), the units
 -- of it that uncleaned orders hold, and how many other lines there are (counted only as far as it matters).
 select
-    (select i.points_price from xpoints.items_for_sale i where i.id = %(item_id)s),
+    %(item_id)s::uuid as item_id,
+    (select i.points_price from xpoints.items_for_sale i where i.id = %(item_id)s) as unit_points,
     (select c.quantity from xpoints.shopping_cart_items c
-        where c.customer_id = %(customer_id)s and c.item_id = %(item_id)s),
+        where c.customer_id = %(customer_id)s and c.item_id = %(item_id)s) as stored,
     (select coalesce(sum(l.unit_cnt), 0)::int
         from xpoints.orders o
         join xpoints.order_items l on l.tx_id = o.id and l.cat_item_id = %(item_id)s
-        where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null),
+        where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null) as ordered,
     (select count(*) from (
         select 1 from xpoints.shopping_cart_items c
         where c.customer_id = %(customer_id)s and c.item_id <> %(item_id)s
         limit %(most)s
-    ) as others)
+    ) as others) as other_lines
 
 -- name: insert_held_line
 -- A line of just the units that uncleaned orders hold, where it was removed while they were placed: so that the

@@ -41,7 +41,7 @@ where id = %(customer_id)s and erased_at is not null
 
 -- name: find_retired_item
 -- The name of an item that is marked retired.
-select coalesce(name, 'An item') from xpoints.catalog_items where id = %(item_id)s and retired_at is not null
+select coalesce(name, 'An item') as name from xpoints.catalog_items where id = %(item_id)s and retired_at is not null
 
 -- name: last_cart_of_item
 -- The last of the next customers in whose carts the item lies, in the order of their ids.
@@ -75,6 +75,7 @@ where item_id = %(item_id)s and customer_id > %(after)s and customer_id <= %(upt
 select i.image_id, m.filename,
     exists (select 1 from xpoints.catalog_images c where c.image_id = i.image_id and c.item_id <> %(item_id)s)
     or exists (select 1 from xpoints.catalog_items o where o.thumbnail_id = i.image_id and o.id <> %(item_id)s)
+        as is_shared
 from (
     select image_id from xpoints.catalog_images where item_id = %(item_id)s
     union

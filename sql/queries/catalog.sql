@@ -3,8 +3,8 @@
 
 -- name: list_items_by_name
 -- A page by name.
-select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
-    m.id, m.filename, u.presigned_url, u.created
+select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
+    m.id as image_id, m.filename, u.presigned_url as url, u.created
 from xpoints.items_for_sale i
 left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
@@ -16,8 +16,8 @@ limit %(most)s
 
 -- name: list_items_by_points
 -- A page by price in points, cheapest first.
-select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
-    m.id, m.filename, u.presigned_url, u.created
+select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
+    m.id as image_id, m.filename, u.presigned_url as url, u.created
 from xpoints.items_for_sale i
 left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
@@ -29,8 +29,8 @@ limit %(most)s
 
 -- name: list_items_by_points_down
 -- A page by price in points, dearest first.
-select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
-    m.id, m.filename, u.presigned_url, u.created
+select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
+    m.id as image_id, m.filename, u.presigned_url as url, u.created
 from xpoints.items_for_sale i
 left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
@@ -42,8 +42,8 @@ limit %(most)s
 
 -- name: list_items_by_rating_down
 -- A page by rating, best first; items that nobody rated are left out.
-select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
-    m.id, m.filename, u.presigned_url, u.created
+select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
+    m.id as image_id, m.filename, u.presigned_url as url, u.created
 from xpoints.items_for_sale i
 left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
@@ -55,14 +55,14 @@ limit %(most)s
 
 -- name: show_item
 -- One item on the shelf.
-select i.id, i.name, i.description, i.category, i.points_price, i.rating, i.available,
+select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
     i.usd_price, i.sku, i.weight, i.width, i.height, i.depth, i.thumbnail_id
 from xpoints.items_for_sale i
 where i.id = %(item_id)s
 
 -- name: list_item_pictures
 -- An item's pictures, its thumbnail before all others, with what is cached of their URLs in this Region.
-select m.id, m.filename, u.presigned_url, u.created
+select m.id as image_id, m.filename, u.presigned_url as url, u.created
 from (
     select c.image_id from xpoints.catalog_images c where c.item_id = %(item_id)s
     union

@@ -12,8 +12,8 @@ with ordered as (
         and o.cart_cleaned_at is null
     group by l.cat_item_id
 )
-select c.item_id, coalesce(i.name, ''), (c.quantity - coalesce(ordered.units, 0))::int,
-    case when i.retired_at is null then i.points_price end, s.slot, s.available
+select c.item_id, coalesce(i.name, '') as name, (c.quantity - coalesce(ordered.units, 0))::int as quantity,
+    case when i.retired_at is null then i.points_price end as unit_points, s.slot, s.available
 from xpoints.shopping_cart_items c
 left join ordered on ordered.cat_item_id = c.item_id
 left join xpoints.catalog_items i on i.id = c.item_id

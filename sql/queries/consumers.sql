@@ -37,7 +37,8 @@ update xpoints.orders set cart_cleaned_at = now() where id = %(order_id)s and ca
 
 -- name: read_order_for_message
 -- The lines of an order with their names, for the message to the customer.
-select l.cat_item_id, coalesce(i.name, 'an item'), l.unit_cnt, l.unit_points_price
+select l.cat_item_id as item_id, coalesce(i.name, 'an item') as name, l.unit_cnt as quantity,
+    l.unit_points_price as unit_points
 from xpoints.order_items l
 left join xpoints.catalog_items i on i.id = l.cat_item_id
 where l.tx_id = %(order_id)s
@@ -66,7 +67,7 @@ where id = %(id)s and status = 'PENDING'
 -- they are at this moment.
 select
     -- guard: a message has one sender at a time
-    n.claim_token = %(token)s,
+    n.claim_token = %(token)s as is_ours,
     n.subject, n.body, c.email, c.first_name
 from xpoints.notifications n
 left join xpoints.customers c on c.id = n.customer_id and c.erased_at is null

@@ -2,7 +2,7 @@
 
 -- name: find_idempotency_record
 -- The stored answer of an earlier request with this key, if any.
-select request_hash, result_id, response_status, response_body
+select request_hash, result_id, response_status as status, response_body as body
 from xpoints.idempotency_records
 where customer_id = %(customer_id)s and idempotency_key = %(idempotency_key)s
 

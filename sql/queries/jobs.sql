@@ -5,7 +5,7 @@
 -- name: read_progress
 -- How far the scan has come in its pass, and whether a pass is due (one that has begun always is).
 select checkpoint, checkpoint is not null or finished_at is null
-    or finished_at <= now() - make_interval(secs => %(every_s)s)
+    or finished_at <= now() - make_interval(secs => %(every_s)s) as is_due
 from xpoints.job_progress
 where job = %(job)s
 
@@ -94,8 +94,10 @@ with entries as (
     from entries
     group by customer_id
 )
-select c.id, c.erased_at is not null, coalesce(c.erased_at < now() - interval '1 day', false), b.points_balance,
-    coalesce(l.entries, 0), coalesce(l.points, 0), coalesce(l.unchained, 0), coalesce(l.breaks, 0)
+select c.id as customer_id, c.erased_at is not null as erased,
+    coalesce(c.erased_at < now() - interval '1 day', false) as erased_long_ago, b.points_balance as balance,
+    coalesce(l.entries, 0) as entries, coalesce(l.points, 0) as points, coalesce(l.unchained, 0) as unchained,
+    coalesce(l.breaks, 0) as breaks
 from xpoints.customers c
 left join xpoints.points_balances b on b.customer_id = c.id
 left join ledgers l on l.customer_id = c.id
@@ -125,15 +127,16 @@ with lines as (
         )
     group by t.reference_id
 )
-select o.id, o.customer_id, o.status, o.total_points, o.refunded_points, coalesce(l.points, 0),
-    coalesce(l.refunded, 0), case when p.customer_id = o.customer_id then p.points end, coalesce(r.points, 0),
-    coalesce(l.units, 0), coalesce(l.units_refunded, 0),
-    o.cart_cleaned_at is null and o.placed_at < now() - interval '1 hour',
+select o.id as order_id, o.customer_id, o.status, o.total_points as total, o.refunded_points as refunded,
+    coalesce(l.points, 0) as lines, coalesce(l.refunded, 0) as lines_refunded,
+    case when p.customer_id = o.customer_id then p.points end as purchase, coalesce(r.points, 0) as refunds,
+    coalesce(l.units, 0) as units, coalesce(l.units_refunded, 0) as units_refunded,
+    o.cart_cleaned_at is null and o.placed_at < now() - interval '1 hour' as stuck,
     o.correlation_id is not null and o.placed_at > now() - interval '1 day'
         and c.erased_at is null and not exists (
             select 1 from xpoints.idempotency_records i
             where i.customer_id = o.customer_id and i.result_id = o.id
-        )
+        ) as unguarded
 from xpoints.orders o
 left join xpoints.customers c on c.id = o.customer_id
 left join lines l on l.tx_id = o.id
@@ -148,7 +151,7 @@ select item_id from xpoints.stock where available < 0 limit %(most)s
 
 -- name: measure_outbox
 -- Depth and age of the outbox, measured from outside the relay, a Region a row.
-select region, count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as age_s
+select region, count(*) as depth, coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as age_s
 from xpoints.outbox
 group by region
 order by region

@@ -2,7 +2,7 @@
 
 -- name: read_balance
 -- The customer's points; no row for a customer without an account.
-select points_balance from xpoints.points_balances where customer_id = %(customer_id)s
+select points_balance as balance from xpoints.points_balances where customer_id = %(customer_id)s
 
 -- name: debit_balance
 -- Unconditional: the CHECK on the column aborts the transaction where the decision was wrong.
@@ -24,14 +24,14 @@ select b.points_balance - (
     select coalesce(sum(t.points), 0)
     from xpoints.transactions t
     where t.customer_id = %(customer_id)s and (t.tx_dt, t.id) >= (%(after)s::timestamp, %(after_id)s)
-)::bigint
+)::bigint as balance
 from xpoints.points_balances b
 join xpoints.customers c on c.id = b.customer_id
 where b.customer_id = %(customer_id)s and c.erased_at is null
 
 -- name: list_ledger
 -- A page of a customer's ledger, newest first.
-select id, tx_type, points, tx_dt, tx_description, reference_id
+select id as entry_id, tx_type as kind, points, tx_dt as at, tx_description as description, reference_id
 from xpoints.transactions
 where customer_id = %(customer_id)s and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
 order by tx_dt desc, id desc
@@ -39,7 +39,7 @@ limit %(most)s
 
 -- name: read_account
 -- The points of a member who is not on the way out.
-select b.customer_id, b.points_balance
+select b.customer_id, b.points_balance as balance
 from xpoints.points_balances b
 join xpoints.customers c on c.id = b.customer_id
 where b.customer_id = %(customer_id)s
@@ -48,7 +48,7 @@ where b.customer_id = %(customer_id)s
 
 -- name: find_payee
 -- The accounts of members with this username: one is as it should be, and two are enough to know better.
-select b.customer_id, b.points_balance
+select b.customer_id, b.points_balance as balance
 from xpoints.customers c
 join xpoints.points_balances b on b.customer_id = c.id
 where c.username = %(username)s and c.erased_at is null
@@ -58,7 +58,7 @@ limit 2
 -- name: lock_balances
 -- The balances that a decision rests on without changing them all. Plain reads are not checked at commit; rows
 -- that are locked are, so that of two such decisions about the same rows one fails and runs again.
-select customer_id, points_balance
+select customer_id, points_balance as balance
 from xpoints.points_balances
 where customer_id = any(%(customer_ids)s::uuid[])
 order by customer_id
@@ -67,7 +67,7 @@ for update
 
 -- name: find_members_by_id
 -- Which of these customers are not on the way out.
-select id from xpoints.customers where id = any(%(customer_ids)s::uuid[]) and erased_at is null
+select id as customer_id from xpoints.customers where id = any(%(customer_ids)s::uuid[]) and erased_at is null
 
 -- name: credit_balance
 -- Credits never need a guard: the sum that an account may hold is far below the column's end.

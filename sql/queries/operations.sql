@@ -12,7 +12,7 @@ values
 
 -- name: read_scoreboard
 -- How a sale ended: by outcome, how many buyers, how many conflicts they met, the most attempts of one.
-select outcome, count(*), sum(conflicts)::bigint, max(attempts)
+select outcome, count(*) as buyers, sum(conflicts)::bigint as conflicts, max(attempts) as most_attempts
 from xpoints.operations_log
 where subject_id = %(subject_id)s
 group by outcome

@@ -2,26 +2,26 @@
 
 -- name: read_outbox_status
 -- What waits in each Region: messages, age of the oldest, those refused at least once, and the last reason.
-select region, count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::bigint,
-    count(*) filter (where attempts > 0), max(last_error)
+select region, count(*) as messages, coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as oldest_s,
+    count(*) filter (where attempts > 0) as rejected, max(last_error) as last_error
 from xpoints.outbox
 group by region
 order by region
 
 -- name: read_outbox_types
 -- What waits, by type.
-select event_type, count(*) from xpoints.outbox group by event_type order by event_type
+select event_type, count(*) as messages from xpoints.outbox group by event_type order by event_type
 
 -- name: read_relay_workers
 -- The relays, alive or not, and how many shards each holds.
-select r.region, r.worker, r.expires_at > now(), extract(epoch from r.expires_at - now())::int,
-    (select count(*) from xpoints.relay_leases l where l.token = r.token and l.expires_at > now())
+select r.region, r.worker, r.expires_at > now() as alive, extract(epoch from r.expires_at - now())::int as expires_in_s,
+    (select count(*) from xpoints.relay_leases l where l.token = r.token and l.expires_at > now()) as shards
 from xpoints.relays r
 order by r.region, r.worker
 
 -- name: read_lease_holders
 -- Who holds how many shards of which Region.
-select region, holder, count(*) from xpoints.relay_leases
+select region, holder, count(*) as shards from xpoints.relay_leases
 where expires_at > now()
 group by region, holder
 order by region, holder
@@ -58,7 +58,7 @@ on conflict (region, shard, id) do nothing
 -- guard: a message put back is a dead letter no more
 delete from xpoints.outbox_dead_letters where id = any(%(ids)s::uuid[]) returning id
 
--- name: read_order_story
+-- name: read_order_story_order
 -- An order.
 select id, customer_id, status, total_points, refunded_points, placed_at, region, correlation_id, version,
     cart_cleaned_at
@@ -67,7 +67,8 @@ where id = %(order_id)s
 
 -- name: read_order_story_lines
 -- Its lines.
-select l.cat_item_id, i.name, l.unit_cnt, coalesce(l.refunded_cnt, 0), l.unit_points_price
+select l.cat_item_id as item_id, i.name, l.unit_cnt as units, coalesce(l.refunded_cnt, 0) as refunded_units,
+    l.unit_points_price as unit_points
 from xpoints.order_items l
 left join xpoints.catalog_items i on i.id = l.cat_item_id
 where l.tx_id = %(order_id)s
@@ -75,7 +76,7 @@ order by l.cat_item_id
 
 -- name: read_order_story_ledger
 -- Its entries in the customer's ledger; what refers to it is found among that customer's entries.
-select t.id, t.tx_type, t.points, t.tx_dt, t.tx_description, t.balance_after
+select t.id, t.tx_type as type, t.points, t.tx_dt as at, t.tx_description as description, t.balance_after
 from xpoints.orders o
 join xpoints.transactions t on t.customer_id = o.customer_id
 where o.id = %(order_id)s and (t.id = o.id or t.reference_id = o.id)
@@ -105,7 +106,7 @@ order by n.created_at, n.id
 
 -- name: read_waiting_messages
 -- Messages that name an id and have not left: still in the outbox, or dead letters.
-select id, region, event_type, attempts, coalesce(last_error, ''), created_at, 'outbox'
+select id, region, event_type, attempts, coalesce(last_error, '') as reason, created_at, 'outbox' as where
 from xpoints.outbox
 where position(%(id)s::text in detail) > 0
 union all
@@ -133,21 +134,21 @@ select id from xpoints.customers where username = %(username)s order by id limit
 
 -- name: read_customer_story
 -- A customer without what is personal.
-select c.id, c.version, c.erased_at, b.points_balance,
-    (select coalesce(sum(t.points), 0) from xpoints.transactions t where t.customer_id = c.id)::bigint
+select c.id, c.version, c.erased_at, b.points_balance as balance,
+    (select coalesce(sum(t.points), 0) from xpoints.transactions t where t.customer_id = c.id)::bigint as ledger_sum
 from xpoints.customers c
 left join xpoints.points_balances b on b.customer_id = c.id
 where c.id = %(customer_id)s
 
 -- name: read_customer_person
 -- What is personal about a customer; only when asked for by name.
-select username, first_name, last_name, email, phone_num, address, postal_code, city, state
+select username, first_name, last_name, email, phone_num as phone, address, postal_code, city, state
 from xpoints.customers
 where id = %(customer_id)s
 
 -- name: read_customer_ledger
 -- The latest entries of a customer's ledger.
-select id, tx_type, points, tx_dt, tx_description, balance_after
+select id, tx_type as type, points, tx_dt as at, tx_description as description, balance_after
 from xpoints.transactions
 where customer_id = %(customer_id)s
 order by tx_dt desc, id desc

@@ -2,8 +2,8 @@
 
 -- name: list_orders
 -- A page of a customer's orders, newest first.
-select o.id, o.status, o.total_points, o.refunded_points, o.placed_at,
-    (select sum(l.unit_cnt) from xpoints.order_items l where l.tx_id = o.id)::int
+select o.id as order_id, o.status, o.total_points, o.refunded_points, o.placed_at,
+    (select sum(l.unit_cnt) from xpoints.order_items l where l.tx_id = o.id)::int as units
 from xpoints.orders o
 where o.customer_id = %(customer_id)s and (o.placed_at, o.id) < (%(after)s::timestamptz, %(after_id)s)
 order by o.placed_at desc, o.id desc
@@ -11,13 +11,14 @@ limit %(most)s
 
 -- name: show_order
 -- One order, for its owner alone.
-select o.id, o.status, o.total_points, o.refunded_points, o.placed_at, o.region, o.version
+select o.id as order_id, o.status, o.total_points, o.refunded_points, o.placed_at, o.region, o.version
 from xpoints.orders o
 where o.id = %(order_id)s and o.customer_id = %(customer_id)s
 
 -- name: list_order_lines
 -- The lines of an order with the names that the items have today; for its owner alone.
-select l.cat_item_id, coalesce(i.name, ''), l.unit_cnt, l.refunded_cnt, l.unit_points_price
+select l.cat_item_id as item_id, coalesce(i.name, '') as name, l.unit_cnt as quantity, l.refunded_cnt as refunded,
+    l.unit_points_price as unit_points
 from xpoints.orders o
 join xpoints.order_items l on l.tx_id = o.id
 left join xpoints.catalog_items i on i.id = l.cat_item_id
@@ -34,7 +35,8 @@ order by e.version
 
 -- name: read_order_to_refund
 -- An order's state with its lines, for its owner alone.
-select o.status, o.version, l.cat_item_id, l.unit_cnt, coalesce(l.refunded_cnt, 0), l.unit_points_price
+select o.status, o.version, l.cat_item_id as item_id, l.unit_cnt as quantity, coalesce(l.refunded_cnt, 0) as refunded,
+    l.unit_points_price as unit_points
 from xpoints.orders o
 join xpoints.order_items l on l.tx_id = o.id
 where o.id = %(order_id)s and o.customer_id = %(customer_id)s

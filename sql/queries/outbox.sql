@@ -7,11 +7,11 @@ values (%(region)s, %(shard)s, %(id)s, %(event_type)s, %(detail)s)
 
 -- name: read_relays
 -- The run that each relay worker of a Region is in, and which of them live.
-select worker, token, expires_at > now() from xpoints.relays where region = %(region)s
+select worker, token, expires_at > now() as lives from xpoints.relays where region = %(region)s
 
 -- name: read_leases
 -- Who holds a Region's shards; expired leases are nobody's.
-select shard, token from xpoints.relay_leases where region = %(region)s and expires_at > now()
+select region, shard, token from xpoints.relay_leases where region = %(region)s and expires_at > now()
 
 -- name: announce_relay
 -- This run is its worker's newest, and lives for a while. Two runs that begin at once write one row, so one of

@@ -21,7 +21,7 @@ from sql.connection import Database
 from sql.queries import Query, load
 from sql.references import TABLES
 from sql.scan import Batch, Key, ScanResult, Table, fill, next_batch, scan
-from sql.transaction import Transaction, run
+from sql.transaction import Row, Transaction, run
 
 #: Between the end of a pass and the beginning of the next: less than the day for which the alarm remembers a
 #: difference, so that one which stays is found again before the alarm forgets it.
@@ -37,10 +37,17 @@ MAX_CHAIN = 20_000
 MAX_ITEMS = 100
 
 _QUERIES = load("jobs")
-_READ_ACCOUNTS = _QUERIES["read_accounts_for_audit"]
-_READ_CHAIN = _QUERIES["read_chain_for_audit"]
-_READ_ORDERS = _QUERIES["read_orders_for_audit"]
-_READ_STOCK = _QUERIES["read_negative_stock"]
+_READ_ACCOUNTS = _QUERIES["read_accounts_for_audit"].of(AccountFacts)
+_READ_ORDERS = _QUERIES["read_orders_for_audit"].of(OrderFacts)
+_READ_STOCK = _QUERIES["read_negative_stock"].of(UUID)
+
+
+class _ChainEntry(NamedTuple):
+    points: int
+    balance_after: int
+
+
+_READ_CHAIN = _QUERIES["read_chain_for_audit"].of(_ChainEntry)
 
 #: Told of the differences of each batch, before the batch counts as looked at: so none is lost, and of a
 #: batch that is looked at again after a conflict it is told again.
@@ -117,7 +124,7 @@ def audit_everything(
 def audit_stock(database: Database, found: Found) -> None:
     """Look for negative stock."""
     (rows,) = run(database, lambda transaction: transaction.read(_READ_STOCK(most=MAX_ITEMS))).value
-    _tell(found, [Difference("stock-negative", item_id) for (item_id,) in rows])
+    _tell(found, [Difference("stock-negative", item_id) for item_id in rows])
 
 
 def _tell(found: Found, differences: Sequence[Difference]) -> None:
@@ -125,7 +132,7 @@ def _tell(found: Found, differences: Sequence[Difference]) -> None:
         found(differences)
 
 
-def _look(database: Database, part: Part, found: Found, read_batch_end: Query, after: Key) -> Key | None:
+def _look(database: Database, part: Part, found: Found, read_batch_end: Query[Row], after: Key) -> Key | None:
     """Audit the batch behind a key; give the batch's last key, None when there is no row."""
 
     def look(transaction: Transaction) -> tuple[Key | None, list[Difference]]:
@@ -143,8 +150,7 @@ def _look(database: Database, part: Part, found: Found, read_batch_end: Query, a
 def _check_accounts(transaction: Transaction, batch: Batch) -> list[Difference]:
     (rows,) = transaction.read(_READ_ACCOUNTS(**batch.parameters()))
     differences = []
-    for row in rows:
-        facts = AccountFacts(*row)
+    for facts in rows:
         differences += audit_account(facts)
         if looks_broken(facts) and facts.entries <= MAX_CHAIN:
             (entries,) = transaction.read(_READ_CHAIN(customer_id=facts.customer_id, most=MAX_CHAIN))
@@ -155,7 +161,7 @@ def _check_accounts(transaction: Transaction, batch: Batch) -> list[Difference]:
 
 def _check_orders(transaction: Transaction, batch: Batch) -> list[Difference]:
     (rows,) = transaction.read(_READ_ORDERS(**batch.parameters()))
-    return [difference for row in rows for difference in audit_order(OrderFacts(*row))]
+    return [difference for row in rows for difference in audit_order(row)]
 
 
 PARTS = (Part(TABLES["customers"], _check_accounts), Part(TABLES["orders"], _check_orders))

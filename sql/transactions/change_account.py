@@ -1,6 +1,6 @@
 """A customer's own account: the change of its data, and its erasure. Both are idempotent by their nature."""
 
-from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from domain.accounts import Member, Profile, decide_change, decide_erasure
@@ -9,15 +9,14 @@ from domain.refusals import Refusal
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
-from sql.queries import load
-from sql.reads import snapshot
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.queries import load, part
+from sql.transaction import Completed, Transaction, first, run, snapshot
 
 _ACCOUNTS = load("accounts")
-_READ_MEMBER = _ACCOUNTS["read_member"]
+_READ_MEMBER = _ACCOUNTS["read_member"].of(dict)
 _CHANGE_MEMBER = _ACCOUNTS["change_member"]
 _MARK_ERASED = _ACCOUNTS["mark_erased"]
-_READ_BALANCE = load("ledger")["read_balance"]
+_READ_BALANCE = load("ledger")["read_balance"].of(int)
 
 
 def read_account(database: Database, customer_id: UUID) -> Member | None:
@@ -31,7 +30,6 @@ def change_account(
     customer_id: UUID,
     expected_version: int,
     requested: Profile,
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[int | Refusal]:
     """Store the profile where the account is at the expected version; give the version that it is at then.
 
@@ -44,10 +42,10 @@ def change_account(
         decision = decide_change(member, expected_version, requested)
         if isinstance(decision, Refusal) or (member is not None and decision == member.version):
             return decision
-        transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **asdict(requested)))
+        transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **requested._asdict()))
         return decision
 
-    return run(database, attempt, policy)
+    return run(database, attempt)
 
 
 def erase_account(
@@ -55,7 +53,6 @@ def erase_account(
     customer_id: UUID,
     entry_id: UUID,
     origin: Origin,
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[bool | Refusal]:
     """Mark the account erased and forfeit its points; tell whether that was not done before."""
 
@@ -64,7 +61,7 @@ def erase_account(
             _READ_MEMBER(customer_id=customer_id), _READ_BALANCE(customer_id=customer_id)
         )
         member = _member(rows)
-        change = decide_erasure(member, balances[0][0] if balances else None)
+        change = decide_erasure(member, first(balances))
         if isinstance(change, Refusal):
             return change
         if change is None or member is None:
@@ -78,11 +75,11 @@ def erase_account(
         transaction.commit(*writes, enqueue(origin.announce(event, customer_id, member.version + 1)))
         return True
 
-    return run(database, attempt, policy)
+    return run(database, attempt)
 
 
-def _member(rows: list[Row]) -> Member | None:
-    if not rows:
-        return None
-    customer_id, username, version, erased, *profile = rows[0]
-    return Member(customer_id, username, version, erased, Profile(*profile))
+def _member(rows: list[dict[str, Any]]) -> Member | None:
+    for row in rows:
+        profile = part(Profile, row)
+        return Member(**row, profile=profile)
+    return None

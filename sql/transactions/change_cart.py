@@ -1,5 +1,6 @@
 """Changes of the cart: set a line, remove a line, clear it all. Each is idempotent by its nature."""
 
+from typing import Any
 from uuid import UUID
 
 from domain import refusals
@@ -8,14 +9,14 @@ from domain.checkout import MAX_ORDER_LINES
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Statement, load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Transaction, run
+from sql.transaction import Completed, Transaction, run
 
 #: Lines that clearing deletes in one transaction. Carts that the API filled are far below it.
 CLEARED_AT_ONCE = 1000
 
 _FIND_CUSTOMER = load("accounts")["find_customer"]
 _CART = load("cart")
-_READ_LINE = _CART["read_line_to_set"]
+_READ_LINE = _CART["read_line_to_set"].of(LineFacts)
 _INSERT_HELD_LINE = _CART["insert_held_line"]
 _INSERT_LINE = _CART["insert_line"]
 _CHANGE_LINE = _CART["change_line"]
@@ -25,7 +26,7 @@ _DELETE_OTHERS = _CART["delete_other_lines"]
 
 
 def set_quantity(
-    database: Database, customer_id: UUID, item_id: UUID, quantity: int, policy: RetryPolicy = DEFAULT_POLICY
+    database: Database, customer_id: UUID, item_id: UUID, quantity: int
 ) -> Completed[StoredLine | Refusal]:
     """Have `quantity` units of the item in the cart, whatever there was.
 
@@ -50,14 +51,12 @@ def set_quantity(
         return decision
 
     while True:
-        done = run(database, attempt, policy)
+        done = run(database, attempt)
         if done.value is not None:
             return Completed(done.value, done.attempts, done.round_trips, done.faults)
 
 
-def remove_line(
-    database: Database, customer_id: UUID, item_id: UUID, policy: RetryPolicy = DEFAULT_POLICY
-) -> Completed[bool | Refusal]:
+def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Completed[bool | Refusal]:
     """Have nothing of the item in the cart; tell whether there was something."""
 
     def attempt(transaction: Transaction) -> bool | Refusal:
@@ -70,10 +69,10 @@ def remove_line(
         transaction.commit(_write(customer_id, item_id, line))
         return True
 
-    return run(database, attempt, policy)
+    return run(database, attempt)
 
 
-def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFAULT_POLICY) -> Refusal | None:
+def clear_cart(database: Database, customer_id: UUID) -> Refusal | None:
     """Have nothing in the cart. A cart that outgrew a transaction is cleared by several."""
 
     def attempt(transaction: Transaction) -> int | Refusal:
@@ -87,7 +86,7 @@ def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFA
         return deleted.touched
 
     while True:
-        done = run(database, attempt, policy).value
+        done = run(database, attempt).value
         if isinstance(done, Refusal):
             return done
         if done < CLEARED_AT_ONCE:
@@ -96,15 +95,15 @@ def clear_cart(database: Database, customer_id: UUID, policy: RetryPolicy = DEFA
 
 def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts | None:
     """Read what a change of a line depends on; None where the shop does not serve the customer."""
-    served, (row,) = transaction.read(
+    served, (facts,) = transaction.read(
         _FIND_CUSTOMER(customer_id=customer_id),
         _READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES),
     )
     # guard: a cart's writes ask whether its owner is served
-    return LineFacts(item_id, *row) if served else None
+    return facts if served else None
 
 
-def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement:
+def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement[Any]:
     if line.quantity == 0:
         return _DELETE_LINE(customer_id=customer_id, item_id=item_id)
     # guard: a line that was there is changed, never put back

@@ -1,8 +1,8 @@
 """The staff's writes to the catalogue: add an item, change it, retire it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -13,22 +13,20 @@ from domain.items import ItemData, StoredItem, decide_item_change, decide_retire
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.outbox import enqueue
-from sql.queries import Statement, load
-from sql.reads import snapshot
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.queries import Statement, load, part
+from sql.transaction import Completed, Transaction, run, snapshot
 from sql.transactions.keyed import Outcome, run_keyed
 
 _ITEMS = load("items")
-_READ_ITEM = _ITEMS["read_item"]
+_READ_ITEM = _ITEMS["read_item"].of(dict)
 _FIND_IMAGE = _ITEMS["find_image"]
 _INSERT_ITEM = _ITEMS["insert_item"]
 _CHANGE_ITEM = _ITEMS["change_item"]
 _RETIRE_ITEM = _ITEMS["retire_item"]
-_READ_STOCK = load("stock")["read_stock"]
+_READ_STOCK = load("stock")["read_stock"].of(StockSlot)
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRecord:
+class ItemRecord(NamedTuple):
     """An item as the staff sees it. `stock` is empty where it is unlimited."""
 
     version: int
@@ -40,10 +38,10 @@ class ItemRecord:
 def read_item(database: Database, item_id: UUID) -> ItemRecord | None:
     """Give an item, retired or not, or None."""
     items, slots = snapshot(database, _READ_ITEM(item_id=item_id), _READ_STOCK(item_id=item_id))
-    if not items:
-        return None
-    version, retired_at, *data = items[0]
-    return ItemRecord(version, retired_at, ItemData(*data), tuple(StockSlot(*row) for row in slots))
+    for row in items:
+        data = part(ItemData, row)
+        return ItemRecord(**row, data=data, stock=tuple(slots))
+    return None
 
 
 def add_item(
@@ -51,17 +49,16 @@ def add_item(
     request: Request,
     data: ItemData,
     render: Callable[[UUID, ItemData], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Put a new item on the shelf; `request.result_id` becomes its id. Raises as `run_keyed` does."""
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        if not _image_known(data, facts[0]):
+    def decide(images: list[object]) -> Outcome | Refusal:
+        if not _image_known(data, images):
             return refusals.unknown_image()
         item_id = request.result_id
-        return Outcome(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **asdict(data))])
+        return Outcome(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **data._asdict())])
 
-    return run_keyed(database, request, (_image(data),), decide, policy)
+    return run_keyed(database, request, (_image(data),), decide)
 
 
 def change_item(
@@ -69,7 +66,6 @@ def change_item(
     item_id: UUID,
     expected_version: int,
     data: ItemData,
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[int | Refusal]:
     """Store an item's data where it is at the expected version; give the version that it is at then."""
 
@@ -79,15 +75,13 @@ def change_item(
         decision = decide_item_change(item_id, item, expected_version, data, _image_known(data, images))
         if isinstance(decision, Refusal) or (item is not None and decision == item.version):
             return decision
-        transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **asdict(data)))
+        transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **data._asdict()))
         return decision
 
-    return run(database, attempt, policy)
+    return run(database, attempt)
 
 
-def retire_item(
-    database: Database, item_id: UUID, origin: Origin, policy: RetryPolicy = DEFAULT_POLICY
-) -> Completed[bool | Refusal]:
+def retire_item(database: Database, item_id: UUID, origin: Origin) -> Completed[bool | Refusal]:
     """Take an item off the shelf for good; tell whether that was not done before."""
 
     def attempt(transaction: Transaction) -> bool | Refusal:
@@ -104,19 +98,18 @@ def retire_item(
         )
         return True
 
-    return run(database, attempt, policy)
+    return run(database, attempt)
 
 
-def _stored(rows: list[Row]) -> StoredItem | None:
-    if not rows:
-        return None
-    version, retired_at, *data = rows[0]
-    return StoredItem(version, retired_at is not None, ItemData(*data))
+def _stored(rows: list[dict[str, Any]]) -> StoredItem | None:
+    return next(
+        (StoredItem(row["version"], row["retired_at"] is not None, part(ItemData, row)) for row in rows), None
+    )
 
 
-def _image(data: ItemData) -> Statement:
+def _image(data: ItemData) -> Statement[Any]:
     return _FIND_IMAGE(image_id=data.thumbnail_id)
 
 
-def _image_known(data: ItemData, rows: list[Row]) -> bool:
+def _image_known(data: ItemData, rows: list[object]) -> bool:
     return data.thumbnail_id is None or bool(rows)

@@ -10,11 +10,11 @@ from domain.refusals import Refusal
 from domain.stock import decide_adjustment, spread
 from sql.connection import Database
 from sql.queries import load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
+from sql.transaction import Completed
 from sql.transactions.keyed import Outcome, run_keyed
 
 _STOCK = load("stock")
-_READ_STOCK = _STOCK["read_stock"]
+_READ_STOCK = _STOCK["read_stock"].of(StockSlot)
 _SET_STOCK = _STOCK["set_stock"]
 _DROP_FROM = _STOCK["drop_stock_from"]
 _GIVE_STOCK = _STOCK["give_stock"]
@@ -28,7 +28,6 @@ def set_stock(
     available: int | None,
     slots: int,
     render: Callable[[int | None, int], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Have `available` units in up to `slots` slots, whatever there was; None lifts the limit.
 
@@ -37,8 +36,8 @@ def set_stock(
     """
     laid = () if available is None else spread(available, slots)
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        if not facts[0]:
+    def decide(items: list[object]) -> Outcome | Refusal:
+        if not items:
             return refusals.unknown_item(item_id)
         writes = [
             _DROP_FROM(item_id=item_id, slot=len(laid)),
@@ -50,7 +49,7 @@ def set_stock(
         ]
         return Outcome(*render(available, len(laid)), writes)
 
-    return run_keyed(database, request, (_READ_ITEM(item_id=item_id),), decide, policy)
+    return run_keyed(database, request, (_READ_ITEM(item_id=item_id),), decide)
 
 
 def adjust_stock(
@@ -59,15 +58,12 @@ def adjust_stock(
     item_id: UUID,
     delta: int,
     render: Callable[[UUID, int], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Change an item's stock by `delta` units; `render` gets what is left. Raises as `run_keyed` does."""
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        items, rows = facts
+    def decide(items: list[object], slots: list[StockSlot]) -> Outcome | Refusal:
         if not items:
             return refusals.unknown_item(item_id)
-        slots = [StockSlot(*row) for row in rows]
         changes = decide_adjustment(slots, delta)
         if isinstance(changes, Refusal):
             return changes
@@ -79,7 +75,7 @@ def adjust_stock(
         return Outcome(*render(item_id, _sum(slots) + delta), [write])
 
     reads = (_READ_ITEM(item_id=item_id), _READ_STOCK(item_id=item_id))
-    return run_keyed(database, request, reads, decide, policy)
+    return run_keyed(database, request, reads, decide)
 
 
 def _sum(slots: Sequence[StockSlot]) -> int:

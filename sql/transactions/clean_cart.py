@@ -29,4 +29,4 @@ def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Ef
         # guard: the order is marked when its cart is clean
         _MARK_CLEANED(order_id=order.order_id),
     )
-    return once(database, CONSUMER, event.id, (), lambda _: writes)
+    return once(database, CONSUMER, event.id, (), lambda: writes)

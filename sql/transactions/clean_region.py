@@ -7,7 +7,7 @@ finds them when it is back.
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sql.connection import Database
@@ -18,7 +18,6 @@ from sql.transaction import run
 _QUERIES = load("regions")
 _ENTER = _QUERIES["enter_region"]
 _LEAVE = _QUERIES["leave_region_cleanups"]
-_READ = _QUERIES["read_region_cleanups"]
 _DELETE = _QUERIES["delete_region_cleanup"]
 
 #: Rows that are read at once.
@@ -40,7 +39,16 @@ class Cleanup(NamedTuple):
     name: str
 
 
-def leave_cleanups(cleanup: Cleanup, region: str) -> Statement:
+class _Row(NamedTuple):
+    kind: str
+    subject_id: UUID
+    name: str
+
+
+_READ = _QUERIES["read_region_cleanups"].of(_Row)
+
+
+def leave_cleanups(cleanup: Cleanup, region: str) -> Statement[Any]:
     """Give the statement that leaves a cleanup to every Region that is known, `region` included."""
     return _LEAVE(region=region, **cleanup._asdict())
 
@@ -57,10 +65,10 @@ def waiting_cleanups(database: Database, region: str) -> Iterator[Cleanup]:
         statement = _READ(region=region, kind=kind, after=after, most=_PAGE)
         rows = run(database, lambda transaction, statement=statement: transaction.read(statement)[0]).value  # type: ignore[misc]
         for row in rows:
-            yield Cleanup(Kind(row[0]), *row[1:])
+            yield Cleanup(Kind(row.kind), row.subject_id, row.name)
         if len(rows) < _PAGE:
             return
-        kind, after = rows[-1][:2]
+        kind, after = rows[-1].kind, rows[-1].subject_id
 
 
 def clean(database: Database, region: str, cleanup: Cleanup, delete: Callable[[Cleanup], None]) -> None:

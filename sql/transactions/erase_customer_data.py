@@ -6,6 +6,7 @@ ledger stay, under an id that leads to nobody.
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from domain.events import CustomerErased, CustomerErasureResumed, Envelope
@@ -15,16 +16,22 @@ from sql.connection import Database
 from sql.ledger import ledger_entry
 from sql.queries import Statement, load
 from sql.references import TABLES
-from sql.transaction import Row, Transaction, run
+from sql.transaction import Transaction, run
 from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
 
 CONSUMER = "erase-customer"
 
 _CASCADES = load("cascades")
-_FIND_ERASED = _CASCADES["find_erased_customer"]
 _CLOSE_BALANCE = _CASCADES["close_balance"]
 _FORGET = _CASCADES["forget_customer"]
-_READ_BALANCE = load("ledger")["read_balance"]
+_READ_BALANCE = load("ledger")["read_balance"].of(int)
+
+
+class _Erased(NamedTuple):
+    username: str | None  # None once it was forgotten
+
+
+_FIND_ERASED = _CASCADES["find_erased_customer"].of(_Erased)
 
 
 class NotErasedError(Exception):
@@ -63,7 +70,7 @@ def erase_customer_data(
         "name": forget,
     }
 
-    def enqueue_next(checkpoint: Checkpoint) -> Statement:
+    def enqueue_next(checkpoint: Checkpoint) -> Statement[Any]:
         following = CustomerErasureResumed(customer_id=customer_id, step=checkpoint.step)
         return enqueue_next_slice(event, CONSUMER, following, region, now)
 
@@ -82,11 +89,10 @@ def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance
     return Advance(sum(one.touched for one in written), None, is_done=True)
 
 
-def _username(rows: list[Row], customer_id: UUID) -> str | None:
+def _username(rows: list[_Erased], customer_id: UUID) -> str | None:
     if not rows:
         raise NotErasedError(f"customer {customer_id} is not marked erased")
-    username: str | None = rows[0][0]
-    return username
+    return rows[0].username
 
 
 def _close(transaction: Transaction, customer_id: UUID, event_id: UUID) -> Advance:
@@ -98,7 +104,7 @@ def _close(transaction: Transaction, customer_id: UUID, event_id: UUID) -> Advan
     if not balances:
         return Advance(0, None, is_done=True)
     writes = [_CLOSE_BALANCE(customer_id=customer_id)]
-    points: int = balances[0][0]
+    points = balances[0]
     if points:
         entry_id = uuid5(event_id, "forfeit")
         change = BalanceChange(customer_id, -points, 0)

@@ -1,7 +1,7 @@
 """Expiry: old records go, by scans of their tables, until none is left or the time is up."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sql.connection import Database
 from sql.queries import Query, load
@@ -20,7 +20,7 @@ class Expiry(NamedTuple):
 
     name: str
     table: Table
-    query: Query
+    query: Query[Any]
     age_s: int
 
 

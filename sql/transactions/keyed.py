@@ -1,38 +1,36 @@
 """What every write under an Idempotency-Key has in common: read, decide, write, remember the answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from domain.idempotency import Answer, Request, StoredAnswer, answer_again
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Statement, load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.transaction import Completed, Transaction, run
 
 _IDEMPOTENCY = load("idempotency")
-_FIND_RECORD = _IDEMPOTENCY["find_idempotency_record"]
+_FIND_RECORD = _IDEMPOTENCY["find_idempotency_record"].of(StoredAnswer)
 _INSERT_RECORD = _IDEMPOTENCY["insert_idempotency_record"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A decision in favour: the HTTP status and body that are stored and answered, and what to write."""
 
     status: int
     body: str
-    writes: Sequence[Statement]
+    writes: Sequence[Statement[Any]]
 
 
-#: Decides from the rows of each statement that was read.
-Decide = Callable[[list[list[Row]]], Outcome | Refusal]
+#: Decides from what each statement read: one list of records for each.
+Decide = Callable[..., Outcome | Refusal]
 
 
 def run_keyed(
     database: Database,
     request: Request,
-    reads: Sequence[Statement],
+    reads: Sequence[Statement[Any]],
     decide: Decide,
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Run a write in two exchanges, or find that it was done already, or refuse it with nothing written.
 
@@ -42,11 +40,11 @@ def run_keyed(
     find = _FIND_RECORD(customer_id=request.customer_id, idempotency_key=request.key)
 
     def attempt(transaction: Transaction) -> Answer | Refusal:
-        record, *facts = transaction.read(find, *reads)
-        # guard: idempotency read of other writes
-        if record:
-            return answer_again(StoredAnswer(*record[0]), request)
-        outcome = decide(facts)
+        stored, *facts = transaction.read(find, *reads)
+        # guard: idempotency read
+        if stored:
+            return answer_again(stored[0], request)
+        outcome = decide(*facts)
         if isinstance(outcome, Refusal):
             return outcome
         remember = _INSERT_RECORD(
@@ -64,4 +62,4 @@ def run_keyed(
         )
         return Answer(outcome.status, outcome.body, replayed=False)
 
-    return run(database, attempt, policy)
+    return run(database, attempt)

@@ -9,12 +9,10 @@ from domain.refusals import Refusal
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError
 from sql.queries import load
-from sql.reads import snapshot
-from sql.transaction import Completed
+from sql.transaction import Completed, snapshot
 
 _OPERATIONS = load("operations")
 _INSERT = _OPERATIONS["insert_operation"]
-_READ_SCOREBOARD = _OPERATIONS["read_scoreboard"]
 
 
 class Score(NamedTuple):
@@ -24,6 +22,9 @@ class Score(NamedTuple):
     buyers: int
     conflicts: int
     most_attempts: int
+
+
+_READ_SCOREBOARD = _OPERATIONS["read_scoreboard"].of(Score)
 
 
 def logged(
@@ -69,4 +70,4 @@ def logged(
 def scoreboard(database: Database, subject_id: UUID) -> list[Score]:
     """Give how a sale ended, by outcome."""
     (rows,) = snapshot(database, _READ_SCOREBOARD(subject_id=subject_id))
-    return [Score(*row) for row in rows]
+    return rows

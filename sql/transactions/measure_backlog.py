@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sql.connection import Database
 from sql.queries import load
-from sql.transaction import run
+from sql.transaction import snapshot
 
 _QUERIES = load("jobs")
 
@@ -25,14 +25,12 @@ class Measured(NamedTuple):
     cleanup_age_s: int
 
 
+_OUTBOX = _QUERIES["measure_outbox"].of(Backlog)
+_DEAD_LETTERS = _QUERIES["count_outbox_dead_letters"].of(int)
+_CLEANUPS = _QUERIES["measure_region_cleanups"].of(int)
+
+
 def measure_backlog(database: Database) -> Measured:
     """Measure all of it in one round trip."""
-    outbox, dead, cleanups = run(
-        database,
-        lambda transaction: transaction.commit(
-            _QUERIES["measure_outbox"](),
-            _QUERIES["count_outbox_dead_letters"](),
-            _QUERIES["measure_region_cleanups"](),
-        ),
-    ).value
-    return Measured([Backlog(*row) for row in outbox.rows], dead.rows[0][0], cleanups.rows[0][0])
+    outboxes, (dead_letters,), (cleanup_age_s,) = snapshot(database, _OUTBOX(), _DEAD_LETTERS(), _CLEANUPS())
+    return Measured(outboxes, dead_letters, cleanup_age_s)

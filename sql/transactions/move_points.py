@@ -1,8 +1,7 @@
 """Points that change hands: transfers between members, the staff's credits, the household boost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.events import Origin, PointsCredited, PointsTransferred
@@ -21,14 +20,14 @@ from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
+from sql.transaction import Completed, first
 from sql.transactions.keyed import Outcome, run_keyed
 
 _LEDGER = load("ledger")
-_READ_ACCOUNT = _LEDGER["read_account"]
-_FIND_PAYEE = _LEDGER["find_payee"]
-_LOCK_BALANCES = _LEDGER["lock_balances"]
-_FIND_MEMBERS = _LEDGER["find_members_by_id"]
+_READ_ACCOUNT = _LEDGER["read_account"].of(Account)
+_FIND_PAYEE = _LEDGER["find_payee"].of(Account)
+_LOCK_BALANCES = _LEDGER["lock_balances"].of(Account)
+_FIND_MEMBERS = _LEDGER["find_members_by_id"].of(UUID)
 _LOG_OPERATION = load("operations")["insert_operation"]
 
 
@@ -36,8 +35,7 @@ _LOG_OPERATION = load("operations")["insert_operation"]
 STAFF_CREDIT = "staff-credit"
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(NamedTuple):
     """The command to give points to another member. `request.result_id` becomes the transfer's id."""
 
     request: Request
@@ -47,8 +45,7 @@ class Transfer:
     payee_entry_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(NamedTuple):
     """The staff's command to give points to a member. `request.result_id` becomes the ledger entry's id."""
 
     request: Request
@@ -59,8 +56,7 @@ class Credit:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Boost:
+class Boost(NamedTuple):
     """The command to boost one of a household's two members while their points together are under a limit."""
 
     request: Request
@@ -75,13 +71,11 @@ def transfer_points(
     database: Database,
     command: Transfer,
     render: Callable[[Transfer, AcceptedTransfer], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Move points from the caller to the member of that username. Raises as `run_keyed` does."""
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        payers, payees = facts
-        decision = decide_transfer(_account(payers), [Account(*row) for row in payees], command.points)
+    def decide(payers: list[Account], payees: list[Account]) -> Outcome | Refusal:
+        decision = decide_transfer(first(payers), payees, command.points)
         if isinstance(decision, Refusal):
             return decision
         transfer_id = command.request.result_id
@@ -109,42 +103,40 @@ def transfer_points(
         _READ_ACCOUNT(customer_id=command.request.customer_id),
         _FIND_PAYEE(username=command.payee_username),
     )
-    return run_keyed(database, command.request, reads, decide, policy)
+    return run_keyed(database, command.request, reads, decide)
 
 
 def credit_points(
     database: Database,
     command: Credit,
     render: Callable[[Credit, BalanceChange], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Give a member points. Raises as `run_keyed` does."""
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        decision = decide_credit(_account(facts[0]), command.points, command.request.customer_id)
+    def decide(accounts: list[Account]) -> Outcome | Refusal:
+        decision = decide_credit(first(accounts), command.points, command.request.customer_id)
         if isinstance(decision, Refusal):
             return decision
         writes = _credit(command, decision, command.kind, command.description)
         return Outcome(*render(command, decision), writes)
 
     reads = (_READ_ACCOUNT(customer_id=command.customer_id),)
-    return run_keyed(database, command.request, reads, decide, policy)
+    return run_keyed(database, command.request, reads, decide)
 
 
 def boost_household(
     database: Database,
     command: Boost,
     render: Callable[[Boost, BalanceChange], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
 ) -> Completed[Answer | Refusal]:
     """Give a household's member points while both together have few. Raises as `run_keyed` does.
 
     Both balances are locked although one changes: two boosts of one household, of either member, conflict.
     """
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
+    def decide(accounts: list[Account], served: list[UUID]) -> Outcome | Refusal:
         decision = decide_boost(
-            {customer_id: balance for customer_id, balance in facts[0] if (customer_id,) in facts[1]},
+            {each.customer_id: each.balance for each in accounts if each.customer_id in served},
             command.beneficiary,
             command.partner,
             command.points,
@@ -158,14 +150,12 @@ def boost_household(
 
     members = sorted((command.beneficiary, command.partner))
     reads = (_LOCK_BALANCES(customer_ids=members), _FIND_MEMBERS(customer_ids=members))
-    return run_keyed(database, command.request, reads, decide, policy)
+    return run_keyed(database, command.request, reads, decide)
 
 
-def _account(rows: list[Row]) -> Account | None:
-    return Account(*rows[0]) if rows else None
-
-
-def _credit(command: Credit | Boost, change: BalanceChange, kind: Any, description: str) -> list[Statement]:
+def _credit(
+    command: Credit | Boost, change: BalanceChange, kind: Any, description: str
+) -> list[Statement[Any]]:
     origin = command.origin
     entry_id = command.request.result_id
     event = PointsCredited(

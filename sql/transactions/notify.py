@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 from domain.checkout import OrderLine
@@ -12,7 +11,7 @@ from domain.messages import MessageText, address_message, order_cancelled, order
 from sql.connection import Database
 from sql.inbox import Effect, Version, once
 from sql.queries import Statement, load
-from sql.transaction import Row, run
+from sql.transaction import run
 
 CONSUMER = "notify"
 
@@ -21,11 +20,10 @@ CONSUMER = "notify"
 CLAIM_S = 60
 
 _QUERIES = load("consumers")
-_READ_ORDER = _QUERIES["read_order_for_message"]
+_READ_ORDER = _QUERIES["read_order_for_message"].of(OrderLine)
 _INSERT = _QUERIES["insert_notification"]
 _WITHDRAW = _QUERIES["withdraw_notification"]
 _CLAIM = _QUERIES["claim_notification"]
-_READ_DUE = _QUERIES["read_due_notification"]
 _CLOSE = _QUERIES["close_notification"]
 
 
@@ -37,13 +35,23 @@ class BeingSentError(Exception):
     """Another run has claimed this message: the event comes again, and then it is known what became of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DueMessage:
+class DueMessage(NamedTuple):
     """A message ready to be sent. `email` is personal data: it goes to the mail service and nowhere else."""
 
     id: UUID
     email: str
     text: MessageText
+
+
+class _Due(NamedTuple):
+    is_ours: bool
+    subject: str
+    body: str
+    email: str | None
+    first_name: str | None
+
+
+_READ_DUE = _QUERIES["read_due_notification"].of(_Due)
 
 
 def confirm_order(
@@ -59,17 +67,13 @@ def confirm_order(
         event,
         _confirmation(order.order_id),
         (_READ_ORDER(order_id=order.order_id),),
-        lambda rows: (
+        lambda lines: (
             _INSERT(
                 id=_confirmation(order.order_id),
                 customer_id=order.customer_id,
                 event_id=event.id,
                 kind="order-confirmation",
-                **_columns(
-                    order_confirmation(
-                        order.order_id, [OrderLine(*row) for row in rows[0]], order.total_points
-                    )
-                ),
+                **order_confirmation(order.order_id, lines, order.total_points)._asdict(),
             ),
         ),
         send,
@@ -87,7 +91,7 @@ def confirm_cancellation(
         event,
         notification_id,
         (),
-        lambda _: (
+        lambda: (
             # guard: no confirmation after a cancellation
             _WITHDRAW(id=_confirmation(order.order_id)),
             _INSERT(
@@ -95,7 +99,7 @@ def confirm_cancellation(
                 customer_id=order.customer_id,
                 event_id=event.id,
                 kind="order-cancellation",
-                **_columns(order_cancelled(order.order_id, order.points)),
+                **order_cancelled(order.order_id, order.points)._asdict(),
             ),
         ),
         send,
@@ -134,8 +138,8 @@ def _tell(
     database: Database,
     event: Envelope[Any],
     notification_id: UUID,
-    reads: Sequence[Statement],
-    write: Callable[[list[list[Row]]], Sequence[Statement]],
+    reads: Sequence[Statement[Any]],
+    write: Callable[..., Sequence[Statement[Any]]],
     send: Callable[[DueMessage], None],
 ) -> str:
     version = Version(event.aggregate_id, event.aggregate_version)
@@ -147,7 +151,3 @@ def _tell(
 def _confirmation(order_id: UUID) -> UUID:
     # By the order, so that its cancellation knows the message as well.
     return uuid5(order_id, "order-confirmation")
-
-
-def _columns(text: MessageText) -> dict[str, str]:
-    return {"subject": text.subject, "body": text.body}

@@ -1,20 +1,21 @@
 """What an operator asks of the database: states and stories as plain records, and messages put back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.events import OrderPlaced, event_of
 from sql.cascade import slice_ids
 from sql.connection import Database
-from sql.queries import Statement, load
-from sql.transaction import Transaction, run
+from sql.queries import load
+from sql.transaction import Transaction, first, run, snapshot
 from sql.transactions.erase_customer_data import CONSUMER as ERASE_CUSTOMER
 
-_QUERIES = load("operator")
-_COUNT_DEAD = load("jobs")["count_outbox_dead_letters"]
+_LOADED = load("operator")
+_QUERIES = {name: query.of(dict) for name, query in _LOADED.items()}
+_FIND_CUSTOMERS = _LOADED["find_customers_by_username"].of(UUID)
+_COUNT_DEAD = load("jobs")["count_outbox_dead_letters"].of(int)
 
 Record = dict[str, Any]
 
@@ -28,13 +29,8 @@ _PAGE = 1000
 #: takes 10 MiB of changes.
 _MESSAGES_AT_ONCE = 4
 
-_DEAD_LETTER_COLUMNS = ("id", "region", "event_type", "attempts", "reason", "created_at", "failed_at")
-_ENTRY = ("id", "type", "points", "at", "description", "balance_after")
-_MESSAGE = ("id", "event_id", "kind", "status", "created_at", "sent_at")
 
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
+class DeadLetterFilter(NamedTuple):
     """Which outbox dead letters are meant; None lets all through. Ages in seconds since they failed."""
 
     event_type: str | None = None
@@ -46,7 +42,7 @@ class DeadLetterFilter:
 
 def outbox_status(database: Database) -> Record:
     """Give what waits by Region and type, the relays, and the number of outbox dead letters."""
-    regions, types, workers, holders, dead = _read(
+    waiting, types, workers, holders, (dead,) = snapshot(
         database,
         _QUERIES["read_outbox_status"](),
         _QUERIES["read_outbox_types"](),
@@ -55,11 +51,11 @@ def outbox_status(database: Database) -> Record:
         _COUNT_DEAD(),
     )
     return {
-        "waiting": _records(("region", "messages", "oldest_s", "rejected", "last_error"), regions),
-        "types": _records(("event_type", "messages"), types),
-        "relays": _records(("region", "worker", "alive", "expires_in_s", "shards"), workers),
-        "leases": _records(("region", "holder", "shards"), holders),
-        "dead_letters": dead[0][0],
+        "waiting": waiting,
+        "types": types,
+        "relays": workers,
+        "leases": holders,
+        "dead_letters": dead,
     }
 
 
@@ -78,16 +74,15 @@ def list_dead_letters(database: Database, which: DeadLetterFilter) -> list[Recor
             after_id=page[-1]["id"] if page else None,
             most=_PAGE,
         )
-        page = _records(_DEAD_LETTER_COLUMNS, *_read(database, statement))
+        (page,) = snapshot(database, statement)
         messages += page
     return messages
 
 
 def read_dead_letter(database: Database, dead_letter_id: UUID) -> Record | None:
     """Give one outbox dead letter with its event."""
-    names = ("id", "region", "shard", "event_type", "attempts", "reason", "created_at", "failed_at", "detail")
-    messages = _records(names, *_read(database, _QUERIES["read_outbox_dead_letter"](id=dead_letter_id)))
-    return messages[0] if messages else None
+    (found,) = snapshot(database, _QUERIES["read_outbox_dead_letter"](id=dead_letter_id))
+    return first(found)
 
 
 def requeue_dead_letters(database: Database, ids: Sequence[UUID]) -> int:
@@ -109,29 +104,15 @@ def requeue_dead_letters(database: Database, ids: Sequence[UUID]) -> int:
 def order_story(database: Database, order_id: UUID) -> Record | None:
     """Give everything that the tables hold of an order, None where there is no such order."""
     names = ("order", "lines", "ledger", "events", "record", "notifications")
-    columns = (
-        (
-            *("id", "customer_id", "status", "total_points", "refunded_points", "placed_at", "region"),
-            *("correlation_id", "version", "cart_cleaned_at"),
-        ),
-        ("item_id", "name", "units", "refunded_units", "unit_points"),
-        _ENTRY,
-        ("event_id", "event_type", "version", "points", "occurred_at"),
-        ("idempotency_key", "response_status", "created_at"),
-        _MESSAGE,
-    )
-    queries = ("", "_lines", "_ledger", "_events", "_record", "_notifications")
-    answers = _read(
+    *answers, attempts = snapshot(
         database,
-        *(_QUERIES[f"read_order_story{query}"](order_id=order_id) for query in queries),
+        *(_QUERIES[f"read_order_story_{name}"](order_id=order_id) for name in names),
         _QUERIES["read_attempts"](id=order_id, most=MOST),
     )
-    if not answers[0]:
+    story: Record = dict(zip(names, answers, strict=True))
+    if not story["order"]:
         return None
-    parts: Record = {
-        name: _records(column, rows) for name, column, rows in zip(names, columns, answers[:-1], strict=True)
-    }
-    order = parts["order"][0]
+    (order,) = story["order"]
     placed = {
         "event_id": event_of(order_id),
         "event_type": OrderPlaced.type_name,
@@ -139,32 +120,26 @@ def order_story(database: Database, order_id: UUID) -> Record | None:
         "points": order["total_points"],
         "occurred_at": order["placed_at"],
     }
-    parts["events"] = [placed, *parts["events"]]
-    types = {event["event_id"]: event["event_type"] for event in parts["events"]}
+    events = [placed, *story["events"]]
+    types = {event["event_id"]: event["event_type"] for event in events}
     found = _messages_and_effects(
-        database, order_id, *types, *(message["event_id"] for message in parts["notifications"])
+        database, order_id, *types, *(message["event_id"] for message in story["notifications"])
     )
     found["effects"] = [
         {**effect, "event_type": types.get(effect["event_id"])} for effect in found["effects"]
     ]
-    attempts = ("operation", "outcome", "attempts", "conflicts", "started_at", "ended_at")
-    return {
-        **parts,
-        "order": order,
-        "attempts": _records(attempts, answers[-1]),
-        **found,
-    }
+    return {**story, "order": order, "events": events, "attempts": attempts, **found}
 
 
 def find_customers(database: Database, username: str) -> list[UUID]:
     """Give the customers with a username, two at most: it says who somebody is only where there is one."""
-    (rows,) = _read(database, _QUERIES["find_customers_by_username"](username=username))
-    return [customer_id for (customer_id,) in rows]
+    (ids,) = snapshot(database, _FIND_CUSTOMERS(username=username))
+    return ids
 
 
 def customer_story(database: Database, customer_id: UUID, personal: bool = False) -> Record | None:
     """Give what the tables hold of a customer, personal data only where asked for; None for nobody."""
-    customer, person, ledger, orders, cart, notifications = _read(
+    customer, person, ledger, orders, cart, notifications = snapshot(
         database,
         _QUERIES["read_customer_story"](customer_id=customer_id),
         _QUERIES["read_customer_person"](customer_id=customer_id if personal else None),
@@ -175,47 +150,28 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
     )
     if not customer:
         return None
-    messages = _records(_MESSAGE, notifications)
     story: Record = {
-        "customer": _records(("id", "version", "erased_at", "balance", "ledger_sum"), customer)[0],
-        "orders": _records(
-            ("id", "status", "total_points", "refunded_points", "placed_at", "region", "cart_cleaned_at"),
-            orders,
-        ),
-        "ledger": _records(_ENTRY, ledger),
-        "cart": _records(("item_id", "quantity"), cart),
-        "notifications": messages,
+        "customer": customer[0],
+        "orders": orders,
+        "ledger": ledger,
+        "cart": cart,
+        "notifications": notifications,
         **_messages_and_effects(
             database,
             customer_id,
-            *(event_of(entry_id) for entry_id, *_ in ledger),
-            *(message["event_id"] for message in messages),
+            *(event_of(entry["id"]) for entry in ledger),
+            *(message["event_id"] for message in notifications),
             *islice(slice_ids(event_of(customer_id), ERASE_CUSTOMER), MOST),
         ),
     }
     if personal:
-        columns = ("username", "first_name", "last_name", "email", "phone", "address", "postal_code", "city")
-        story["person"] = _records((*columns, "state"), person)[0]
+        story["person"] = person[0]
     return story
 
 
 def _messages_and_effects(database: Database, subject_id: UUID, *events: UUID) -> Record:
     """Give messages that name the id and have not left, and the effects of their events and those given."""
-    (waiting,) = _read(database, _QUERIES["read_waiting_messages"](id=str(subject_id)))
-    messages = _records(
-        ("id", "region", "event_type", "attempts", "reason", "created_at", "where"), sorted(waiting, key=str)
-    )
-    ids = {*events, *(message["id"] for message in messages)}
-    (effects,) = _read(database, _QUERIES["read_effects"](ids=sorted(ids)))
-    return {
-        "waiting_messages": messages,
-        "effects": _records(("event_id", "consumer", "processed_at"), effects),
-    }
-
-
-def _read(database: Database, *statements: Statement) -> list[list[tuple[Any, ...]]]:
-    return run(database, lambda transaction: transaction.read(*statements)).value
-
-
-def _records(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Record]:
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    (waiting,) = snapshot(database, _QUERIES["read_waiting_messages"](id=str(subject_id)))
+    ids = {*events, *(message["id"] for message in waiting)}
+    (effects,) = snapshot(database, _QUERIES["read_effects"](ids=sorted(ids)))
+    return {"waiting_messages": sorted(waiting, key=str), "effects": effects}

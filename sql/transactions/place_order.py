@@ -3,31 +3,40 @@
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedOrder, CartLine, StockSlot, decide_checkout
 from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted, event_of
-from domain.idempotency import Answer, Request, StoredAnswer, answer_again
+from domain.idempotency import Answer, Request
+from domain.points import Account, BalanceChange
 from domain.refusals import Refusal
 from sql.connection import Database
+from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row, Transaction, run
+from sql.transaction import Completed
+from sql.transactions.keyed import Outcome, run_keyed
 
 _CHECKOUT = load("checkout")
-_LEDGER = load("ledger")
-_IDEMPOTENCY = load("idempotency")
-
-_FIND_RECORD = _IDEMPOTENCY["find_idempotency_record"]
-_INSERT_RECORD = _IDEMPOTENCY["insert_idempotency_record"]
-_READ_ACCOUNT = _LEDGER["read_account"]
-_DEBIT_BALANCE = _LEDGER["debit_balance"]
-_INSERT_LEDGER_ENTRY = _LEDGER["insert_ledger_entry"]
-_READ_CART = _CHECKOUT["read_cart_for_order"]
+_READ_ACCOUNT = load("ledger")["read_account"].of(Account)
 _TAKE_STOCK = _CHECKOUT["take_stock"]
 _INSERT_ORDER = _CHECKOUT["insert_order"]
 _INSERT_ORDER_LINES = _CHECKOUT["insert_order_lines"]
+
+
+class CartSlot(NamedTuple):
+    """A cart line beside one of its item's stock slots; without a slot where stock is unlimited."""
+
+    item_id: UUID
+    name: str
+    quantity: int
+    unit_points: int | None
+    slot: int | None
+    available: int | None
+
+
+READ_CART = _CHECKOUT["read_cart_for_order"].of(CartSlot)
 
 
 class PlaceOrder(NamedTuple):
@@ -54,54 +63,38 @@ def place_order(
     database: Database,
     command: PlaceOrder,
     render: Render,
-    policy: RetryPolicy = DEFAULT_POLICY,
     pick: Callable[[int], int] = random.randrange,
 ) -> Completed[Answer | Refusal]:
-    """Place the order, or find that it was placed already, or refuse it with nothing written.
+    """Place the order, or find that it was placed already, or refuse it. Raises as `run_keyed` does."""
 
-    Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
-    """
+    def decide(accounts: list[Account], cart: list[CartSlot]) -> Outcome | Refusal:
+        balance = accounts[0].balance if accounts else None
+        order = decide_checkout(cart_lines(cart), balance, command.expected_points, pick)
+        if isinstance(order, Refusal):
+            return order
+        return Outcome(*render(command, order), _writes(command, order))
 
-    def attempt(transaction: Transaction) -> Answer | Refusal:
-        request = command.request
-        record, account, cart = transaction.read(
-            _FIND_RECORD(customer_id=request.customer_id, idempotency_key=request.key),
-            _READ_ACCOUNT(customer_id=request.customer_id),
-            _READ_CART(customer_id=request.customer_id),
-        )
-        # guard: idempotency read of the checkout
-        if record:
-            return answer_again(StoredAnswer(*record[0]), request)
-        decision = decide_checkout(
-            cart_lines(cart), account[0][1] if account else None, command.expected_points, pick
-        )
-        if isinstance(decision, Refusal):
-            return decision
-        status, body = render(command, decision)
-        transaction.commit(*_writes(command, decision, status, body))
-        return Answer(status, body, replayed=False)
-
-    return run(database, attempt, policy)
+    customer_id = command.request.customer_id
+    reads = (_READ_ACCOUNT(customer_id=customer_id), READ_CART(customer_id=customer_id))
+    return run_keyed(database, command.request, reads, decide)
 
 
-def cart_lines(rows: Iterable[Row]) -> list[CartLine]:
-    """Map the rows of `read_cart_for_order` to lines, gathering each line's stock slots."""
+def cart_lines(rows: Iterable[CartSlot]) -> list[CartLine]:
+    """Gather the stock slots of each line."""
     lines: list[CartLine] = []
-    for item_id, name, quantity, unit_points, slot, available in rows:
-        stock: tuple[StockSlot, ...] | None = None if slot is None else (StockSlot(slot, available),)
-        if lines and lines[-1].item_id == item_id:
-            stock = (lines.pop().stock or ()) + (stock or ())
-        lines.append(CartLine(item_id, name, quantity, unit_points, stock))
+    for row in rows:
+        slots = () if row.slot is None else (StockSlot(row.slot, row.available or 0),)
+        if lines and lines[-1].item_id == row.item_id:
+            slots = (*(lines.pop().stock or ()), *slots)
+        lines.append(CartLine(row.item_id, row.name, row.quantity, row.unit_points, slots or None))
     return lines
 
 
-def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -> list[Statement]:
-    request = command.request
-    order_id = request.result_id
-    item_ids = [line.item_id for line in order.lines]
+def _writes(command: PlaceOrder, order: AcceptedOrder) -> list[Statement[Any]]:
+    customer_id, order_id = command.request.customer_id, command.request.result_id
     quantities = [line.quantity for line in order.lines]
-    unit_points = [line.unit_points for line in order.lines]
-    writes = [_DEBIT_BALANCE(customer_id=request.customer_id, points=order.total_points)]
+    debit = BalanceChange(customer_id, -order.total_points, order.balance_after)
+    writes = [move_points(debit)]
     if order.stock:
         writes.append(
             _TAKE_STOCK(
@@ -113,32 +106,19 @@ def _writes(command: PlaceOrder, order: AcceptedOrder, status: int, body: str) -
     writes += (
         _INSERT_ORDER(
             order_id=order_id,
-            customer_id=request.customer_id,
+            customer_id=customer_id,
             points=order.total_points,
             placed_at=command.now,
             region=command.region,
             correlation_id=command.correlation_id,
         ),
         _INSERT_ORDER_LINES(
-            order_id=order_id, item_ids=item_ids, quantities=quantities, unit_points=unit_points
+            order_id=order_id,
+            item_ids=[line.item_id for line in order.lines],
+            quantities=quantities,
+            unit_points=[line.unit_points for line in order.lines],
         ),
-        _INSERT_LEDGER_ENTRY(
-            id=order_id,
-            customer_id=request.customer_id,
-            tx_type="PURCHASE",
-            points=-order.total_points,
-            description=f"Order of {sum(quantities)} item(s)",
-            balance_after=order.balance_after,
-            reference_id=order_id,
-        ),
-        _INSERT_RECORD(
-            customer_id=request.customer_id,
-            idempotency_key=request.key,
-            request_hash=request.hash,
-            result_id=order_id,
-            response_status=status,
-            response_body=body,
-        ),
+        ledger_entry(debit, order_id, "PURCHASE", f"Order of {sum(quantities)} item(s)", order_id),
         # guard: outbox row in the order's transaction
         enqueue(_announcement(command, order)),
         *(enqueue(_last_unit(command, item_id)) for item_id in order.exhausted),

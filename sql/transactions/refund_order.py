@@ -3,36 +3,43 @@
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
 from domain.idempotency import Answer, Request
-from domain.points import BalanceChange
+from domain.points import Account, BalanceChange
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
 from domain.refusals import Refusal
 from domain.stock import give_back
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
-from sql.queries import Statement, load
-from sql.transaction import DEFAULT_POLICY, Completed, RetryPolicy, Row
+from sql.queries import Statement, load, part
+from sql.transaction import Completed
 from sql.transactions.keyed import Outcome, run_keyed
 
 _ORDERS = load("orders")
-_READ_ORDER = _ORDERS["read_order_to_refund"]
-_READ_STOCK = _ORDERS["read_stock_of_order"]
+_READ_ORDER = _ORDERS["read_order_to_refund"].of(dict)
 _REFUND_ORDER = _ORDERS["refund_order"]
 _REFUND_LINES = _ORDERS["refund_lines"]
 _INSERT_EVENT = _ORDERS["insert_order_event"]
-_READ_ACCOUNT = load("ledger")["read_account"]
+_READ_ACCOUNT = load("ledger")["read_account"].of(Account)
 _GIVE_STOCK = load("stock")["give_stock"]
 
 
-@dataclass(frozen=True, slots=True)
-class RefundOrder:
+class _ItemSlot(NamedTuple):
+    item_id: UUID
+    slot: int
+    available: int
+
+
+_READ_STOCK = _ORDERS["read_stock_of_order"].of(_ItemSlot)
+
+
+class RefundOrder(NamedTuple):
     """The command to give an order back: `units` by item, None for all that is left; or to cancel it.
 
     `request.result_id` becomes the refund's id, which is its ledger entry's.
@@ -45,8 +52,7 @@ class RefundOrder:
     cancel: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refunded:
+class Refunded(NamedTuple):
     """A refund with the balance that it leaves."""
 
     refund: AcceptedRefund
@@ -57,23 +63,24 @@ def refund_order(
     database: Database,
     command: RefundOrder,
     render: Callable[[RefundOrder, Refunded], tuple[int, str]],
-    policy: RetryPolicy = DEFAULT_POLICY,
     pick: Callable[[int], int] = random.randrange,
 ) -> Completed[Answer | Refusal]:
     """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
 
-    def decide(facts: list[list[Row]]) -> Outcome | Refusal:
-        accounts, lines, stock = facts
+    def decide(
+        accounts: list[Account], rows: list[dict[str, Any]], stock: list[_ItemSlot]
+    ) -> Outcome | Refusal:
         if not accounts:
             return refusals.unknown_customer()
-        if not lines:
+        if not rows:
             return refusals.unknown_order(command.order_id)
-        order = BoughtOrder(lines[0][0], lines[0][1], tuple(BoughtLine(*row[2:]) for row in lines))
+        lines = tuple(part(BoughtLine, row) for row in rows)
+        order = BoughtOrder(**rows[0], lines=lines)
         decision = decide_cancellation(order) if command.cancel else decide_refund(order, command.units)
         if isinstance(decision, Refusal):
             return decision
-        customer_id, balance = accounts[0]
-        change = BalanceChange(customer_id, decision.points, balance + decision.points)
+        (account,) = accounts
+        change = BalanceChange(account.customer_id, decision.points, account.balance + decision.points)
         writes = _writes(command, decision, change, _slots(stock), pick)
         return Outcome(*render(command, Refunded(decision, change.balance_after)), writes)
 
@@ -83,13 +90,13 @@ def refund_order(
         _READ_ORDER(order_id=command.order_id, customer_id=customer_id),
         _READ_STOCK(order_id=command.order_id),
     )
-    return run_keyed(database, command.request, reads, decide, policy)
+    return run_keyed(database, command.request, reads, decide)
 
 
-def _slots(rows: list[Row]) -> dict[UUID, list[StockSlot]]:
+def _slots(rows: list[_ItemSlot]) -> dict[UUID, list[StockSlot]]:
     slots: dict[UUID, list[StockSlot]] = {}
-    for item_id, slot, available in rows:
-        slots.setdefault(item_id, []).append(StockSlot(slot, available))
+    for row in rows:
+        slots.setdefault(row.item_id, []).append(StockSlot(row.slot, row.available))
     return slots
 
 
@@ -99,7 +106,7 @@ def _writes(
     change: BalanceChange,
     slots: Mapping[UUID, list[StockSlot]],
     pick: Callable[[int], int],
-) -> list[Statement]:
+) -> list[Statement[Any]]:
     refund_id = command.request.result_id
     event = _event(command, refund)
     units = sum(line.quantity for line in refund.lines)

@@ -5,6 +5,7 @@ Each Region deletes a picture's object from its own bucket (`sql.transactions.cl
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
@@ -23,14 +24,23 @@ CONSUMER = "retire-item"
 CARTS_AT_ONCE = MAX_ROWS // 2
 
 _CASCADES = load("cascades")
-_FIND_RETIRED = _CASCADES["find_retired_item"]
-_NEXT_IMAGE = _CASCADES["next_image_of_item"]
+_FIND_RETIRED = _CASCADES["find_retired_item"].of(str)
 _DELETE_LINK = _CASCADES["delete_image_of_item"]
 _CLEAR_THUMBNAIL = _CASCADES["clear_thumbnail_of_item"]
 _DELETE_URLS = _CASCADES["delete_urls_of_image"]
 _DELETE_IMAGE = _CASCADES["delete_image"]
 _TOUCH_IMAGE = _CASCADES["touch_image"]
-_NEXT_MESSAGE = _CASCADES["next_message_of_event"]
+_NEXT_MESSAGE = _CASCADES["next_message_of_event"].of(UUID)
+_LAST_CART = _CASCADES["last_cart_of_item"].of(UUID)
+
+
+class _Image(NamedTuple):
+    image_id: UUID
+    filename: str | None
+    is_shared: bool
+
+
+_NEXT_IMAGE = _CASCADES["next_image_of_item"].of(_Image)
 
 
 class NotRetiredError(Exception):
@@ -58,7 +68,7 @@ def retire_item_data(
     found = run(database, lambda transaction: transaction.read(_FIND_RETIRED(item_id=item_id))[0]).value
     if not found:
         raise NotRetiredError(f"item {item_id} is not marked retired")
-    text = item_retired(found[0][0])
+    text = item_retired(found[0])
 
     def remove_picture(_: UUID | None) -> Advance:
         return run(database, lambda transaction: _forget_picture(transaction, item_id, region)).value
@@ -69,14 +79,14 @@ def retire_item_data(
         if not found:
             return Advance(0, after, is_done=True)
         # One, then a look at the clock: the mail service may take seconds for each.
-        notification_id: UUID = found[0][0]
+        (notification_id,) = found
         send_due(database, notification_id, send)
         return Advance(1, notification_id, is_done=False)
 
     steps = {
         "carts": by_range(
             database,
-            _CASCADES["last_cart_of_item"],
+            _LAST_CART,
             (_CASCADES["tell_shoppers"], _CASCADES["delete_cart_lines_of_item"]),
             CARTS_AT_ONCE,
             item_id=item_id,
@@ -88,7 +98,7 @@ def retire_item_data(
         "messages": tell,
     }
 
-    def enqueue_next(checkpoint: Checkpoint) -> Statement:
+    def enqueue_next(checkpoint: Checkpoint) -> Statement[Any]:
         following = ItemRetirementResumed(
             item_id=item_id, retirement_id=retirement_id, step=checkpoint.step, after=checkpoint.after
         )
@@ -102,7 +112,7 @@ def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Adv
     (rows,) = transaction.read(_NEXT_IMAGE(item_id=item_id))
     if not rows:
         return Advance(0, None, is_done=True)
-    image_id, filename, is_shared = rows[0]
+    ((image_id, filename, is_shared),) = rows
     writes = [
         _DELETE_LINK(item_id=item_id, image_id=image_id),
         _CLEAR_THUMBNAIL(item_id=item_id, image_id=image_id),

@@ -6,6 +6,7 @@ It is the net under the cascades: a row that is written while its parent goes is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from psycopg import sql
@@ -50,11 +51,11 @@ def sweep(
     swept = Swept(reference)
     query = orphans(reference)
 
-    def visit(transaction: Transaction, batch: Batch) -> Sequence[Statement]:
+    def visit(transaction: Transaction, batch: Batch) -> Sequence[Statement[Any]]:
         statement = query(**batch.parameters())
         if reference.on_orphan is OnOrphan.DELETE:
             return [statement]
-        missing = {parent_id for (parent_id,) in transaction.read(statement)[0]}
+        missing = set(transaction.read(statement)[0])
         if missing:
             # A set: a batch that is visited again after a conflict adds nothing.
             swept.missing.update(missing)
@@ -66,15 +67,16 @@ def sweep(
     return swept
 
 
-def orphans(reference: Reference) -> Query:
+def orphans(reference: Reference) -> Query[Any]:
     """Give the statement that deletes or finds a reference's orphans in a batch."""
     condition = _ALIVE["parent_not_gone" if reference.gone_column else "parent_there"].text.decode()
     alive = sql.SQL(condition).format(gone_column=sql.Identifier(reference.gone_column or ""))
     template = "delete_orphans" if reference.on_orphan is OnOrphan.DELETE else "find_orphans"
-    return fill(
+    query = fill(
         template,
         TABLES[reference.table],
         column=sql.Identifier(reference.column),
         parent=sql.Identifier(reference.parent),
         alive=alive,
     )
+    return query.of(UUID)

@@ -74,8 +74,7 @@ GUARDS: Mapping[str, Guard] = {
         DROP, "test_what_no_repetition_mends_is_counted_by_the_request_that_met_it"
     ),
     # --- Idempotency -------------------------------------------------------------------------------------
-    "idempotency read of the checkout": Guard(NEVER),
-    "idempotency read of other writes": Guard(NEVER),
+    "idempotency read": Guard(NEVER),
     "idempotency record in the write's transaction": Guard(DROP),
     "a key stands for one content": Guard(NEVER),
     "an own commit is no replay": Guard(value("True")),

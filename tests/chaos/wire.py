@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import psycopg
 from psycopg import errors, pq
 
-from sql.connection import Connection, Database, DatabaseSettings
+from sql.connection import Connection, Database, DatabaseSettings, RetryPolicy
 from sql.pipeline import Written
 from sql.queries import Query, Statement
 from tests.chaos.scheduler import Crash, Endless, Scheduler
@@ -173,7 +173,7 @@ class Wire:
         """libpq's view of the transaction."""
         return pq.TransactionStatus(self._live().pgconn.transaction_status)
 
-    def _roll_back(self, statement: Statement, until: float) -> Written:
+    def _roll_back(self, statement: Statement[Any], until: float) -> Written[Any]:
         """Send ROLLBACK; now and then into a connection that is about to end."""
         link = self._live()
         self._transaction = []
@@ -189,7 +189,7 @@ class Wire:
         if link is not None:
             self._exchanges.links.put_back(self.role, link)
 
-    def alone(self, statement: Statement, until: float) -> Written:
+    def alone(self, statement: Statement[Any], until: float) -> Written[Any]:
         """Send a statement, which is an exchange of its own."""
         name = statement.query.name
         if name == "rollback":
@@ -207,10 +207,10 @@ class Wire:
                 link.alone(put_in, until)
             return written
 
-    def exchange(self, statements: Sequence[Statement], until: float) -> list[Written]:
+    def exchange(self, statements: Sequence[Statement[Any]], until: float) -> list[Written[Any]]:
         """Send statements together."""
         with self._exchange(f"exchange of {len(statements)}") as plan:
-            sent: list[Statement] = []
+            sent: list[Statement[Any]] = []
             for position, statement in enumerate(statements):
                 name = statement.query.name
                 self._names.append(name)
@@ -279,7 +279,7 @@ class Wire:
         return self._link
 
 
-def _query(name: str, text: str) -> Statement:
+def _query(name: str, text: str) -> Statement[Any]:
     return Query(f"chaos_{name}", text.encode(), "")()
 
 
@@ -295,12 +295,12 @@ _AT_COMMIT = {
 _AFTERWARDS = _query("afterwards", _raising("XX000", _AFTER_COMMIT))
 _SUICIDE = _query("suicide", "select pg_terminate_backend(pg_backend_pid())")
 
-_Sent = Sequence[Statement]
+_Sent = Sequence[Statement[Any]]
 
 
 def _disturb(
     plan: Plan | None, position: int, is_commit: bool, commits: bool, last: bool
-) -> tuple[_Sent, Statement | None, _Sent]:
+) -> tuple[_Sent, Statement[Any] | None, _Sent]:
     """Give what is sent before a statement, in its place, and after it. `commits`: it ends a transaction.
 
     A plan strikes at its statement, at the latest at the exchange's last.
@@ -322,7 +322,8 @@ class ChaosDatabase(Database):
     """The way to the database of one execution environment; connecting may fail, too."""
 
     def __init__(self, exchanges: Exchanges, role: str, region: str, pipelined: bool) -> None:
-        settings = DatabaseSettings("127.0.0.1", role, region, pipelined=pipelined)
+        retries = RetryPolicy(base_s=0.0, cap_s=0.0)
+        settings = DatabaseSettings("127.0.0.1", role, region, pipelined=pipelined, retries=retries)
         super().__init__(settings, mint=lambda _: "", clock=lambda: 0.0)
         self._exchanges = exchanges
 

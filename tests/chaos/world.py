@@ -36,9 +36,8 @@ from domain.refusals import Refusal
 from events.relay import Relay, RelaySettings
 from sql.errors import RetriesExhaustedError
 from sql.outbox import Outbox
-from sql.queries import load
 from sql.references import REFERENCES, Reference
-from sql.transaction import Completed, RetryPolicy
+from sql.transaction import Completed
 from sql.transactions import audit_ledger
 from sql.transactions import retire_item_data as retirement
 from sql.transactions.audit_ledger import (
@@ -67,7 +66,7 @@ from sql.transactions.move_points import (
 )
 from sql.transactions.notify import BeingSentError, confirm_cancellation, confirm_order
 from sql.transactions.operate import requeue_dead_letters
-from sql.transactions.place_order import PlaceOrder, cart_lines, place_order
+from sql.transactions.place_order import READ_CART, CartSlot, PlaceOrder, cart_lines, place_order
 from sql.transactions.refund_order import RefundOrder, refund_order
 from sql.transactions.retire_item_data import retire_item_data
 from sql.transactions.sweep_orphans import SWEEP_EVERY_S, sweep
@@ -78,7 +77,6 @@ from tests.chaos.wire import FAULTS, ChaosDatabase, Exchanges, Links, Wire
 REGIONS = ("us-east-1", "us-west-2")
 BOOST_POINTS, BOOST_BELOW = 40, 500
 
-_POLICY = RetryPolicy(base_s=0.0, cap_s=0.0)
 _MOST_STEPS = 4000
 _ROUNDS_TO_DRAIN = 30
 
@@ -116,7 +114,6 @@ TABLES = (
 )
 
 _TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
-_READ_CART = load("checkout")["read_cart_for_order"]
 
 #: The database's clock goes on, for all that the relays read it for.
 _ADVANCE = tuple(
@@ -308,7 +305,9 @@ class World:
 
     def cart_total(self, customer_id: UUID) -> int:
         """Give the total that the shopper sees."""
-        return total(cart_lines(self.rows(_READ_CART.text, {"customer_id": customer_id})))
+        return total(
+            cart_lines(CartSlot(*row) for row in self.rows(READ_CART.text, {"customer_id": customer_id}))
+        )
 
     def rows(self, query: bytes | str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Ask the database, past everything that may fail."""
@@ -576,9 +575,7 @@ class World:
 
         def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
             command = PlaceOrder(request, expected + wrong, origin.now, origin.region, origin.correlation_id)
-            return place_order(
-                database, command, lambda c, _: _render(c), _POLICY, pick=self.random.randrange
-            )
+            return place_order(database, command, lambda c, _: _render(c), pick=self.random.randrange)
 
         return self._send(call, "checkout", work)
 
@@ -613,11 +610,11 @@ class World:
                 with self.environment("storefront", self._somewhere()) as database:
                     if request.item_id is None:
                         request.quantity = 0
-                        clear_cart(database, customer_id, _POLICY)
+                        clear_cart(database, customer_id)
                     elif quantity == 0:
-                        remove_line(database, customer_id, item_id, _POLICY)
+                        remove_line(database, customer_id, item_id)
                     else:
-                        set_quantity(database, customer_id, item_id, quantity, _POLICY)
+                        set_quantity(database, customer_id, item_id, quantity)
             except (Crash, RetriesExhaustedError):
                 return False
             finally:
@@ -645,7 +642,7 @@ class World:
                 def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
                     command = RefundOrder(request, origin, order_id, units, cancel)
                     return refund_order(
-                        database, command, lambda c, _: _render(c), _POLICY, pick=self.random.randrange
+                        database, command, lambda c, _: _render(c), pick=self.random.randrange
                     )
 
                 return self._send(call, "checkout", work)
@@ -662,7 +659,7 @@ class World:
 
             def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
                 command = Transfer(request, origin, self.username(payee), points, entry_id)
-                return transfer_points(database, command, lambda c, _: _render(c), _POLICY)
+                return transfer_points(database, command, lambda c, _: _render(c))
 
             return self._send(call, "checkout", work)
 
@@ -678,7 +675,7 @@ class World:
 
             def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
                 command = Credit(request, origin, customer_id, points, "GIFT", "A gift")
-                return credit_points(database, command, lambda c, _: _render(c), _POLICY)
+                return credit_points(database, command, lambda c, _: _render(c))
 
             return self._send(call, "staff", work)
 
@@ -696,7 +693,7 @@ class World:
 
                 def work(database: ChaosDatabase, request: Request, origin: Origin) -> Completed[Any]:
                     command = Boost(request, origin, beneficiary, partner, BOOST_POINTS, BOOST_BELOW)
-                    return boost_household(database, command, lambda c, _: _render(c), _POLICY)
+                    return boost_household(database, command, lambda c, _: _render(c))
 
                 return self._send(call, "staff", work)
 
@@ -711,7 +708,7 @@ class World:
                 call,
                 "accounts",
                 lambda database, request, origin: erase_account(
-                    database, customer_id, request.result_id, origin, _POLICY
+                    database, customer_id, request.result_id, origin
                 ),
             )
 
@@ -725,7 +722,7 @@ class World:
             return self._send(
                 call,
                 "staff",
-                lambda database, _, origin: retire_item(database, item_id, origin, _POLICY),
+                lambda database, _, origin: retire_item(database, item_id, origin),
             )
 
         self._client("retire", send)

@@ -403,7 +403,7 @@ def test_a_picture_of_two_items_that_are_retired_at_once_goes_with_the_later(
     touch = retirement._TOUCH_IMAGE
     meanwhile = [lambda: World(shop, database("cascades")).take(second)]
 
-    def touch_after_the_other(**parameters: UUID) -> Statement:
+    def touch_after_the_other(**parameters: UUID) -> Statement[Any]:
         # Between this one's look and its commit, the other lets go of the picture.
         if meanwhile:
             meanwhile.pop()()

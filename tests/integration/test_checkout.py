@@ -35,7 +35,7 @@ def shop(connect: Connect) -> Shop:
 @pytest.fixture(params=[True, False], ids=["pipelined", "one by one"])
 def checkout(request: pytest.FixtureRequest, database: DatabaseFactory) -> Database:
     """The way of the checkout function to the database, with and without pipelining."""
-    return database("checkout", pipelined=request.param)
+    return database("checkout", pipelined=request.param, retries=QUICK)
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def _at_once(
                 barrier.wait(10)
             return render(command, order)
 
-        completed = place_order(database("checkout", pipelined=pipelined), command, meet, QUICK)
+        completed = place_order(database("checkout", pipelined=pipelined, retries=QUICK), command, meet)
         return completed.value, completed.attempts
 
     with ThreadPoolExecutor(len(commands)) as pool:
@@ -267,7 +267,7 @@ def test_a_twin_that_wrote_its_record_first_is_found(
         )
         return render(command, order)
 
-    completed = place_order(checkout, order_command(customer_id, total), have_a_twin, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), have_a_twin)
     assert completed.value == Answer(201, "the twin's", replayed=True)
     assert dict(completed.faults) == {Fault.DUPLICATE_RECORD: 1}
     assert shop.count("orders") == 0
@@ -343,7 +343,7 @@ def test_a_passing_fault_is_retried_and_one_order_is_placed(
 ) -> None:
     customer_id, total = filled
     _disturb_once(shop, state, message, at_commit)
-    completed = place_order(checkout, order_command(customer_id, total), render, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), render)
     assert not stored(completed.value).replayed
     assert completed.attempts == 2
     assert dict(completed.faults) == {fault: 1}
@@ -368,7 +368,7 @@ def test_a_concurrent_debit_makes_the_checkout_decide_again(
         seen.append(order.balance_after)
         return render(command, order)
 
-    completed = place_order(checkout, order_command(customer_id, total), spend_meanwhile, QUICK)
+    completed = place_order(checkout, order_command(customer_id, total), spend_meanwhile)
     assert completed.value == refusals.insufficient_points(100, 50)
     assert completed.attempts == 2
     assert seen == [900], "the second attempt decided on the new balance and refused"
@@ -380,7 +380,7 @@ class _Wire:
 
     def __init__(self, database: DatabaseFactory, proxy: Proxy, pipelined: bool) -> None:
         self.proxy = proxy
-        self.database = database("checkout", port=proxy.port, pipelined=pipelined)
+        self.database = database("checkout", port=proxy.port, pipelined=pipelined, retries=QUICK)
 
 
 @pytest.fixture(params=[True, False], ids=["pipelined", "one by one"])
@@ -418,7 +418,7 @@ def test_a_connection_lost_before_commit_arrives_is_opened_again(
 ) -> None:
     customer_id, total = filled
     wire.proxy.on_client_bytes = _once(_has_commit, Verdict.CUT)
-    completed = place_order(wire.database, order_command(customer_id, total), render, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), render)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert wire.database.connections_opened == 2
@@ -438,7 +438,7 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
 
     # The server's answer to the commit says COMMIT too: it was done, and nobody hears of it.
     wire.proxy.on_server_bytes = _once(_has_commit, Verdict.CUT)
-    completed = place_order(wire.database, order_command(customer_id, total), remember, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), remember)
     answer = stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert not answer.replayed, "it is this very request's order, not an earlier one's"
@@ -457,7 +457,11 @@ def silence(database: DatabaseFactory, checkout_port: int, wire: _Wire) -> Itera
         wire.proxy.cut_all()
 
     impatient = database(
-        "checkout", port=wire.proxy.port, pipelined=wire.database.settings.pipelined, attempt_s=1
+        "checkout",
+        port=wire.proxy.port,
+        pipelined=wire.database.settings.pipelined,
+        attempt_s=1,
+        retries=QUICK,
     )
     watchdog = threading.Timer(30, end_it)
     watchdog.start()
@@ -472,7 +476,7 @@ def test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome(
 ) -> None:
     customer_id, total = filled
     silence.proxy.on_server_bytes = _once(_has_commit, Verdict.DROP)
-    completed = place_order(silence.database, order_command(customer_id, total), render, QUICK)
+    completed = place_order(silence.database, order_command(customer_id, total), render)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
     assert shop.count("orders") == 1
@@ -485,7 +489,7 @@ def test_an_answer_to_a_read_that_never_comes_is_a_lost_connection(
     customer_id, total = filled
     silence.database.connection()
     silence.proxy.on_server_bytes = _once(lambda _: True, Verdict.DROP)
-    completed = place_order(silence.database, order_command(customer_id, total), render, QUICK)
+    completed = place_order(silence.database, order_command(customer_id, total), render)
     stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
     shop.assert_sound()
@@ -495,7 +499,7 @@ def test_a_rollback_that_nobody_answers_costs_the_connection_and_not_the_refusal
     shop: Shop, silence: _Wire
 ) -> None:
     silence.proxy.on_server_bytes = _once(lambda data: b"ROLLBACK" in data, Verdict.DROP)
-    completed = place_order(silence.database, order_command(shop.customer(), 0), render, QUICK)
+    completed = place_order(silence.database, order_command(shop.customer(), 0), render)
     assert completed.value == refusals.empty_cart()
     assert silence.database.connection()
     assert silence.database.connections_opened == 2
@@ -515,7 +519,7 @@ def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_a
 
     wire.proxy.on_client_bytes = hold_the_first_commit_and_raise_prices
     with pytest.raises(RetriesExhaustedError) as raised:
-        place_order(wire.database, order_command(customer_id, total), render, QUICK)
+        place_order(wire.database, order_command(customer_id, total), render)
     assert (raised.value.attempts, raised.value.fault) == (2, Fault.UNKNOWN_COMMIT)
     assert shop.count("orders") == 0
 
@@ -523,7 +527,7 @@ def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_a
     ends_at = time.monotonic() + 30
     while shop.count("orders") == 0 and time.monotonic() < ends_at:
         pass
-    answer = stored(place_order(wire.database, order_command(customer_id, total), render, QUICK).value)
+    answer = stored(place_order(wire.database, order_command(customer_id, total), render).value)
     assert answer.replayed, "the same request again gives the order that was placed after all"
     shop.assert_sound()
 
@@ -534,7 +538,7 @@ def test_a_socket_that_died_while_the_environment_was_frozen_is_replaced(
     customer_id, total = filled
     wire.database.connection()
     wire.proxy.cut_all()
-    completed = place_order(wire.database, order_command(customer_id, total), render, QUICK)
+    completed = place_order(wire.database, order_command(customer_id, total), render)
     stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
     shop.assert_sound()
@@ -547,7 +551,7 @@ def test_a_database_that_stays_away_is_given_up_with_nothing_written(
     before = shop.contents()
     wire.proxy.on_client_bytes = lambda data: Verdict.CUT if _has_commit(data) else forward(data)
     with pytest.raises(RetriesExhaustedError) as raised:
-        place_order(wire.database, order_command(customer_id, total), render, QUICK)
+        place_order(wire.database, order_command(customer_id, total), render)
     assert raised.value.attempts == QUICK.attempts
     assert shop.contents() == before
 
@@ -588,7 +592,7 @@ def test_pauses_grow_with_full_jitter_and_attempts_are_bounded(database: Databas
 
     policy = RetryPolicy(attempts=5, base_s=0.02, cap_s=0.25, deadline_s=60)
     with pytest.raises(RetriesExhaustedError) as raised:
-        run(database("checkout"), conflict, policy, sleep=pauses.append, uniform=uniform)
+        run(database("checkout", retries=policy), conflict, sleep=pauses.append, uniform=uniform)
     assert raised.value.attempts == 5
     assert pauses == [0.04, 0.08, 0.16, 0.25]
     assert pauses == upper[:4]
@@ -603,7 +607,7 @@ def test_no_attempt_starts_after_the_deadline(database: DatabaseFactory) -> None
 
     policy = RetryPolicy(attempts=100, deadline_s=10)
     with pytest.raises(RetriesExhaustedError) as raised:
-        run(database("checkout"), conflict, policy, sleep=lambda _: None, monotonic=lambda: now[0])
+        run(database("checkout", retries=policy), conflict, sleep=lambda _: None, monotonic=lambda: now[0])
     assert raised.value.attempts == 3
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import sql.outbox
-from domain.outbox import MAX_ATTEMPTS, OutboxMessage, OutboxUnavailableError, Share, Verdict
+from domain.outbox import MAX_ATTEMPTS, Held, OutboxMessage, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
 from local_dsql.postgres import EmbeddedPostgres
@@ -276,12 +276,14 @@ def test_old_messages_of_another_region_are_left_alone_while_somebody_holds_thei
 def test_shards_taken_over_are_given_back_when_nothing_old_is_left_there(setting: Setting) -> None:
     setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s + 30)
     rescuer, owner = setting.outbox(), setting.outbox(AWAY)
-    assert {region for region, _ in rescuer.rescue(SETTINGS.takeover_s, 20)} == {AWAY}
-    assert len(owner.hold(15) or ()) < len(SHARDS)
+    assert {shard.region for shard in rescuer.rescue(SETTINGS.takeover_s, 20).kept} == {AWAY}
+    assert len(kept(owner)) < len(SHARDS)
     messages = rescuer.take(10)
-    rescuer.settle(messages, Verdict())
-    assert rescuer.rescue(SETTINGS.takeover_s, 20) == []
-    assert owner.hold(15) == list(SHARDS)
+    rescuer.settle(messages, Verdict([], [], []))
+    held = rescuer.rescue(SETTINGS.takeover_s, 20)
+    assert not held.kept
+    rescuer.release(held.surplus)
+    assert kept(owner) == list(SHARDS)
 
 
 def test_a_relay_reads_nothing_without_a_lease(setting: Setting) -> None:
@@ -296,10 +298,10 @@ def test_a_relay_reads_nothing_without_a_lease(setting: Setting) -> None:
 
 def test_a_relay_cannot_take_an_unexpired_lease_and_can_take_an_expired_one(setting: Setting) -> None:
     first, second = setting.outbox(worker=0), setting.outbox(worker=1)
-    assert first.hold(15) == list(SHARDS)
-    assert second.hold(15) == []
+    assert kept(first) == list(SHARDS)
+    assert kept(second) == []
     setting.expire_leases()
-    assert second.hold(15) == list(SHARDS)
+    assert kept(second) == list(SHARDS)
 
 
 def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_believes(
@@ -307,7 +309,7 @@ def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_beli
 ) -> None:
     setting.outbox(worker=0).hold(15)
     monkeypatch.setattr("sql.outbox.share_out", lambda shards, *_: Share([], list(shards)))
-    assert setting.outbox(worker=1).hold(15) == []
+    assert kept(setting.outbox(worker=1)) == []
 
 
 def test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter(
@@ -333,12 +335,12 @@ def test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter(
 def test_relays_of_a_region_share_its_shards(setting: Setting) -> None:
     relays = [setting.outbox(worker=worker) for worker in range(3)]
     for _ in range(3):
-        held = [relay.hold(15) or [] for relay in relays]
+        held = [renew(relay) for relay in relays]
     assert sorted(shard for shards in held for shard in shards) == list(SHARDS)
     assert max(len(shards) for shards in held) == 6
     relays[1].leave()
     for _ in range(2):
-        held = [relays[0].hold(15) or [], relays[2].hold(15) or []]
+        held = [renew(relays[0]), renew(relays[2])]
     assert [len(shards) for shards in held] == [8, 8]
 
 
@@ -366,9 +368,24 @@ def test_a_new_run_ends_the_one_before_it_and_no_message_waits_or_goes_twice(set
     report = setting.run(100, old)
     assert report.superseded
     assert setting.clock.now - began < 2 + SETTINGS.lease_s / 3 + 1
-    assert new.hold(15) == list(SHARDS)
+    assert kept(new) == list(SHARDS)
     setting.run(1, new)
     assert len(setting.published()) == len(set(setting.published())) == 20
+
+
+def kept(outbox: Outbox) -> list[int]:
+    """Renew leases; give the shards kept, and leave the surplus where it is."""
+    held = outbox.hold(15)
+    return [] if held is None else [shard.shard for shard in held.kept]
+
+
+def renew(outbox: Outbox) -> list[int]:
+    """Renew leases and release the surplus, as a relay with nothing on its way does."""
+    held = outbox.hold(15)
+    assert held is not None
+    if held.surplus:
+        outbox.release(held.surplus)
+    return [shard.shard for shard in held.kept]
 
 
 class Watched:
@@ -377,20 +394,16 @@ class Watched:
     def __init__(self, setting: Setting, outbox: Outbox, newcomer: Outbox) -> None:
         self._setting, self._outbox, self._newcomer = setting, outbox, newcomer
         self._renewed = threading.Event()
-        self.shards_in_flight: list[list[int] | None] = []
+        self.shards_in_flight: list[list[int]] = []
         setting.bus.fail = self._answer_late
 
     def _answer_late(self, _: Sequence[Entry]) -> None:
         assert self._renewed.wait(30)
-        self.shards_in_flight.append(self._newcomer.hold(15))
+        self.shards_in_flight.append(kept(self._newcomer))
 
-    def hold(self, lease_s: float, land: Callable[[], None]) -> list[int] | None:
-        def watched_land() -> None:
-            self._renewed.set()
-            land()
-
-        held = self._outbox.hold(lease_s, watched_land)
-        if self._setting.bus.requests:
+    def hold(self, lease_s: float) -> Held | None:
+        held = self._outbox.hold(lease_s)
+        if (held is not None and held.surplus) or self._setting.bus.requests:
             self._renewed.set()
         return held
 
@@ -420,12 +433,18 @@ def test_a_shard_is_given_up_after_its_messages_have_landed(setting: Setting, wo
 def test_a_rescued_shard_is_given_back_after_its_messages_have_landed(setting: Setting) -> None:
     setting.write(1, region=AWAY, age_s=SETTINGS.takeover_s + 30)
     rescuer, owner = setting.outbox(), setting.outbox(AWAY)
-    rescuer.rescue(SETTINGS.takeover_s, 20)
-    setting.admin.execute("update xpoints.outbox set created_at = now()")  # nothing old is left
-    held_meanwhile = []
-    rescuer.rescue(SETTINGS.takeover_s, 20, lambda: held_meanwhile.append(len(owner.hold(15) or ())))
-    assert held_meanwhile == [len(SHARDS) - 1]
-    assert owner.hold(15) == list(SHARDS)
+    held_in_flight: list[int] = []
+
+    def answer_late(_: Sequence[Entry]) -> None:
+        setting.admin.execute("update xpoints.outbox set created_at = now()")  # nothing old is left
+        setting.clock.now += SETTINGS.rescue_every_s + 0.1  # the next look at other Regions is due
+        held_in_flight.append(len(kept(owner)))
+
+    setting.bus.fail = answer_late
+    setting.run(SETTINGS.rescue_every_s + 5, rescuer)
+    assert held_in_flight == [len(SHARDS) - 1]
+    assert kept(owner) == list(SHARDS)
+    assert len(setting.published()) == 1
 
 
 @pytest.mark.parametrize(
@@ -514,7 +533,7 @@ def test_an_idle_poll_is_one_statement(
     setting.admin.execute(marker)
     for _ in range(3):
         outbox.take(10)
-    outbox.settle([], Verdict())
+    outbox.settle([], Verdict([], [], []))
     setting.admin.execute("select 'after the polls'")
     texts: list[str] = []
     while not any("after the polls" in text for text in texts):  # the server writes its log a moment later

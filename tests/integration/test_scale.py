@@ -41,7 +41,9 @@ class Counter:
 def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counted, exchange, alone = Counter(), Connection.exchange, Connection.alone
 
-    def counting(connection: Connection, statements: Sequence[Statement], until: float) -> list[Written]:
+    def counting(
+        connection: Connection, statements: Sequence[Statement[Any]], until: float
+    ) -> list[Written[Any]]:
         written = exchange(connection, statements, until)
         counted.round_trips += 1
         counted.statements += len(statements)
@@ -50,7 +52,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
             counted.rows_written += done.touched if writes(statement.query.text) else 0
         return written
 
-    def counting_one(connection: Connection, statement: Statement, until: float) -> Written:
+    def counting_one(connection: Connection, statement: Statement[Any], until: float) -> Written[Any]:
         written = alone(connection, statement, until)
         if statement.query.name == "rollback":
             return written  # the end of a transaction that is counted
@@ -117,7 +119,7 @@ def test_a_full_batch_of_the_relay_takes_what_the_model_says(setting: Setting, c
     counter.take()
 
     messages = outbox.take(COUNTED.batch_events, (), ())
-    outbox.settle(messages, Verdict())
+    outbox.settle(messages, Verdict([], [], []))
 
     assert len(messages) == COUNTED.batch_events
     assert counter.take() == COUNTED.relay_batch

@@ -14,7 +14,7 @@ from handlers.edge.problems import KINDS
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
-from sql.transaction import DEFAULT_POLICY
+from sql.transaction import RetryPolicy
 from tools.template import ROOT, functions, resources, serves_requests, template, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
@@ -84,7 +84,7 @@ def test_a_function_has_answered_before_its_time_is_up_although_the_database_has
         if "DATABASE_ROLE" not in variables(name):
             continue
         attempt_s = float(variables(name).get("DATABASE_ATTEMPT_S", of_all))
-        longest_s = DEFAULT_POLICY.deadline_s + CONNECT_S + attempt_s
+        longest_s = RetryPolicy().deadline_s + CONNECT_S + attempt_s
         timeout_s = each.get("Timeout", usual)
         assert longest_s + to_say_so_s <= timeout_s, name
         if serves_requests(name):

@@ -1,6 +1,7 @@
 """The account: no change is lost to another, and erasure leaves nothing to spend."""
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -52,8 +53,8 @@ def test_of_two_changes_at_once_the_second_is_refused(
 ) -> None:
     read = Transaction.read
 
-    def read_then_lose(self: Transaction, *statements: object) -> object:
-        rows = read(self, *statements)  # type: ignore[arg-type]
+    def read_then_lose(self: Transaction, *statements: Any) -> object:
+        rows = read(self, *statements)
         shop.connection.execute(
             "update xpoints.customers set city = 'Oslo', version = 2 where id = %s and version = 1",
             [customer],
@@ -132,8 +133,8 @@ def test_a_credit_that_is_under_way_when_the_account_is_erased_is_refused(
     read = Transaction.read
     reads = []
 
-    def read_then_erase(self: Transaction, *statements: object) -> object:
-        rows = read(self, *statements)  # type: ignore[arg-type]
+    def read_then_erase(self: Transaction, *statements: Any) -> object:
+        rows = read(self, *statements)
         reads.append(1)
         if len(reads) == 1:
             assert api.as_customer(customer).delete("/account").status == 202

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -178,8 +179,8 @@ def test_a_cleanup_that_comes_between_reading_and_writing_makes_the_change_run_a
     read = Transaction.read
     attempts = []
 
-    def read_then_clean(self: Transaction, *statements: object) -> object:
-        rows = read(self, *statements)  # type: ignore[arg-type]
+    def read_then_clean(self: Transaction, *statements: Any) -> object:
+        rows = read(self, *statements)
         attempts.append(1)
         if len(attempts) == 1:
             clean(shop)
@@ -202,8 +203,8 @@ def test_an_upsert_in_its_place_would_forget_what_the_cleanup_took(
     order(client)
     read = Transaction.read
 
-    def read_then_clean(self: Transaction, *statements: object) -> object:
-        rows = read(self, *statements)  # type: ignore[arg-type]
+    def read_then_clean(self: Transaction, *statements: Any) -> object:
+        rows = read(self, *statements)
         clean(shop)
         return rows
 
@@ -220,12 +221,10 @@ def test_two_tabs_that_add_the_same_item_at_once_both_succeed(
     barrier = threading.Barrier(4)
 
     def tab(number: int) -> None:
-        way = database("storefront")
+        way = database("storefront", retries=RetryPolicy(attempts=20, base_s=0.001))
         for item_id in items:
             barrier.wait(20)
-            outcome = change_cart.set_quantity(
-                way, customer, item_id, number, RetryPolicy(attempts=20, base_s=0.001)
-            )
+            outcome = change_cart.set_quantity(way, customer, item_id, number)
             assert outcome.value.existed in (True, False)  # type: ignore[union-attr]
 
     with ThreadPoolExecutor(4) as tabs:

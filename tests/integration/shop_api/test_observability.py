@@ -233,7 +233,7 @@ def _meet_faults(teller: Teller, ana: UUID) -> None:
             now = None
         return render(command, order)
 
-    def fail(self: Connection, statements: Sequence[Statement], *rest: Any) -> Any:
+    def fail(self: Connection, statements: Sequence[Statement[Any]], *rest: Any) -> Any:
         nonlocal now
         commits = statements[-1].query.name == "commit"
         if now in left and left[now][0] == commits:

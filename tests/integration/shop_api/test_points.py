@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,6 @@ from domain.idempotency import Answer, Request
 from domain.points import BalanceChange
 from domain.refusals import Refusal
 from sql.connection import Database
-from sql.queries import Query, load
 from sql.transaction import Completed, RetryPolicy, Transaction
 from tests.integration.shop import REGION, Shop
 from tests.integration.shop_api.client import Api, Client
@@ -88,7 +88,7 @@ def test_transfers_in_both_directions_at_once_all_succeed_and_lose_no_point(
     names = list(members)
 
     def send(number: int) -> list[Completed[Answer | Refusal]]:
-        way = database("checkout")
+        way = database("checkout", retries=RetryPolicy(attempts=50, base_s=0.001, cap_s=0.05))
         return [
             module.transfer_points(
                 way,
@@ -100,7 +100,6 @@ def test_transfers_in_both_directions_at_once_all_succeed_and_lose_no_point(
                     payee_entry_id=uuid4(),
                 ),
                 lambda _, __: (201, "{}"),
-                RetryPolicy(attempts=50, base_s=0.001, cap_s=0.05),
             )
             for n in range(10)
         ]
@@ -174,8 +173,8 @@ def _boost_both_at_once(
     read = Transaction.read
     waited = threading.local()
 
-    def read_together(self: Transaction, *statements: object) -> object:
-        rows = read(self, *statements)  # type: ignore[arg-type]
+    def read_together(self: Transaction, *statements: Any) -> object:
+        rows = read(self, *statements)
         if not hasattr(waited, "once"):
             waited.once = True
             with contextlib.suppress(threading.BrokenBarrierError):
@@ -219,8 +218,8 @@ def test_without_the_lock_both_boosts_commit_which_is_write_skew(
     shop: Shop, database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why the balances are locked: this is how it goes wrong. Each changes a row of its own: no conflict."""
-    locking = load("ledger")["lock_balances"]
-    plain = Query(locking.name, locking.text.replace(b"for update", b""), locking.comment)
+    locking = module._LOCK_BALANCES
+    plain = locking._replace(text=locking.text.replace(b"for update", b""))
     monkeypatch.setattr(module, "_LOCK_BALANCES", plain)
 
     outcomes, balances = _boost_both_at_once(shop, database, monkeypatch)

@@ -104,14 +104,14 @@ def test_every_read_is_one_round_trip_and_touches_no_table_without_an_index(
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    exchanges: list[tuple[Statement, ...]] = []
+    exchanges: list[tuple[Statement[Any], ...]] = []
     commit, read = Transaction.commit, Transaction.read
 
-    def counted_commit(self: Transaction, *statements: Statement) -> Any:
+    def counted_commit(self: Transaction, *statements: Statement[Any]) -> Any:
         exchanges.append(statements)
         return commit(self, *statements)
 
-    def counted_read(self: Transaction, *statements: Statement) -> Any:
+    def counted_read(self: Transaction, *statements: Statement[Any]) -> Any:
         exchanges.append(statements)
         return read(self, *statements)
 
@@ -128,7 +128,7 @@ def test_every_read_is_one_round_trip_and_touches_no_table_without_an_index(
             assert "Seq Scan" not in plan, f"{path}: {statement.query.name}\n{plan}"
 
 
-def _plan(admin: Any, statement: Statement) -> str:
+def _plan(admin: Any, statement: Statement[Any]) -> str:
     rows = admin.execute(b"explain " + statement.query.text, statement.parameters).fetchall()
     return "\n".join(line for (line,) in rows)
 
@@ -137,10 +137,10 @@ def test_a_page_in_the_middle_of_a_list_starts_where_the_last_one_ended(
     full_shop: Shop, customer: UUID, connect: Connect, monkeypatch: pytest.MonkeyPatch, database: Any
 ) -> None:
     """The place in the list is an index condition and no filter: the last page costs what the first does."""
-    sent: list[Statement] = []
-    snapshot = reads.snapshot
+    sent: list[Statement[Any]] = []
+    snapshot = reads.snapshot  # type: ignore[attr-defined]
 
-    def seen(way: Database, *statements: Statement) -> Any:
+    def seen(way: Database, *statements: Statement[Any]) -> Any:
         sent.extend(statements)
         return snapshot(way, *statements)
 

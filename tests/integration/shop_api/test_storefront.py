@@ -4,6 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -256,7 +257,7 @@ def test_urls_that_cannot_be_kept_are_given_all_the_same_after_one_attempt(
     commit = Transaction.commit
     attempts = []
 
-    def lose(self: Transaction, *statements: Statement) -> object:
+    def lose(self: Transaction, *statements: Statement[Any]) -> object:
         if statements[0].query.name == "keep_picture_urls":
             attempts.append(1)
             raise error("lost")

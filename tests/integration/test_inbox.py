@@ -13,7 +13,7 @@ from tests.integration.conftest import Connect
 def consume(
     database: Database, event_id: UUID, version: Version | None = None, consumer: str = "c"
 ) -> Effect:
-    return once(database, consumer, event_id, (), lambda _: (), version).value
+    return once(database, consumer, event_id, (), lambda: (), version).value
 
 
 def test_an_event_has_its_effect_once_at_each_consumer(database: Callable[..., Database]) -> None:

@@ -98,7 +98,7 @@ GUARDS: Mapping[str, Guard] = {
     "the erasure touches the balance": Guard(
         value(
             "[_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), "
-            "*([move_points(change)] if change.points else [])]"
+            "*([move_points(change)] * bool(change.points))]"
         ),
         "test_a_credit_that_meets_an_erasure_is_refused_and_moves_nothing",
     ),

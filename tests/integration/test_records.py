@@ -25,7 +25,7 @@ def _queries_of_records() -> list[Query[Any]]:
     for module in pkgutil.walk_packages([str(_SQL)], "sql."):
         importlib.import_module(module.name)
     found = [each for each in gc.get_objects() if isinstance(each, Query) and each.record is not None]
-    return sorted({(query.name, str(query.record)): query for query in found}.values())
+    return list({(query.name, str(query.record)): query for query in found}.values())
 
 
 def _columns(connection: Connection, query: Query[Any]) -> list[str]:

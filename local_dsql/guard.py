@@ -41,6 +41,21 @@ class Guarded:
         """The guard's process id; the command is its only child."""
         return self._guard.pid
 
+    def child_pid(self) -> int:
+        """Give the command's process id. Raises RuntimeError when it has ended."""
+        # Linux alone keeps this list; elsewhere ps does.
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        if children.exists():
+            found = children.read_text().split()
+        else:
+            listed = subprocess.run(
+                ["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False
+            )
+            found = listed.stdout.split()
+        if not found:
+            raise RuntimeError("the command has ended")
+        return int(found[0])
+
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for the command to end and give its exit code. Raises subprocess.TimeoutExpired."""
         code = self._guard.wait(timeout_s)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -54,6 +54,9 @@ _LOG_EVERY_STATEMENT = {
     "log_statement": "all",
 }
 # What a server that is killed has acknowledged is in the kernel's hands: only a machine that stops loses it.
+_OWN_STATEMENT = "/* local_dsql */"
+"""How statements begin that a local DSQL before this server adds to its clients'."""
+
 _WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -72,11 +75,16 @@ class EmbeddedPostgres:
 
     `data_directory` is the given directory, or one under the temporary directory when the server has to run
     as another user (this process is root) who cannot reach the given one. On Linux the server also stops when
-    the thread that entered the block dies without leaving it.
+    the thread that entered the block dies without leaving it. `settings` go before what is set here.
     """
 
     def __init__(
-        self, directory: Path, port: int | None = None, log_statements: bool = False, fsync: bool = True
+        self,
+        directory: Path,
+        port: int | None = None,
+        log_statements: bool = False,
+        fsync: bool = True,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.host = HOST
         self.port = port or 0
@@ -89,6 +97,7 @@ class EmbeddedPostgres:
             **_SETTINGS,
             **(_LOG_EVERY_STATEMENT if log_statements else {}),
             **({} if fsync else _WITHOUT_FSYNC),
+            **(settings or {}),
         }
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -137,7 +146,8 @@ class EmbeddedPostgres:
                 for line in lines:
                     entry = json.loads(line)
                     kind, _, text = entry.get("message", "").partition(": ")
-                    if kind == "statement" or kind.startswith("execute "):
+                    is_own = text.startswith(_OWN_STATEMENT)
+                    if not is_own and (kind == "statement" or kind.startswith("execute ")):
                         yield ExecutedStatement(
                             text,
                             entry.get("application_name", ""),

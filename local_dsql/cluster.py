@@ -1,0 +1,142 @@
+"""A local Aurora DSQL for the length of a `with` block: PostgreSQL, and the server before it."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from psycopg.conninfo import make_conninfo
+
+from local_dsql.guard import Guarded, StartError
+from local_dsql.ports import HOST
+from local_dsql.postgres import EmbeddedPostgres
+from local_dsql.process import Settings, ready_file
+from local_dsql.server import DATABASE, SUPERUSER
+from local_dsql.tls import Authority
+from local_dsql.tokens import Key
+
+_START_TIMEOUT_S = 30.0
+_PACKAGE_PARENT = Path(__file__).resolve().parents[1]
+
+POSTGRES_SETTINGS = {"deadlock_timeout": "20ms"}
+"""What the PostgreSQL behind has to be told: who parks others finds out soon that both wait."""
+
+
+class LocalDsql:
+    """An Aurora DSQL on this machine; it ends with the block, and with this process however that ends.
+
+    `postgres` is the PostgreSQL behind it, a running one of the caller's or its own, for what DSQL does not
+    let through: looking on, making databases. `keys` are the access keys whose tokens are taken, by their id;
+    without any, whoever connects is let in, as whatever role they say. `limits` are those of `server.Limits`
+    that are to differ. With `tls` connections may be encrypted, with `requires_tls` they have to be, as on DSQL:
+    the psql that comes with the PostgreSQL behind knows no TLS. `any_database` serves every database of the
+    PostgreSQL behind, where DSQL has one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        postgres: EmbeddedPostgres | None = None,
+        port: int | None = None,
+        tls: bool = True,
+        region: str = "us-east-1",
+        keys: Mapping[str, Key] | None = None,
+        limits: Mapping[str, Any] | None = None,
+        any_database: bool = False,
+        requires_tls: bool = False,
+        log_statements: bool = False,
+        fsync: bool = True,
+        connections: int = 300,
+    ) -> None:
+        self.host = HOST if not tls else "localhost"
+        self.port = port or 0
+        self.region = region
+        self._given_port = port
+        self._directory = directory
+        self._tls = tls
+        self._keys = keys
+        self._limits = dict(limits or {})
+        self._any_database = any_database
+        self._requires_tls = requires_tls
+        self._own_postgres = postgres is None
+        self.postgres = postgres or EmbeddedPostgres(
+            directory / "data",
+            log_statements=log_statements,
+            fsync=fsync,
+            settings={**POSTGRES_SETTINGS, "max_connections": str(connections)},
+        )
+        self.ca_file: Path | None = None
+        """The certificate to verify the server's with; None without TLS."""
+        self._process: Guarded | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start, in some 2 s. Raises StartError."""
+        with ExitStack() as stack:
+            if self._own_postgres:
+                stack.enter_context(self.postgres)
+            # Of our own alone: the settings hold the secrets of access keys.
+            place = Path(tempfile.mkdtemp(prefix="local-dsql-"))
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            self._start(place, stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server, then its PostgreSQL."""
+        self._stack.close()
+
+    def conninfo(self, database: str = DATABASE, role: str = SUPERUSER) -> str:
+        """Give what `psycopg.connect` needs but for a token."""
+        options: dict[str, Any] = {"host": self.host, "port": self.port, "dbname": database, "user": role}
+        if self.ca_file is not None:
+            options |= {"sslmode": "verify-full", "sslrootcert": str(self.ca_file)}
+        return make_conninfo(**options)
+
+    @property
+    def process_id(self) -> int:
+        """The server's process, for measurements. Raises RuntimeError before it is started."""
+        if self._process is None:
+            raise RuntimeError("the server is not started")
+        return self._process.child_pid()
+
+    def _start(self, place: Path, stack: ExitStack) -> None:
+        certificate = ""
+        if self._tls:
+            authority = Authority(place)
+            certificate, self.ca_file = str(authority.server_certificate(self.host)), authority.ca_file
+        path = place / "settings.json"
+        Settings(
+            postgres_port=self.postgres.port,
+            port=self._given_port or 0,
+            certificate=certificate,
+            token_host=self.host if self._keys is not None else "",
+            token_region=self.region,
+            keys={
+                name: {**key._asdict(), "actions": sorted(key.actions)}
+                for name, key in (self._keys or {}).items()
+            },
+            limits=self._limits,
+            any_database=self._any_database,
+            requires_tls=self._requires_tls,
+        ).write(path)
+        environment = {**os.environ, "PYTHONPATH": str(_PACKAGE_PARENT)}
+        command = [sys.executable, "-m", "local_dsql.process", str(path)]
+        process = self._process = Guarded(command, environment, place / "server.log")
+        stack.callback(process.stop)
+        ready = ready_file(path)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not ready.exists():
+            if process.ended() or time.monotonic() > deadline:
+                raise StartError(f"the local DSQL did not start: {process.last_lines()}")
+            time.sleep(0.01)
+        self.port = int(ready.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""The local Aurora DSQL, held against what is known of the real one."""

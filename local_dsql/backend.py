@@ -51,14 +51,14 @@ class Run:
     values: bytes
     """The Bind's body after its two names: values and formats."""
     index: int
-    is_replayed: bool = False
+    batch: object
+    """The batch that it came with, and which message of it it was."""
     seed: bytes = b""
     moment: bytes = b""
     """What random() and clock_timestamp() start from, where the statement uses them."""
     rows: int = 0
     is_counted: bool = False
     """Whether the rows are counted otherwise than by the command's tag."""
-    rows_before: int = 0
     copied: bytes = b""
     """The client's messages of a COPY FROM STDIN."""
     job: str = ""

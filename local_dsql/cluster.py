@@ -34,7 +34,7 @@ class LocalDsql:
     `postgres` is the PostgreSQL behind it, a running one of the caller's or its own, for what DSQL does not
     let through: looking on, making databases. `keys` are the access keys whose tokens are taken, by their id;
     without any, whoever connects is let in, as whatever role they say. `limits` are those of `server.Limits`
-    that are to differ. With `tls` connections may be encrypted, with `requires_tls` they have to be, as on DSQL:
+    that are to differ. With `tls` connections may be encrypted, with `requires_tls` they must be, as on DSQL:
     the psql that comes with the PostgreSQL behind knows no TLS. `any_database` serves every database of the
     PostgreSQL behind, where DSQL has one.
     """

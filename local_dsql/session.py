@@ -304,6 +304,14 @@ class Session:
                 last.names[last.name] = last.before
         self._steps = []
 
+    def _drop_runs(self, transaction: Transaction, index: int) -> None:
+        """Forget what messages of this batch from one on have done: they are to be run again."""
+        runs = transaction.runs
+        while runs and runs[-1].batch is self._plan and runs[-1].index >= index:
+            run = runs.pop()
+            if run.query.kind in (Kind.WRITE, Kind.COPY_IN):
+                transaction.rows -= run.rows
+
     # --- Parse, Describe ---------------------------------------------------------------------------------
 
     def _parse(self, raw: bytes, index: int) -> None:
@@ -423,7 +431,7 @@ class Session:
     async def _prepare_run(self, portal: Portal, transaction: Transaction, index: int) -> Failure | None:
         """See what an effect takes to be repeated, and how many rows it may touch."""
         query = portal.prepared.query
-        run = portal.run = Run(portal.prepared, portal.values, index)
+        run = portal.run = Run(portal.prepared, portal.values, index, self._plan)
         if query.kind is Kind.SCHEMA:
             return await self._prepare_schema_run(run, index)
         if query.kind is not Kind.WRITE:
@@ -564,6 +572,8 @@ class Session:
             if failure is not None:
                 return failure
         transaction.queries.append(query)
+        if portal.run is not None:
+            portal.run.index = index
         if query.touches_data:
             transaction.data_statements += 1
         elif kind is Kind.SCHEMA:
@@ -586,9 +596,10 @@ class Session:
                 return failure
             # The command's tag does not tell: look at PostgreSQL's own counters before and after.
             return await self._execute_counted(run, raw, index)
-        self._steps.append(
-            Step(raw, EXECUTED, shown=True, index=index, run=run, alter=_alteration(query, run))
-        )
+        executed = Step(raw, EXECUTED, shown=True, index=index, run=run, alter=_alteration(query, run))
+        if run is not None and self._may_leave_doubles(run, transaction):
+            return await self._execute_without_doubles(portal, executed, index)
+        self._steps.append(executed)
         if run is None:
             return None
         if run.own is not None:
@@ -596,10 +607,6 @@ class Session:
         self._add_unfix(run, index)
         if query.kind is Kind.LOCK and transaction.is_block and not transaction.is_doomed:
             self._add_lock_trace(portal, transaction, index)
-        elif query.kind is Kind.WRITE and transaction.is_block and not transaction.is_doomed:
-            failure = await self._look_for_doubles(portal, transaction, index)
-            if failure is not None:
-                return failure
         if transaction.is_doomed and query.kind in (Kind.WRITE, Kind.LOCK):
             return await self._judge_cause(run, transaction, index)
         return None
@@ -724,6 +731,7 @@ class Session:
         transaction = self.transaction
         assert transaction is not None
         rows = int(counts[1]) - int(counts[0])
+        run.rows = rows
         if rows:
             self._note_effect(run, transaction, rows)
         transaction.rows += rows
@@ -763,13 +771,30 @@ class Session:
         self._steps.append(Step(wire.bind(b"", name, values), BOUND, index=index))
         self._steps.append(Step(wire.execute(), EXECUTED, index=index, watch=note))
 
-    async def _look_for_doubles(self, portal: Portal, transaction: Transaction, index: int) -> Failure | None:
-        """Look for a key that this transaction still sees and another has deleted (see has_no_doubles)."""
-        query, run = portal.prepared.query, portal.run
+    def _may_leave_doubles(self, run: Run, transaction: Transaction) -> bool:
+        """Tell whether a write may meet a key that this transaction still sees and another has deleted."""
+        if not transaction.is_block or transaction.is_doomed or run.query.kind is not Kind.WRITE:
+            return False
         removed = self.database.removed
+        return any(removed.get(oid, 0) > transaction.started for oid in run.tables)
+
+    async def _execute_without_doubles(self, portal: Portal, executed: Step, index: int) -> Failure | None:
+        """Run a write, and look for doubles (see has_no_doubles) before its answer is given."""
+        failure = await self._send(sync=False)
+        if failure is not None:
+            return failure
+        mark = len(self.backend.output)
+        self._steps.append(executed)
+        run = portal.run
         assert run is not None
-        if not any(removed.get(oid, 0) > transaction.started for oid in run.tables):
-            return None
+        self._add_unfix(run, index)
+        failure = await self._look_for_doubles(portal, index) or await self._send(sync=False)
+        if failure is not None:
+            del self.backend.output[mark:]
+        return failure
+
+    async def _look_for_doubles(self, portal: Portal, index: int) -> Failure | None:
+        query = portal.prepared.query
         tables = self.database.tables
         for write in query.writes:
             facts = tables.find(write.table) if tables is not None else None
@@ -885,7 +910,7 @@ class Session:
 
     async def _execute_commit(self, portal: Portal, raw: bytes, index: int) -> Failure | None:
         transaction = self.transaction
-        run = Run(portal.prepared, portal.values, index)
+        run = Run(portal.prepared, portal.values, index, self._plan)
         if transaction is None or not transaction.is_block or transaction.has_failed:
             self._steps.append(Step(raw, EXECUTED, shown=True, index=index, run=run))
             return None
@@ -1055,6 +1080,7 @@ class Session:
         index = step.index if step is not None else -1
         if transaction is not None and index >= 0 and self._is_open_block(transaction):
             assert step is not None
+            self._drop_runs(transaction, index)
             if failure.sqlstate in _DEADLOCKS and transaction.retries < _MOST_RETRIES:
                 transaction.retries += 1
                 await self._roll_back_to_frame(transaction)
@@ -1260,7 +1286,7 @@ class Session:
         prepared = portal.prepared
         query = prepared.query
         if query.kind in EFFECTS:
-            portal.run = Run(prepared, portal.values, index)
+            portal.run = Run(prepared, portal.values, index, self._plan)
             failure = await self._copy_for(prepared, portal.values, index)
             if failure is not None:
                 return failure

@@ -98,7 +98,7 @@ mutations: $(DEV) ## Take each guard out, see what fails without it, and write t
 release: $(DEV) ## Keep this release's code and statements, for the next one's tests to run on their schema
 	@$(PY) -m tests.former_release
 
-format: $(DEV) ## Format the code and mend what the linter can
+format: $(DEV) ## Format the code and fix what the linter can
 	@$(PY) -m ruff check --quiet --fix . || true
 	@$(PY) -m ruff format --quiet .
 

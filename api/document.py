@@ -17,7 +17,7 @@ from api.examples import EXAMPLES
 from handlers import account, checkout, order_views, orders, staff, storefront
 from handlers.edge.fields import END
 from handlers.edge.http import MAX_BODY_BYTES, Route
-from handlers.edge.problems import KINDS, MEDIA_TYPE, Kind
+from handlers.edge.problems import KINDS, MEDIA_TYPE, ProblemKind
 
 _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 VERSION: str = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"]
@@ -52,7 +52,7 @@ PUT and DELETE can be repeated as it is.
 **Lists are read in pages**: `next_cursor` of one page is the `cursor` of the next, null on the last.
 
 **Errors are problem documents** (RFC 9457) with a stable `type`, the wrong fields, and in `detail` what to
-do. A 4xx is the caller's to mend; a 5xx is ours: send the same request again after `Retry-After` seconds.
+do. A 4xx is the caller's to fix; a 5xx is ours: send the same request again after `Retry-After` seconds.
 
 **Limits**: a body of {MAX_BODY_BYTES} bytes, a page of 100 entries, a cart of 100 lines and 999 units a line.
 Text holds no control characters and nothing that turns the reading order.
@@ -268,7 +268,7 @@ def _problems(route: Route) -> dict[str, Any]:
         names += ["idempotency-key-missing", "idempotency-key-malformed"]
     if "If-Match" in route.headers:
         names += ["precondition-failed", "precondition-required"]
-    by_status: dict[int, list[Kind]] = {}
+    by_status: dict[int, list[ProblemKind]] = {}
     for kind in KINDS.values():
         if kind.name in names:
             by_status.setdefault(kind.status, []).append(kind)
@@ -280,11 +280,11 @@ def _problems(route: Route) -> dict[str, Any]:
     }
 
 
-def _response_name(kind: Kind) -> str:
+def _response_name(kind: ProblemKind) -> str:
     return "".join(word.capitalize() for word in kind.name.split("-"))
 
 
-def _problem_response(kinds: list[Kind]) -> dict[str, Any]:
+def _problem_response(kinds: list[ProblemKind]) -> dict[str, Any]:
     schema = {
         "allOf": [{"$ref": "#/components/schemas/Problem"}],
         "properties": {"type": {"enum": [kind.type for kind in kinds]}},

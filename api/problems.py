@@ -44,7 +44,7 @@ the gateway alike. `type` is stable and is what a program should look at; `detai
 time and what to do; `instance` names the occurrence. `errors`, where there is one, lists wrong values: a
 JSON pointer into the body (empty for the body as a whole), or `header:`, `query:` or `path:` and a name.
 
-4xx is the caller's to mend. 400 to 405, 413, 415, 422 and 428 are about the request: sent again unchanged, it
+4xx is the caller's to fix. 400 to 405, 413, 415, 422 and 428 are about the request: sent again unchanged, it
 gets the same answer. 404 of a thing, 409 and 412 are about the state of things: the same request may be
 accepted once that has changed (stock came in, points were earned), and under the same `Idempotency-Key`,
 since a refusal is not remembered. 429 and 5xx pass: send the same request with the same key again after

@@ -76,7 +76,7 @@ class Sampler:
             path = frame.f_code.co_filename
             if layer is OTHER:
                 layer = _layer(path)
-            if any(f"/{room}/" in path for room in ("domain", "sql", "events", "handlers")):
+            if any(f"/{folder}/" in path for folder in ("domain", "sql", "events", "handlers")):
                 lines_seen.add(f"{_short(path)}:{frame.f_lineno} {frame.f_code.co_name}")
             frame = frame.f_back
         samples.layers[layer] += 1

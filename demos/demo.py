@@ -172,12 +172,12 @@ def many_orders(
         f"   in the functions p50 {latencies_ms[len(latencies_ms) // 2]:.1f} ms, {retries} retries; "
         f"{resent} requests were sent again by their client"
     )
-    twins = len(range(0, orders, 10))
+    duplicates = len(range(0, orders, 10))
     # A request that was sent again may find its own order: then that is a replay as well.
     expect(
-        answers.total() == answers["placed"] + answers["replayed"] == orders + twins
-        and twins <= answers["replayed"] <= twins + resent,
-        f"{orders} orders were placed, {twins} twins got their order's answer again",
+        answers.total() == answers["placed"] + answers["replayed"] == orders + duplicates
+        and duplicates <= answers["replayed"] <= duplicates + resent,
+        f"{orders} orders were placed, {duplicates} duplicate requests got their order's answer again",
     )
 
     heading("7. Everything comes to rest, and adds up")

@@ -55,13 +55,13 @@ _AFTERWARDS_S = 2.0
 #: Sendings of one request, to one Region or the other, until its client gives up.
 _SENDINGS = 8
 #: Every so many orders of a shopper are sent to both Regions at once.
-_TWIN_EVERY = 5
+_DUPLICATE_EVERY = 5
 _LINE_EVERY_S = 2.0
 _SECONDS_AROUND = (-3, 6)
 
 
 @dataclass(frozen=True)
-class Plan:
+class DrillLoad:
     """How hard the drill is: shoppers in each Region, the load before the loss, units of the scarce item."""
 
     shoppers: int = 3
@@ -80,7 +80,7 @@ class Wares(NamedTuple):
     scarce: str
 
 
-def _furnish(server: EmbeddedPostgres, plan: Plan) -> Wares:
+def _furnish(server: EmbeddedPostgres, plan: DrillLoad) -> Wares:
     """Put items on the shelf: two of unlimited stock and one of `scarce_units`, spread over four slots."""
     points = {str(uuid4()): price for price in (10, 20, 30)}
     scarce = next(iter(points))
@@ -166,25 +166,25 @@ class Figures:
             self.found_done += replayed and sendings > 1
 
 
-class Customer:
-    """A customer at the doors of all Regions, who goes to the next one when one does not answer."""
+class RoamingCustomer:
+    """A customer at the APIs of all Regions, who goes to the next one when one does not answer."""
 
-    def __init__(self, doors: Sequence[tuple[str, Shopper]], home: int, figures: Figures) -> None:
-        self._doors = doors
+    def __init__(self, apis: Sequence[tuple[str, Shopper]], home: int, figures: Figures) -> None:
+        self._apis = apis
         self._home = home
-        self._shut: set[int] = set()
+        self._closed: set[int] = set()
         self._figures = figures
 
-    def ask(self, method: str, path: str, door: int | None = None, **request: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, api: int | None = None, **request: Any) -> httpx.Response:
         """Send a request until some Region answers it. Raises NotSoError when none does."""
-        return self._ask(method, path, door, **request)[0]
+        return self._ask(method, path, api, **request)[0]
 
     def _ask(
-        self, method: str, path: str, door: int | None = None, **request: Any
+        self, method: str, path: str, api: int | None = None, **request: Any
     ) -> tuple[httpx.Response, int]:
-        at = self._home if door is None else door
+        at = self._home if api is None else api
         for sending in range(1, _SENDINGS + 1):
-            name, shopper = self._doors[at]
+            name, shopper = self._apis[at]
             sent_at = time.monotonic()
             answer = None
             with suppress(httpx.TransportError):
@@ -193,19 +193,19 @@ class Customer:
                 self._figures.note_request(Sent(sent_at, name, answered=True))
                 return answer, sending
             self._figures.note_request(Sent(sent_at, name, answered=False))
-            other = (at + 1) % len(self._doors)
-            if answer is None and other not in self._shut:
-                self._shut.add(at)
+            other = (at + 1) % len(self._apis)
+            if answer is None and other not in self._closed:
+                self._closed.add(at)
                 self._home = other
             at = other
         raise NotSoError(f"{method} {path} was answered by no Region, sent {_SENDINGS} times")
 
-    def order(self, total_points: int, key: str, door: int | None = None) -> httpx.Response:
+    def order(self, total_points: int, key: str, api: int | None = None) -> httpx.Response:
         """Order the cart."""
         answer, sendings = self._ask(
             "POST",
             "/orders",
-            door,
+            api,
             json={"expected_total_points": total_points},
             headers={"Idempotency-Key": key},
         )
@@ -214,9 +214,9 @@ class Customer:
 
     def order_everywhere(self, total_points: int, key: str) -> None:
         """Send one order to all Regions at once. Raises NotSoError if it happened twice."""
-        doors = [door for door in range(len(self._doors)) if door not in self._shut]
-        with ThreadPoolExecutor(len(doors)) as pool:
-            answers = list(pool.map(lambda door: self.order(total_points, key, door), doors))
+        apis = [api for api in range(len(self._apis)) if api not in self._closed]
+        with ThreadPoolExecutor(len(apis)) as pool:
+            answers = list(pool.map(lambda api: self.order(total_points, key, api), apis))
         placed = [answer for answer in answers if answer.status_code == 201]
         made = [answer for answer in placed if answer.headers["Idempotency-Replayed"] == "false"]
         if len({answer.text for answer in placed}) > 1 or len(made) > 1:
@@ -231,7 +231,7 @@ class Customer:
             item, quantity = random.choice(offered), random.randint(1, 3)
             self.ask("PUT", f"/cart/items/{item}", json={"quantity": quantity})
             total, key = wares.points[item] * quantity, f"drill-{uuid4()}"
-            if number % _TWIN_EVERY == 0:
+            if number % _DUPLICATE_EVERY == 0:
                 self.order_everywhere(total, key)
                 continue
             answer = self.order(total, key)
@@ -262,7 +262,7 @@ class Loss(NamedTuple):
 class Drill:
     """Two running Regions, of which `lost` will not survive."""
 
-    def __init__(self, lost: LocalRegion, survivor: LocalRegion, plan: Plan) -> None:
+    def __init__(self, lost: LocalRegion, survivor: LocalRegion, plan: DrillLoad) -> None:
         self.figures = Figures()
         self._lost = lost
         self._survivor = survivor
@@ -287,7 +287,7 @@ class Drill:
             self._add_up(list(customers.values()), wares, recorder, loss, broken_before)
             self._report(recorder.effects(), loss)
 
-    def _doors(self, username: str) -> list[tuple[str, Shopper]]:
+    def _apis(self, username: str) -> list[tuple[str, Shopper]]:
         regions = (self._lost, self._survivor)
         return [
             (region.region_name, Shopper(region, http, username))
@@ -296,7 +296,7 @@ class Drill:
 
     def _agree(self, username: str, wares: Wares) -> None:
         heading("1. Two Regions, one shop")
-        (here, one), (there, other) = self._doors(username)
+        (here, one), (there, other) = self._apis(username)
         item = next(item for item in wares.points if item != wares.scarce)
         price = wares.points[item]
         one.send("PUT", f"/cart/items/{item}", json={"quantity": 2})
@@ -308,7 +308,9 @@ class Drill:
         expect(past == [placed.json()["order_id"]], f"and is among the past orders in {there} at once")
         self.figures.orders.add(past[0])
         other.send("PUT", f"/cart/items/{item}", json={"quantity": 1})
-        Customer(((here, one), (there, other)), 0, self.figures).order_everywhere(price, f"drill-{uuid4()}")
+        RoamingCustomer(((here, one), (there, other)), 0, self.figures).order_everywhere(
+            price, f"drill-{uuid4()}"
+        )
         past = [order["order_id"] for order in one.get("/orders")["orders"]]
         expect(len(past) == 2, "one order, sent to both with one key at once, is placed once")
 
@@ -318,7 +320,7 @@ class Drill:
         # One customer shops in both Regions, the others in one.
         homes = [(name, 0) for name in usernames[: plan.shoppers]]
         homes += [(name, 1) for name in (usernames[0], *usernames[plan.shoppers + 1 :])]
-        customers = [Customer(self._doors(name), home, self.figures) for name, home in homes]
+        customers = [RoamingCustomer(self._apis(name), home, self.figures) for name, home in homes]
         stop = threading.Event()
         with ThreadPoolExecutor(len(customers)) as pool:
             shopping = [pool.submit(customer.shop, wares, stop) for customer in customers]
@@ -504,7 +506,7 @@ def _of(region_name: str, say: Callable[[str], None]) -> Callable[[str], None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the drill; 0 if everything was as it must be."""
     parser = argparse.ArgumentParser(prog="python -m demos.regions", description=__doc__)
-    usual = Plan()
+    usual = DrillLoad()
     parser.add_argument(
         "--shoppers",
         type=whole_number(1, 64),
@@ -524,7 +526,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="age at which another Region's message is taken over (%(default)s; as deployed otherwise, 60)",
     )
     options = parser.parse_args(arguments)
-    plan = Plan(options.shoppers, options.load_s, options.takeover_s)
+    plan = DrillLoad(options.shoppers, options.load_s, options.takeover_s)
     stop_on_signals()
     say = stopwatch()
     try:

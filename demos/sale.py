@@ -20,7 +20,7 @@ from domain.stock import spread
 from sql.connection import Connection, Database
 from sql.errors import RetriesExhaustedError
 from sql.transaction import RetryPolicy
-from sql.transactions.log_operation import Score, logged, scoreboard
+from sql.transactions.log_request import Score, logged, scoreboard
 from sql.transactions.place_order import PlaceOrder, place_order
 
 REGIONS = ("us-east-1", "us-west-2")

@@ -54,7 +54,7 @@ The rules that hold everywhere:
 - **Limits**: bodies of 64 KiB, carts of 100 lines, 999 units a line, 1,000,000,000 points at once. Text
   holds no control characters and nothing that turns the reading order; letters of every script are welcome.
 - **HEAD** is not offered; **OPTIONS** answers browsers' preflight requests without a token.
-- A **4xx** is the caller's to mend. A **5xx** is ours: send the same request with the same key again after
+- A **4xx** is the caller's to fix. A **5xx** is ours: send the same request with the same key again after
   `Retry-After` seconds; whatever had happened, it happens once.
 """
 

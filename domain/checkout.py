@@ -25,7 +25,7 @@ class StockSlot(NamedTuple):
     available: int
 
 
-class CartLine(NamedTuple):
+class PricedCartLine(NamedTuple):
     """A cart line joined with its catalogue item.
 
     `unit_points` is None where the item is unknown or retired; `stock` is None where it is unlimited.
@@ -38,7 +38,7 @@ class CartLine(NamedTuple):
     stock: tuple[StockSlot, ...] | None = None
 
 
-class OrderLine(NamedTuple):
+class AcceptedLine(NamedTuple):
     """A line of an order: what was bought, how many, and the price in points of one."""
 
     item_id: UUID
@@ -61,14 +61,14 @@ class AcceptedOrder(NamedTuple):
     `exhausted` are the limited items whose last unit this order takes, as far as it can see.
     """
 
-    lines: tuple[OrderLine, ...]
+    lines: tuple[AcceptedLine, ...]
     total_points: int
     balance_after: int
     stock: tuple[StockTake, ...]
     exhausted: tuple[UUID, ...] = ()
 
 
-def total(lines: Sequence[CartLine | OrderLine]) -> int:
+def total(lines: Sequence[PricedCartLine | AcceptedLine]) -> int:
     """Price of all lines in points; lines without a price count nothing."""
     return sum(line.quantity * (line.unit_points or 0) for line in lines)
 
@@ -99,7 +99,7 @@ def allocate(slots: Sequence[StockSlot], quantity: int, start: int) -> list[Stoc
 
 
 def decide_checkout(
-    cart: Sequence[CartLine],
+    cart: Sequence[PricedCartLine],
     balance: int | None,
     expected_points: int,
     pick: Callable[[int], int] = lambda _: 0,
@@ -139,7 +139,7 @@ def decide_checkout(
     if required > balance:
         return refusals.insufficient_points(required_points=required, available_points=balance)
     lines = tuple(
-        OrderLine(line.item_id, line.name, line.quantity, line.unit_points or 0)
+        AcceptedLine(line.item_id, line.name, line.quantity, line.unit_points or 0)
         for line in sorted(cart, key=lambda line: line.item_id)
     )
     # Rows are touched in key order, so that two transactions meet on the first shared row and not crosswise.

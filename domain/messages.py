@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.checkout import OrderLine
+from domain.checkout import AcceptedLine
 
 
 class MessageText(NamedTuple):
@@ -14,7 +14,7 @@ class MessageText(NamedTuple):
     body: str
 
 
-def order_confirmation(order_id: UUID, lines: Sequence[OrderLine], total_points: int) -> MessageText:
+def order_confirmation(order_id: UUID, lines: Sequence[AcceptedLine], total_points: int) -> MessageText:
     """Confirm an order: its lines, one a row, and the total."""
     rows = [f"  {line.quantity} x {line.name}: {line.quantity * line.unit_points:,} points" for line in lines]
     return MessageText(

@@ -20,7 +20,7 @@ MAX_POINTS_AT_ONCE = 1_000_000_000
 CreditKind = Literal["EARN", "GIFT"]
 
 
-class Account(NamedTuple):
+class PointsAccount(NamedTuple):
     """A customer's points as they were read."""
 
     customer_id: UUID
@@ -49,7 +49,7 @@ class AcceptedTransfer(NamedTuple):
         return self.payee, self.payer
 
 
-def decide_credit(account: Account | None, points: int, by: UUID) -> BalanceChange | Refusal:
+def decide_credit(account: PointsAccount | None, points: int, by: UUID) -> BalanceChange | Refusal:
     """Decide whether an account (None: there is none) gets points, 1 to MAX_POINTS_AT_ONCE, from `by`."""
     _check(points)
     if account is None:
@@ -63,7 +63,7 @@ def decide_credit(account: Account | None, points: int, by: UUID) -> BalanceChan
 
 
 def decide_transfer(
-    payer: Account | None, payees: Sequence[Account], points: int
+    payer: PointsAccount | None, payees: Sequence[PointsAccount], points: int
 ) -> AcceptedTransfer | Refusal:
     """Decide whether the payer's points go to the one member whom the request names.
 
@@ -104,7 +104,7 @@ def decide_boost(
     together = balances[beneficiary] + balances[partner]
     if together >= below:
         return refusals.household_above_limit(together_points=together, below_points=below)
-    return decide_credit(Account(beneficiary, balances[beneficiary]), points, by)
+    return decide_credit(PointsAccount(beneficiary, balances[beneficiary]), points, by)
 
 
 def _check(points: int) -> None:

@@ -27,7 +27,7 @@ class Refusal(NamedTuple):
         return f"{self.text} {self.remedy}"
 
 
-class Kind(Generic[P]):
+class RefusalKind(Generic[P]):
     """A kind of refusal; called with what its text needs, it gives one."""
 
     __slots__ = ("_write", "code", "remedy")
@@ -52,12 +52,12 @@ class Kind(Generic[P]):
 
 
 #: Every kind, by code.
-KINDS: dict[str, "Kind[...]"] = {}
+KINDS: dict[str, "RefusalKind[...]"] = {}
 
 
-def _kind(remedy: str) -> Callable[[Callable[P, str]], Kind[P]]:
-    def declare(write: Callable[P, str]) -> Kind[P]:
-        kind = Kind(write, remedy)
+def _kind(remedy: str) -> Callable[[Callable[P, str]], RefusalKind[P]]:
+    def declare(write: Callable[P, str]) -> RefusalKind[P]:
+        kind = RefusalKind(write, remedy)
         KINDS[kind.code] = kind
         return kind
 

@@ -12,7 +12,7 @@ from events.log import logger
 #: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
 #: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to
 #: go to the dead-letter queue.
-Effect = Callable[[Envelope[Any]], object]
+EffectFunction = Callable[[Envelope[Any]], object]
 
 #: Is told what became of each record: a word, and the milliseconds since what the event tells of happened,
 #: None where no event could be read.
@@ -52,7 +52,7 @@ class Consumer:
     """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes."""
 
     def __init__(
-        self, effects: Mapping[type[Payload], Effect], observe: Observer = lambda _word, _lag_ms: None
+        self, effects: Mapping[type[Payload], EffectFunction], observe: Observer = lambda _word, _lag_ms: None
     ) -> None:
         self.effects = dict(effects)
         self._observe = observe
@@ -69,7 +69,7 @@ class Consumer:
 
 def consume(
     event: Mapping[str, Any],
-    effects: Mapping[type[Payload], Effect],
+    effects: Mapping[type[Payload], EffectFunction],
     *,
     time_is_up: Callable[[], bool] = lambda: False,
     observe: Observer = lambda _word, _lag_ms: None,
@@ -98,7 +98,7 @@ def consume(
 def _consume_one(
     record: Mapping[str, Any],
     message_id: str,
-    by_type: Mapping[str, tuple[type[Payload], Effect]],
+    by_type: Mapping[str, tuple[type[Payload], EffectFunction]],
     observe: Observer,
 ) -> bool:
     receives = record.get("attributes", {}).get("ApproximateReceiveCount")
@@ -132,8 +132,8 @@ def _since_ms(moment: datetime) -> float:
 
 
 def _understand(
-    body: str, by_type: Mapping[str, tuple[type[Payload], Effect]]
-) -> tuple[Envelope[Any], Effect]:
+    body: str, by_type: Mapping[str, tuple[type[Payload], EffectFunction]]
+) -> tuple[Envelope[Any], EffectFunction]:
     try:
         message = json.decode(body, type=_Message)
     except (DecodeError, RecursionError, UnicodeEncodeError) as error:

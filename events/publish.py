@@ -51,7 +51,7 @@ class EventsClient(Protocol):
 
 
 @dataclass(slots=True)
-class Outcome:
+class PublishResult:
     """What the bus said: accepted messages, failed ones, and the first error of a request that failed whole.
 
     The messages of such a request are in neither list: nothing is known of them, and they stay in the outbox.
@@ -68,7 +68,7 @@ class Publication:
     def __init__(
         self, client: EventsClient, bus: str, messages: Sequence[OutboxMessage], pool: ThreadPoolExecutor
     ) -> None:
-        self._outcome = Outcome()
+        self._outcome = PublishResult()
         sendable = []
         for message in messages:
             size = size_bytes(message)
@@ -77,12 +77,12 @@ class Publication:
                 self._outcome.failed.append(Failure(message, Rejection.PERMANENT, reason))
             else:
                 sendable.append(message)
-        self._requests: list[Future[Outcome]] = [
+        self._requests: list[Future[PublishResult]] = [
             pool.submit(_send, client, bus, batch)
             for batch in batches(sendable, size_bytes, MAX_BYTES, MAX_ENTRIES)
         ]
 
-    def result(self) -> Outcome:
+    def result(self) -> PublishResult:
         """Wait for all answers and sort the messages by what the bus said."""
         outcome = self._outcome
         for request in self._requests:
@@ -101,8 +101,8 @@ def size_bytes(message: OutboxMessage) -> int:
     return detail_bytes + len(message.event_type) + len(SOURCE) + _ENTRY_OVERHEAD_BYTES
 
 
-def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> Outcome:
-    outcome = Outcome()
+def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> PublishResult:
+    outcome = PublishResult()
     try:
         answer = client.put_events(Entries=[_entry(bus, message) for message in batch])
     except Exception as error:  # whatever it is, the relay goes on and these messages stay in the outbox

@@ -16,7 +16,7 @@ from events.publish import EventsClient, Publication
 _LAG_STEP_MS = 10
 
 
-class Outbox(Protocol):
+class RelayOutbox(Protocol):
     """What the relay needs of the database. Every method may raise OutboxUnavailableError."""
 
     def hold(self, lease_s: float) -> Held | None:
@@ -120,7 +120,7 @@ class Relay:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: RelayOutbox,
         client: Callable[[], EventsClient],
         settings: RelaySettings,
         *,

@@ -1,4 +1,4 @@
-"""The doors: one module a Lambda function."""
+"""The entry points: one module a Lambda function."""
 
 import gc
 

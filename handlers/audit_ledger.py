@@ -20,7 +20,7 @@ _DATABASE = DatabaseEnvironment.read().database()
 _MOST_LOGGED = 100
 
 
-class Order(Struct, frozen=True):
+class AuditInput(Struct, frozen=True):
     """What the schedule asks for."""
 
     audit: Literal["sample", "whole"] = "sample"
@@ -29,7 +29,7 @@ class Order(Struct, frozen=True):
 @guarded
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Audit until done or until the time is nearly up; give the differences by kind."""
-    order = convert(event, Order)
+    asked = convert(event, AuditInput)
     time_is_up = clock(context)
     findings = Findings[Difference]("LedgerDifferences")
     kinds: Counter[str] = Counter()
@@ -41,14 +41,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
             kinds[difference.kind] += 1
 
     def audit(part: Part) -> None:
-        if order.audit == "whole":
+        if asked.audit == "whole":
             scanned = audit_pass(_DATABASE, part, found, time_is_up)
             batches, done = scanned.batches, scanned.done
         else:
             batches, done = audit_sample(_DATABASE, part, found, uuid4(), time_is_up), True
         logger.info(
             "audited",
-            extra={"audit": order.audit, "part": part.table.name, "batches": batches, "done": done},
+            extra={"audit": asked.audit, "part": part.table.name, "batches": batches, "done": done},
         )
 
     parts: dict[str, Callable[[], object]] = {part.table.name: partial(audit, part) for part in PARTS}

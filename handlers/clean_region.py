@@ -10,7 +10,7 @@ from msgspec import field
 from handlers.edge.jobs import PartsFailedError, clock
 from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from sql.transactions.clean_region import Cleanup, Kind, clean, enter, waiting_cleanups
+from sql.transactions.clean_region import Cleanup, CleanupKind, clean, enter, waiting_cleanups
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -44,7 +44,7 @@ def _objects() -> "S3Client":
 
 def _delete(cleanup: Cleanup) -> None:
     """Delete the picture's object, or the pool's user of that name if it is this customer's."""
-    if cleanup.kind is Kind.PICTURE:
+    if cleanup.kind is CleanupKind.PICTURE:
         _objects().delete_object(Bucket=_ENVIRONMENT.pictures_bucket, Key=cleanup.name)
         return
     users, pool = _users(), _ENVIRONMENT.user_pool_id

@@ -113,7 +113,7 @@ def _how_to_use(region: LocalRegion, reference_url: str) -> str:
   try        . {_short(region_file.PATH)}
              curl -H "Authorization: $TOKEN" $API/cart
              (signed in as {DEMO_USERNAME}, for an hour; then: make token)
-  operate    ./rewards outbox status
+  operations ./rewards outbox status
   database   make psql
   e-mails    curl {region.endpoint_url}/_ministack/ses/messages
   log        {_short(region.log)}

@@ -29,7 +29,7 @@ RUNS = ROOT / ".local" / "run"
 #: A run writes thousands of small files, a function's code for each of its processes, and removes them again.
 #: On a busy disk that is what starting and stopping would take most of their time for.
 MEMORY = Path("/dev/shm")  # noqa: S108  # on Linux; elsewhere everything is below .local/run
-ROOM_BYTES = 1 << 30
+FREE_BYTES = 1 << 30
 STACK_NAME = "rewards-orders"
 SCHEMA = "xpoints"
 DEPLOY_TIMEOUT_S = 300.0
@@ -345,7 +345,7 @@ def _finish(step: Guarded, name: str) -> None:
 
 
 def _run_directory(region_name: str, stack: ExitStack) -> Path:
-    """Make this run's directory, in memory if there is room, and remove those of runs that were killed."""
+    """Make this run's directory, in memory where it is free, and remove those of runs that were killed."""
     RUNS.mkdir(parents=True, exist_ok=True)
     for path in RUNS.iterdir():
         with suppress(ValueError):
@@ -353,7 +353,7 @@ def _run_directory(region_name: str, stack: ExitStack) -> Path:
                 _remove(path)
     directory = RUNS / f"{os.getpid()}-{region_name}-{secrets.token_hex(4)}"
     stack.callback(_remove, directory)
-    if _has_room(MEMORY):
+    if _has_space(MEMORY):
         in_memory = MEMORY / f"rewards-{directory.name}"
         # Others may pass through: run as root, PostgreSQL drops to another user.
         in_memory.mkdir(mode=0o711)
@@ -371,10 +371,10 @@ def _remove(directory: Path) -> None:
         directory.unlink()
 
 
-def _has_room(directory: Path) -> bool:
+def _has_space(directory: Path) -> bool:
     with suppress(OSError):
-        room = os.statvfs(directory)
-        return os.access(directory, os.W_OK) and room.f_bavail * room.f_frsize >= ROOM_BYTES
+        filesystem = os.statvfs(directory)
+        return os.access(directory, os.W_OK) and filesystem.f_bavail * filesystem.f_frsize >= FREE_BYTES
     return False
 
 

@@ -27,7 +27,7 @@ from operations.regions import RegionSetupError
 from operations.show import show
 from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
-from sql.transactions import operate
+from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_sample, audit_stock
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -71,24 +71,26 @@ def _find(options: argparse.Namespace) -> Site:
 
 
 def _outbox_status(site: Site, options: argparse.Namespace) -> int:
-    status = operate.outbox_status(site.database)
+    status = operations.outbox_status(site.database)
     _show(options, status)
     return 0
 
 
-def _letters(options: argparse.Namespace) -> operate.DeadLetterFilter:
-    return operate.DeadLetterFilter(
+def _dead_letters_meant(options: argparse.Namespace) -> operations.DeadLetterFilter:
+    return operations.DeadLetterFilter(
         options.type, options.older_than, options.newer_than, options.error, options.ids or None
     )
 
 
 def _outbox_dead(site: Site, options: argparse.Namespace) -> int:
-    _show(options, {"dead_letters": operate.list_dead_letters(site.database, _letters(options))})
+    _show(
+        options, {"dead_letters": operations.list_dead_letters(site.database, _dead_letters_meant(options))}
+    )
     return 0
 
 
 def _outbox_inspect(site: Site, options: argparse.Namespace) -> int:
-    message = operate.read_dead_letter(site.database, options.id)
+    message = operations.read_dead_letter(site.database, options.id)
     if message is None:
         raise SiteError(f"There is no outbox dead letter {options.id}. `rewards outbox dead` lists them.")
     _show(options, {**message, "detail": _parsed(message["detail"])})
@@ -96,10 +98,10 @@ def _outbox_inspect(site: Site, options: argparse.Namespace) -> int:
 
 
 def _outbox_requeue(site: Site, options: argparse.Namespace) -> int:
-    messages = operate.list_dead_letters(site.database, _letters(options))
+    messages = operations.list_dead_letters(site.database, _dead_letters_meant(options))
     count = len(messages)
     if options.yes:
-        count = operate.requeue_dead_letters(site.database, [one["id"] for one in messages])
+        count = operations.requeue_dead_letters(site.database, [one["id"] for one in messages])
     _show(options, {"requeued" if options.yes else "would_requeue": messages, "count": count})
     _hint(options, bool(messages))
     return 0
@@ -177,7 +179,7 @@ def _replay(site: Site, options: argparse.Namespace) -> int:
 
 
 def _order(site: Site, options: argparse.Namespace) -> int:
-    story = operate.order_story(site.database, options.id)
+    story = operations.order_story(site.database, options.id)
     if story is None:
         raise SiteError(f"There is no order {options.id}.")
     if options.logs:
@@ -188,7 +190,7 @@ def _order(site: Site, options: argparse.Namespace) -> int:
 
 def _customer(site: Site, options: argparse.Namespace) -> int:
     customer_id = _customer_id(site, options.customer)
-    story = operate.customer_story(site.database, customer_id, options.show_personal)
+    story = operations.customer_story(site.database, customer_id, options.show_personal)
     if story is None:
         raise SiteError(f"There is no customer {customer_id}.")
     _show(options, story)
@@ -199,7 +201,7 @@ def _customer_id(site: Site, given: str) -> UUID:
     """Give the customer whose id or username this is. Raises SiteError for nobody, and for more than one."""
     with suppress(ValueError):
         return UUID(given)
-    found = operate.find_customers(site.database, given)
+    found = operations.find_customers(site.database, given)
     if not found:
         raise SiteError(
             f"There is no customer with the username {given}. Give the username as it is written, or an id."

@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "cluster.yaml"
 #: Cluster states in which the next connection is served; it is what ends the last two, and waiting does not.
 _READY = frozenset({"ACTIVE", "IDLE", "INACTIVE"})
 
-#: Cluster states that waiting can mend; PENDING_SETUP ends when both clusters name each other.
+#: Cluster states that waiting can fix; PENDING_SETUP ends when both clusters name each other.
 _PASSING = frozenset({"CREATING", "PENDING_SETUP", "UPDATING"})
 
 #: Stack states that only somebody's deleting ends.
@@ -243,7 +243,7 @@ class CloudFormation:
             became = stack["StackStatus"] if stack else "deleted again"
             raise RegionSetupError(
                 f"Stack {self._stack_name} in {region} is {became}: CloudFormation took the deployment back. "
-                "Its events say why (of a deleted stack: under its id). Mend that and run this again."
+                "Its events say why (of a deleted stack: under its id). Fix that and run this again."
             )
         deployed = self.find(region)
         assert deployed is not None, "a stack that was just there is there"

@@ -13,7 +13,7 @@ _ENDED = ("COMPLETED", "CANCELLED", "FAILED")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayPlan:
     """A replay that could be started."""
 
     consumer: str
@@ -35,7 +35,7 @@ class Plan:
         }
 
 
-def plan(site: Site, consumer: str, since: datetime, until: datetime) -> Plan:
+def plan(site: Site, consumer: str, since: datetime, until: datetime) -> ReplayPlan:
     """Find the archive of the bus and the rule that feeds the consumer's queue. Raises SiteError."""
     if since >= until:
         raise SiteError("--since is not before --until; give an earlier moment.")
@@ -60,7 +60,7 @@ def plan(site: Site, consumer: str, since: datetime, until: datetime) -> Plan:
         targets = _all(events.list_targets_by_rule, "Targets", Rule=rule["Name"], EventBusName=bus)
         if any(target["Arn"].rpartition(":")[2] == queue for target in targets):
             arn = events.describe_archive(ArchiveName=name)["ArchiveArn"]
-            return Plan(consumer, name, arn, bus_arn, rule["Arn"], since, until)
+            return ReplayPlan(consumer, name, arn, bus_arn, rule["Arn"], since, until)
     raise SiteError(f"No rule of the bus {bus} feeds {consumer}; nothing could be replayed to it.")
 
 
@@ -73,7 +73,7 @@ def _all(ask: Callable[..., Any], name: str, **parameters: str) -> Iterator[dict
         yield from page[name]
 
 
-def start(site: Site, planned: Plan) -> str:
+def start(site: Site, planned: ReplayPlan) -> str:
     """Start the replay; give its name."""
     name = f"{planned.consumer}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     site.client("events").start_replay(

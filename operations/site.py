@@ -64,7 +64,7 @@ class Site:
 
     @cached_property
     def database(self) -> Database:
-        """The way to the database as the operator's role."""
+        """The way to the database as the role `operations`."""
         given = self.parameters
         settings = DatabaseSettings(
             host=self.outputs["ClusterEndpoint"],
@@ -74,7 +74,7 @@ class Site:
             pipelined=given.get("DatabasePipeline", "on") == "on",
             role=self.role,
             region=self.region,
-            application_name="rewards-operator",
+            application_name="rewards-operations",
         )
         return Database(settings)
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 
 from domain.events import Envelope, Origin, Payload
 from sql.connection import Database
-from sql.inbox import Effect, once
+from sql.inbox import EffectOutcome, once
 from sql.outbox import enqueue
 from sql.queries import Query, Statement, load
 from sql.scan import NO_ID
@@ -103,7 +103,7 @@ def run_slice(
             break
     # guard: a cascade's next slice is left with its record
     left = () if here is None else (enqueue_next(here),)
-    if once(database, consumer, event_id, (), lambda: left).value is Effect.DONE:
+    if once(database, consumer, event_id, (), lambda: left).value is EffectOutcome.DONE:
         this.outcome = SliceOutcome.DONE if here is None else SliceOutcome.PARTIAL
     return this
 

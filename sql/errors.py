@@ -12,7 +12,7 @@ class Fault(StrEnum):
 
     CONFLICT = "conflict"  # OC000, or PostgreSQL's serialization failure
     SCHEMA_CHANGED = "schema_changed"  # OC001: the catalogue moved under an open session
-    DUPLICATE_RECORD = "duplicate_record"  # a twin of this request wrote its record first
+    DUPLICATE_RECORD = "duplicate_record"  # a duplicate request wrote its record first
     UNAVAILABLE = "unavailable"  # XX000 before COMMIT was sent
     CONNECTION_LOST = "connection_lost"  # before COMMIT was sent
     UNKNOWN_COMMIT = "unknown_commit"  # the connection or the server failed while COMMIT was under way
@@ -77,7 +77,7 @@ def why_refused(text: str) -> Barrier | None:
 
 
 def classify(error: psycopg.Error, commit_sent: bool) -> Fault | None:
-    """Tell what kind of fault an error is; None for one that a new attempt would not mend.
+    """Tell what kind of fault an error is; None for one that a new attempt would not fix.
 
     `commit_sent` says whether COMMIT may have reached the server. Codes: SQLSTATE 40001 with OC000 or OC001
     in the message, XX000 "server unavailable" (Aurora DSQL user guide, "Concurrency control").

@@ -16,7 +16,7 @@ _READ_VERSION = _QUERIES["read_consumed_version"].of(int)
 _NOTE_VERSION = _QUERIES["note_consumed_version"]
 
 
-class Effect(StrEnum):
+class EffectOutcome(StrEnum):
     """What became of an event at a consumer."""
 
     DONE = "done"
@@ -38,21 +38,21 @@ def once(
     reads: Sequence[Statement[Any]],
     decide: Callable[..., Sequence[Statement[Any]]],
     version: Version | None = None,
-) -> Completed[Effect]:
+) -> Completed[EffectOutcome]:
     """Run a consumer's effect unless it has happened: `decide` turns what `reads` gave into the writes.
 
     Give `version` where the effect depends on order: an event older than one that this consumer has seen of
     the same aggregate then has no effect. Events come in any order; an effect that commutes needs none.
     """
 
-    def attempt(transaction: Transaction) -> Effect:
+    def attempt(transaction: Transaction) -> EffectOutcome:
         order = (
             [] if version is None else [_READ_VERSION(aggregate_id=version.aggregate_id, consumer=consumer)]
         )
         seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *order, *reads)
         # guard: inbox read
         if seen:
-            return Effect.DUPLICATE
+            return EffectOutcome.DUPLICATE
         # guard: inbox row in the effect's transaction
         writes = [_INSERT(event_id=event_id, consumer=consumer)]
         if version is not None:
@@ -60,11 +60,11 @@ def once(
             # guard: a stale version has no effect
             if newest and newest[0] >= version.number:
                 transaction.commit(*writes)
-                return Effect.STALE
+                return EffectOutcome.STALE
             writes.append(
                 _NOTE_VERSION(aggregate_id=version.aggregate_id, consumer=consumer, version=version.number)
             )
         transaction.commit(*writes, *decide(*rows))
-        return Effect.DONE
+        return EffectOutcome.DONE
 
     return run(database, attempt)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from domain import refusals
-from domain.points import Account
+from domain.points import PointsAccount
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.queries import Query, Statement, load, part
@@ -27,7 +27,7 @@ OrderStatus = Literal["PLACED", "CANCELLED", "PART_REFUNDED", "REFUNDED"]
 Sort = Literal["name", "points", "-points", "-rating"]
 
 
-class Picture(NamedTuple):
+class StoredPicture(NamedTuple):
     """An image's file name in the bucket, with the URL that was last presigned for it in this Region.
 
     `filename` is None where the workshop's own tools stored a picture without a file.
@@ -146,7 +146,7 @@ _LISTS: dict[str, Query[dict[str, Any]]] = {
     "-rating": _CATALOG["list_items_by_rating_down"].of(dict),
 }
 _SHOW_ITEM = _CATALOG["show_item"].of(dict)
-_LIST_PICTURES = _CATALOG["list_item_pictures"].of(Picture)
+_LIST_PICTURES = _CATALOG["list_item_pictures"].of(StoredPicture)
 _KEEP_URLS = _CATALOG["keep_picture_urls"]
 _SHOW_CART = load("cart")["show_cart"].of(CartRow)
 _LIST_ORDERS = _ORDERS["list_orders"].of(OrderSummary)
@@ -155,7 +155,7 @@ _LIST_LINES = _ORDERS["list_order_lines"].of(OrderLineRow)
 _LIST_EVENTS = _ORDERS["list_order_events"].of(OrderEvent)
 _FIND_MEMBERS = _ACCOUNTS["find_members"].of(FoundMember)
 _FIND_CUSTOMER = _ACCOUNTS["find_customer"]
-_READ_ACCOUNT = _LEDGER["read_account"].of(Account)
+_READ_ACCOUNT = _LEDGER["read_account"].of(PointsAccount)
 _READ_BALANCE_AT = _LEDGER["read_balance_at"].of(int)
 _LIST_LEDGER = _LEDGER["list_ledger"].of(LedgerEntry)
 
@@ -178,7 +178,7 @@ def list_items(
     category: str | None,
     pattern: str | None,
     most: int,
-) -> list[tuple[Item, Picture | None]]:
+) -> list[tuple[Item, StoredPicture | None]]:
     """Give a page of the catalogue with each item's thumbnail. `pattern` is for ILIKE."""
     (rows,) = snapshot(
         database,
@@ -186,12 +186,12 @@ def list_items(
             region=region, after=after, after_id=after_id, category=category, pattern=pattern, most=most
         ),
     )
-    return [(part(Item, row), Picture(**row) if row["image_id"] is not None else None) for row in rows]
+    return [(part(Item, row), StoredPicture(**row) if row["image_id"] is not None else None) for row in rows]
 
 
 def show_item(
     database: Database, region: str, item_id: UUID
-) -> tuple[Item, ItemDetail, list[Picture]] | None:
+) -> tuple[Item, ItemDetail, list[StoredPicture]] | None:
     """Give one item of the shelf with its pictures, or None."""
     items, pictures = snapshot(
         database, _SHOW_ITEM(item_id=item_id), _LIST_PICTURES(item_id=item_id, region=region)
@@ -204,7 +204,7 @@ def show_item(
 def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], created: datetime) -> None:
     """Store presigned URLs for the next reader in this Region. `created` is UTC without a zone.
 
-    One attempt: raises RetriesExhaustedError for what another could mend, and psycopg.Error for the rest.
+    One attempt: raises RetriesExhaustedError for what another could fix, and psycopg.Error for the rest.
     """
     statement = _KEEP_URLS(region=region, created=created, image_ids=list(urls), urls=list(urls.values()))
     run(database, lambda transaction: transaction.commit(statement), RetryPolicy(attempts=1))

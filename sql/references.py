@@ -29,7 +29,7 @@ TABLES: dict[str, Table] = {
         Table("stock", {"item_id": NO_ID, "slot": "-1"}, 200),
         Table("inbox", {"event_id": NO_ID, "consumer": ""}, 300),
         Table("notifications", _PER_ID, 10_000),
-        Table("operations_log", _PER_ID, 500),
+        Table("request_log", _PER_ID, 500),
         Table("consumed_versions", {"aggregate_id": NO_ID, "consumer": ""}, 300),
     )
 }
@@ -90,7 +90,7 @@ EXEMPT: dict[str, str] = {
     "notifications.claim_token": "names a run that sends, of which no row is kept",
     "outbox.id": "its own key",
     "outbox_dead_letters.id": "its own key",
-    "operations_log.id": "its own key",
+    "request_log.id": "its own key",
     "transactions.reference_id": "an order, a transfer or nothing, by tx_type; the audit compares refunds",
     "idempotency_records.customer_id": "gone after two days; whoever sent the request need not be a customer",
     "idempotency_records.result_id": "whatever the operation made; gone after two days",
@@ -101,6 +101,6 @@ EXEMPT: dict[str, str] = {
     "inbox.event_id": "events are on the bus and not in a table",
     "notifications.event_id": "events are on the bus and not in a table",
     "order_events.event_id": "events are on the bus and not in a table",
-    "operations_log.subject_id": "a log of what was tried, also with what does not exist",
-    "operations_log.actor_id": "a log of who tried, also of those who are gone",
+    "request_log.subject_id": "a log of what was tried, also with what does not exist",
+    "request_log.actor_id": "a log of who tried, also of those who are gone",
 }

@@ -135,7 +135,7 @@ def run(
     uniform: Callable[[float, float], float] = random.uniform,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Completed[T]:
-    """Run a transaction function, again from its start after a fault that another attempt can mend.
+    """Run a transaction function, again from its start after a fault that another attempt can fix.
 
     `work` must have no effect outside the database and must begin by reading the record that its own commit
     would have left (idempotency record, inbox row, or a state that makes it do nothing): so a commit with an

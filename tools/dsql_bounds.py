@@ -58,8 +58,8 @@ def check_bounds(statement: Statement, keys: Keys) -> list[Finding]:
             statement,
             "unbounded-write",
             "Nothing bounds the number of rows that this writes, and a transaction may change 3,000",
-            "House rule: find rows by their whole primary key, from parameters, unnest() or a subquery with "
-            "a LIMIT; or say `-- bounded by: <reason>` in the query's comment.",
+            "Project rule: find rows by their whole primary key, from parameters, unnest() or a subquery "
+            "with a LIMIT; or say `-- bounded by: <reason>` in the query's comment.",
         )
     ]
 

@@ -1,7 +1,7 @@
 """Look at one SQL statement before it is deployed: what DSQL refuses, and what this project does not want.
 
 What DSQL refuses stands in local_dsql/refusals.py, for the local server too. Here are the remedies, and the
-rules that are this project's own although DSQL takes the statement ("house rule").
+rules that are this project's own although DSQL takes the statement ("project rule").
 """
 
 import re
@@ -219,7 +219,7 @@ def _has_bare_numeric(node: Node) -> bool:
 _BARE_NUMERIC = Rule(
     "bare-numeric",
     "A column of bare numeric is numeric(18,6) on DSQL, and rounds without a word",
-    "House rule: say precision and scale.",
+    "Project rule: say precision and scale.",
     ast.CreateStmt,
     _has_bare_numeric,
 )
@@ -228,21 +228,21 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "skip-locked",
         "SKIP LOCKED is accepted but there are no locks to skip: pollers collide at COMMIT",
-        "House rule: give each poller rows of its own, by a lease row a shard.",
+        "Project rule: give each poller rows of its own, by a lease row a shard.",
         ast.LockingClause,
         lambda node: node.waitPolicy == LockWaitPolicy.LockWaitSkip,
     ),
     Rule(
         "foreign-key",
         "Foreign keys are not used here, though DSQL has them",
-        "House rule: a cascade counts against its transaction's 3,000 rows; clean up by events in batches.",
+        "Project rule: a cascade counts against its transaction's 3,000 rows; clean up by events in batches.",
         ast.Constraint,
         lambda node: node.contype == p.ConstrType.CONSTR_FOREIGN,
     ),
     Rule(
         "primary-key",
         "A table without a primary key",
-        "House rule: give it a key whose values are spread at random.",
+        "Project rule: give it a key whose values are spread at random.",
         ast.CreateStmt,
         _without_primary_key,
     ),
@@ -252,7 +252,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def check(statement: Statement) -> list[Finding]:
-    """Give what is wrong with a statement by itself: DSQL's refusal, and each house rule once."""
+    """Give what is wrong with a statement by itself: DSQL's refusal, and each project rule once."""
     try:
         refusal = statement.refusal
     except UnreadableStatementError as error:

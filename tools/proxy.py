@@ -32,7 +32,7 @@ LOOPBACK = "127.0.0.1"
 _PR_SET_TIMERSLACK = 29
 
 
-class Verdict(enum.Enum):
+class Handling(enum.Enum):
     """What becomes of bytes that a hook was shown."""
 
     FORWARD = enum.auto()
@@ -48,12 +48,12 @@ class Verdict(enum.Enum):
 
 #: Shown each chunk as it arrives, before it is delayed. A chunk is what one read of the socket gave: several
 #: messages of the protocol, or a part of one.
-Hook = Callable[[bytes], Verdict]
+Hook = Callable[[bytes], Handling]
 
 
-def forward(_: bytes) -> Verdict:
+def forward(_: bytes) -> Handling:
     """Let everything pass."""
-    return Verdict.FORWARD
+    return Handling.FORWARD
 
 
 class _Lane:
@@ -176,15 +176,15 @@ class _ClientSide(asyncio.Protocol):
         if self._cut:
             return
         verdict = hook(data)
-        if verdict is Verdict.CUT:
+        if verdict is Handling.CUT:
             self.cut()
-        elif verdict is Verdict.HOLD:
+        elif verdict is Handling.HOLD:
             self._cut = True
             self._held = lane, data
             (self.down if lane is self.up else self.up).abort()
-        elif verdict is not Verdict.DROP:
+        elif verdict is not Handling.DROP:
             lane.send(data)
-            if verdict is Verdict.CUT_AFTER_FORWARDING:
+            if verdict is Handling.CUT_AFTER_FORWARDING:
                 # The receiver gets its bytes and then an orderly end; the sender hears nothing any more.
                 self._cut = True
                 lane.send(None)

@@ -1,1 +1,1 @@
-"""What every door shares: settings, routes, problems, observability."""
+"""What every function shares: settings, routes, problems, observability."""

@@ -211,13 +211,13 @@ class Api:
             _count("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}")
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
         except psycopg.OperationalError as error:
-            # Only what no repetition mends comes here, a refused login say.
+            # Only what no repetition fixes comes here, a refused login say.
             logger.exception("database not reachable", extra={"sqlstate": error.sqlstate})
             _count("InternalErrors")
             reply = Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "2"})
         except Exception:
             logger.exception("unexpected error")
-            # guard: what no repetition mends is counted
+            # guard: what no repetition fixes is counted
             _count("InternalErrors")
             reply = Problem(KINDS["internal-error"], _OURS, headers={"Retry-After": "5"})
         return reply

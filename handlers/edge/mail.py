@@ -1,4 +1,4 @@
-"""E-mail by SES, with what no repetition can mend told apart."""
+"""E-mail by SES, with what no repetition can fix told apart."""
 
 from functools import cache
 from time import sleep

@@ -72,7 +72,7 @@ def metrics() -> Metrics:
 
 
 def count_faults(faults: "Mapping[Fault, int]") -> None:
-    """Count the database faults that a retry mended, by kind."""
+    """Count the database faults that a retry fixed, by kind."""
     for fault, times in faults.items():
         metrics().add_metric(f"DatabaseFault_{fault.value}", MetricUnit.Count, times)
 

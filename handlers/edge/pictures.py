@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from handlers.edge.observability import logger, metrics
 from sql.connection import Database
 from sql.errors import FAILURES
-from sql.reads import Picture, keep_picture_urls
+from sql.reads import StoredPicture, keep_picture_urls
 
 #: How long a presigned URL is good for. A function's credentials, which sign it, outlive that.
 URL_LIFETIME = timedelta(hours=1)
@@ -42,7 +42,9 @@ class PictureUrls:
         self._region = region
         self._chance = chance
 
-    def resolve(self, database: Database, pictures: Iterable[Picture], now: datetime) -> dict[UUID, str]:
+    def resolve(
+        self, database: Database, pictures: Iterable[StoredPicture], now: datetime
+    ) -> dict[UUID, str]:
         """Give each picture's URL: the kept one where it is fresh, else a new one, which is then kept.
 
         A picture without a file has none.

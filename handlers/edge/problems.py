@@ -12,7 +12,7 @@ MEDIA_TYPE = "application/problem+json"
 _TYPE_PREFIX = "urn:rewards:problem:"
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     """A kind of problem: its stable name, HTTP status and title."""
 
     name: str
@@ -26,52 +26,52 @@ class Kind(NamedTuple):
 
 
 _ALL = (
-    Kind("malformed-request", 400, "The request cannot be read"),
-    Kind("invalid-request", 400, "The request has invalid values"),
-    Kind("idempotency-key-missing", 400, "The Idempotency-Key header is missing"),
-    Kind("idempotency-key-malformed", 400, "The Idempotency-Key header is malformed"),
-    Kind("unauthenticated", 401, "Not signed in"),
-    Kind("forbidden", 403, "Not allowed"),
-    Kind("not-found", 404, "Not found"),
-    Kind("method-not-allowed", 405, "Method not allowed"),
-    Kind("precondition-failed", 412, "The resource has changed"),
-    Kind("precondition-required", 428, "The If-Match header is missing"),
-    Kind("unsupported-media-type", 415, "Unsupported media type"),
-    Kind("too-large", 413, "The request is too large"),
-    Kind("unknown-customer", 404, "No account"),
-    Kind("unknown-item", 404, "No such item"),
-    Kind("unknown-order", 404, "No such order"),
-    Kind("cart-full", 409, "The cart is full"),
-    Kind("empty-cart", 409, "The cart is empty"),
-    Kind("too-many-lines", 409, "Too many lines"),
-    Kind("order-too-large", 409, "The order is too large"),
-    Kind("item-unavailable", 409, "An item is not for sale"),
-    Kind("price-changed", 409, "The total has changed"),
-    Kind("insufficient-points", 409, "Not enough points"),
-    Kind("out-of-stock", 409, "Not enough stock"),
-    Kind("balance-limit", 409, "Too many points for an account"),
-    Kind("unknown-payee", 409, "The payee is not known"),
-    Kind("self-transfer", 409, "The payee is the payer"),
-    Kind("self-credit", 409, "Nobody credits themselves"),
-    Kind("not-a-household", 409, "A household has two members"),
-    Kind("household-above-limit", 409, "The household has enough points"),
-    Kind("not-cancellable", 409, "The order cannot be cancelled"),
-    Kind("already-refunded", 409, "Everything was refunded"),
-    Kind("not-in-order", 409, "The order holds no such item"),
-    Kind("refund-too-large", 409, "The refund is too large"),
-    Kind("stock-unlimited", 409, "Stock is not limited"),
-    Kind("stock-limit", 409, "Too many units in stock"),
-    Kind("stock-too-low", 409, "Stock is too low"),
-    Kind("item-retired", 409, "The item was retired"),
-    Kind("unknown-image", 409, "No such picture"),
-    Kind("idempotency-key-reused", 422, "The Idempotency-Key stands for another request"),
-    Kind("too-many-requests", 429, "Too many requests"),
-    Kind("temporarily-unavailable", 503, "Temporarily unavailable"),
-    Kind("internal-error", 500, "Internal error"),
+    ProblemKind("malformed-request", 400, "The request cannot be read"),
+    ProblemKind("invalid-request", 400, "The request has invalid values"),
+    ProblemKind("idempotency-key-missing", 400, "The Idempotency-Key header is missing"),
+    ProblemKind("idempotency-key-malformed", 400, "The Idempotency-Key header is malformed"),
+    ProblemKind("unauthenticated", 401, "Not signed in"),
+    ProblemKind("forbidden", 403, "Not allowed"),
+    ProblemKind("not-found", 404, "Not found"),
+    ProblemKind("method-not-allowed", 405, "Method not allowed"),
+    ProblemKind("precondition-failed", 412, "The resource has changed"),
+    ProblemKind("precondition-required", 428, "The If-Match header is missing"),
+    ProblemKind("unsupported-media-type", 415, "Unsupported media type"),
+    ProblemKind("too-large", 413, "The request is too large"),
+    ProblemKind("unknown-customer", 404, "No account"),
+    ProblemKind("unknown-item", 404, "No such item"),
+    ProblemKind("unknown-order", 404, "No such order"),
+    ProblemKind("cart-full", 409, "The cart is full"),
+    ProblemKind("empty-cart", 409, "The cart is empty"),
+    ProblemKind("too-many-lines", 409, "Too many lines"),
+    ProblemKind("order-too-large", 409, "The order is too large"),
+    ProblemKind("item-unavailable", 409, "An item is not for sale"),
+    ProblemKind("price-changed", 409, "The total has changed"),
+    ProblemKind("insufficient-points", 409, "Not enough points"),
+    ProblemKind("out-of-stock", 409, "Not enough stock"),
+    ProblemKind("balance-limit", 409, "Too many points for an account"),
+    ProblemKind("unknown-payee", 409, "The payee is not known"),
+    ProblemKind("self-transfer", 409, "The payee is the payer"),
+    ProblemKind("self-credit", 409, "Nobody credits themselves"),
+    ProblemKind("not-a-household", 409, "A household has two members"),
+    ProblemKind("household-above-limit", 409, "The household has enough points"),
+    ProblemKind("not-cancellable", 409, "The order cannot be cancelled"),
+    ProblemKind("already-refunded", 409, "Everything was refunded"),
+    ProblemKind("not-in-order", 409, "The order holds no such item"),
+    ProblemKind("refund-too-large", 409, "The refund is too large"),
+    ProblemKind("stock-unlimited", 409, "Stock is not limited"),
+    ProblemKind("stock-limit", 409, "Too many units in stock"),
+    ProblemKind("stock-too-low", 409, "Stock is too low"),
+    ProblemKind("item-retired", 409, "The item was retired"),
+    ProblemKind("unknown-image", 409, "No such picture"),
+    ProblemKind("idempotency-key-reused", 422, "The Idempotency-Key stands for another request"),
+    ProblemKind("too-many-requests", 429, "Too many requests"),
+    ProblemKind("temporarily-unavailable", 503, "Temporarily unavailable"),
+    ProblemKind("internal-error", 500, "Internal error"),
 )
 
 #: Every kind of problem by name; a refusal's code is the name of its kind.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+KINDS: dict[str, ProblemKind] = {kind.name: kind for kind in _ALL}
 
 
 class FieldError(NamedTuple):
@@ -98,7 +98,7 @@ class ProblemError(Exception):
 class Problem(NamedTuple):
     """A problem document before it is written: kind, the sentence with the remedy, wrong fields."""
 
-    kind: Kind
+    kind: ProblemKind
     detail: str
     errors: tuple[FieldError, ...] = ()
     headers: Mapping[str, str] = MappingProxyType({})

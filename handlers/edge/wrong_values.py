@@ -1,6 +1,6 @@
 """What is wrong with a request's values, each by its place: imported when a request is refused, never before.
 
-msgspec stops at the first wrong value. Here the values are looked at one by one, so that a caller can mend
+msgspec stops at the first wrong value. Here the values are looked at one by one, so that a caller can fix
 all of them at once.
 """
 
@@ -15,7 +15,7 @@ from msgspec.structs import fields
 
 from handlers.edge.problems import FieldError, ProblemError
 
-#: Wrong values that one problem document names; the caller mends these first.
+#: Wrong values that one problem document names; the caller fixes these first.
 MAX_FIELD_ERRORS = 20
 
 Place = tuple[int | str, ...]

@@ -150,7 +150,7 @@ create table if not exists xpoints.job_progress (
 
 -- Who tried what, how it ended and how often it had to be tried: the scoreboard of a sale, and which of the
 -- staff credited whom.
-create table if not exists xpoints.operations_log (
+create table if not exists xpoints.request_log (
     id uuid primary key,
     operation varchar(40) not null,
     subject_id uuid not null,

@@ -34,6 +34,6 @@ create index async if not exists notifications_customer on xpoints.notifications
 -- The messages of one retirement, in the order in which they are sent.
 create index async if not exists notifications_event on xpoints.notifications (event_id, id);
 
-create index async if not exists operations_log_subject on xpoints.operations_log (subject_id, started_at);
+create index async if not exists request_log_subject on xpoints.request_log (subject_id, started_at);
 
 create index async if not exists orders_cart_uncleaned on xpoints.orders (customer_id) where cart_cleaned_at is null;

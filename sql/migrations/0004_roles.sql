@@ -47,8 +47,8 @@ grant select on
     to checkout;
 
 grant insert on
-    xpoints.idempotency_records, xpoints.operations_log, xpoints.order_events, xpoints.order_items,
-    xpoints.orders, xpoints.outbox, xpoints.transactions
+    xpoints.idempotency_records, xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.outbox,
+    xpoints.request_log, xpoints.transactions
     to checkout;
 
 grant update on xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.stock to checkout;
@@ -76,8 +76,8 @@ grant select on
     to staff;
 
 grant insert on
-    xpoints.catalog_items, xpoints.idempotency_records, xpoints.operations_log, xpoints.outbox,
-    xpoints.stock, xpoints.transactions
+    xpoints.catalog_items, xpoints.idempotency_records, xpoints.outbox, xpoints.request_log, xpoints.stock,
+    xpoints.transactions
     to staff;
 
 grant update on xpoints.catalog_items, xpoints.points_balances, xpoints.stock to staff;
@@ -143,10 +143,9 @@ grant usage on schema xpoints to jobs;
 grant select on
     xpoints.catalog_images, xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers,
     xpoints.idempotency_records, xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.job_progress,
-    xpoints.notifications, xpoints.operations_log, xpoints.order_events, xpoints.order_items,
-    xpoints.orders, xpoints.outbox, xpoints.outbox_dead_letters, xpoints.points_balances,
-    xpoints.region_cleanups, xpoints.regions, xpoints.shopping_cart_items, xpoints.stock,
-    xpoints.transactions
+    xpoints.notifications, xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.outbox,
+    xpoints.outbox_dead_letters, xpoints.points_balances, xpoints.region_cleanups, xpoints.regions,
+    xpoints.request_log, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
     to jobs;
 
 grant insert on xpoints.job_progress, xpoints.regions to jobs;
@@ -155,7 +154,7 @@ grant update on xpoints.job_progress to jobs;
 
 grant delete on
     xpoints.catalog_images, xpoints.consumed_versions, xpoints.idempotency_records, xpoints.image_urls,
-    xpoints.inbox, xpoints.notifications, xpoints.operations_log, xpoints.region_cleanups,
+    xpoints.inbox, xpoints.notifications, xpoints.region_cleanups, xpoints.request_log,
     xpoints.shopping_cart_items
     to jobs;
 
@@ -168,8 +167,8 @@ grant usage on schema xpoints to reports;
 
 grant select on
     xpoints.catalog_images, xpoints.catalog_items, xpoints.images, xpoints.items_for_sale,
-    xpoints.operations_log, xpoints.order_events, xpoints.order_items, xpoints.orders,
-    xpoints.points_balances, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.request_log,
+    xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
     to reports;
 
 -- People who look after the pipeline: what the `rewards` command reads, and the progress of jobs (runbook). It
@@ -180,10 +179,10 @@ grant usage on schema xpoints to operations;
 
 grant select on
     xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records, xpoints.inbox,
-    xpoints.job_progress, xpoints.notifications, xpoints.operations_log, xpoints.order_events,
-    xpoints.order_items, xpoints.orders, xpoints.outbox, xpoints.outbox_dead_letters,
-    xpoints.points_balances, xpoints.region_cleanups, xpoints.regions, xpoints.relay_leases,
-    xpoints.relays, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    xpoints.job_progress, xpoints.notifications, xpoints.order_events, xpoints.order_items, xpoints.orders,
+    xpoints.outbox, xpoints.outbox_dead_letters, xpoints.points_balances, xpoints.region_cleanups,
+    xpoints.regions, xpoints.relay_leases, xpoints.relays, xpoints.request_log, xpoints.shopping_cart_items,
+    xpoints.stock, xpoints.transactions
     to operations;
 
 -- `rewards outbox requeue` moves outbox dead letters back into the outbox.

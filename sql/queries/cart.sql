@@ -50,7 +50,7 @@ values (%(customer_id)s, %(item_id)s, %(quantity)s, now())
 on conflict (customer_id, item_id) do update set quantity = excluded.quantity, updated_at = excluded.updated_at
 
 -- name: insert_line
--- A line that was not there. A twin that came first makes this one fail and run again, and find the line.
+-- A line that was not there. A duplicate request that came first makes this one fail and run again, and find the line.
 insert into xpoints.shopping_cart_items (customer_id, item_id, quantity, updated_at)
 values (%(customer_id)s, %(item_id)s, %(quantity)s, now())
 on conflict (customer_id, item_id) do update set quantity = excluded.quantity, updated_at = excluded.updated_at

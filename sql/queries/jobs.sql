@@ -72,10 +72,10 @@ delete from xpoints.notifications
 where id > %(after_0)s and id <= %(upto_0)s and status <> 'PENDING'
     and sent_at < now() - make_interval(secs => %(age_s)s)
 
--- name: delete_old_operations
+-- name: delete_old_logged_requests
 -- The log of who tried what. Which of the staff credited whom stays as long as the ledger's entry.
 -- bounded by: the batch, whose rows were counted in the same snapshot
-delete from xpoints.operations_log
+delete from xpoints.request_log
 where id > %(after_0)s and id <= %(upto_0)s and started_at < now() - make_interval(secs => %(age_s)s)
     and operation <> 'staff-credit'
 

@@ -15,7 +15,7 @@ from sql.connection import Database
 from sql.outbox import enqueue
 from sql.queries import Statement, load, part
 from sql.transaction import Completed, Transaction, run, snapshot
-from sql.transactions.keyed import Outcome, run_keyed
+from sql.transactions.keyed import AcceptedWrite, run_keyed
 
 _ITEMS = load("items")
 _READ_ITEM = _ITEMS["read_item"].of(dict)
@@ -52,11 +52,11 @@ def add_item(
 ) -> Completed[Answer | Refusal]:
     """Put a new item on the shelf; `request.result_id` becomes its id. Raises as `run_keyed` does."""
 
-    def decide(images: list[object]) -> Outcome | Refusal:
+    def decide(images: list[object]) -> AcceptedWrite | Refusal:
         if not _image_known(data, images):
             return refusals.unknown_image()
         item_id = request.result_id
-        return Outcome(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **data._asdict())])
+        return AcceptedWrite(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **data._asdict())])
 
     return run_keyed(database, request, (_image(data),), decide)
 

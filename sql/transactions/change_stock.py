@@ -11,7 +11,7 @@ from domain.stock import decide_adjustment, spread
 from sql.connection import Database
 from sql.queries import load
 from sql.transaction import Completed
-from sql.transactions.keyed import Outcome, run_keyed
+from sql.transactions.keyed import AcceptedWrite, run_keyed
 
 _STOCK = load("stock")
 _READ_STOCK = _STOCK["read_stock"].of(StockSlot)
@@ -36,7 +36,7 @@ def set_stock(
     """
     laid = () if available is None else spread(available, slots)
 
-    def decide(items: list[object]) -> Outcome | Refusal:
+    def decide(items: list[object]) -> AcceptedWrite | Refusal:
         if not items:
             return refusals.unknown_item(item_id)
         writes = [
@@ -47,7 +47,7 @@ def set_stock(
                 quantities=[slot.available for slot in laid],
             ),
         ]
-        return Outcome(*render(available, len(laid)), writes)
+        return AcceptedWrite(*render(available, len(laid)), writes)
 
     return run_keyed(database, request, (_READ_ITEM(item_id=item_id),), decide)
 
@@ -61,7 +61,7 @@ def adjust_stock(
 ) -> Completed[Answer | Refusal]:
     """Change an item's stock by `delta` units; `render` gets what is left. Raises as `run_keyed` does."""
 
-    def decide(items: list[object], slots: list[StockSlot]) -> Outcome | Refusal:
+    def decide(items: list[object], slots: list[StockSlot]) -> AcceptedWrite | Refusal:
         if not items:
             return refusals.unknown_item(item_id)
         changes = decide_adjustment(slots, delta)
@@ -72,7 +72,7 @@ def adjust_stock(
             slots=[change.slot for change in changes],
             quantities=[change.available for change in changes],
         )
-        return Outcome(*render(item_id, _sum(slots) + delta), [write])
+        return AcceptedWrite(*render(item_id, _sum(slots) + delta), [write])
 
     reads = (_READ_ITEM(item_id=item_id), _READ_STOCK(item_id=item_id))
     return run_keyed(database, request, reads, decide)

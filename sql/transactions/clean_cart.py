@@ -2,7 +2,7 @@
 
 from domain.events import Envelope, OrderPlaced
 from sql.connection import Database
-from sql.inbox import Effect, once
+from sql.inbox import EffectOutcome, once
 from sql.queries import load
 from sql.transaction import Completed
 
@@ -14,7 +14,7 @@ _REDUCE_LINES = _QUERIES["reduce_ordered_cart_lines"]
 _MARK_CLEANED = _QUERIES["mark_cart_cleaned"]
 
 
-def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Effect]:
+def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[EffectOutcome]:
     """Take the ordered quantities out of the customer's cart, once an event."""
     order = event.data
     ordered = {

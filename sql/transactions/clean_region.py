@@ -24,7 +24,7 @@ _DELETE = _QUERIES["delete_region_cleanup"]
 _PAGE = 100
 
 
-class Kind(StrEnum):
+class CleanupKind(StrEnum):
     """What a Region deletes: a user of its pool, or a picture in its bucket."""
 
     USER = "user"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 class Cleanup(NamedTuple):
     """What a Region has to delete: the user or the file of that name, which was this subject's."""
 
-    kind: Kind
+    kind: CleanupKind
     subject_id: UUID
     name: str
 
@@ -65,7 +65,7 @@ def waiting_cleanups(database: Database, region: str) -> Iterator[Cleanup]:
         statement = _READ(region=region, kind=kind, after=after, most=_PAGE)
         rows = run(database, lambda transaction, statement=statement: transaction.read(statement)[0]).value  # type: ignore[misc]
         for row in rows:
-            yield Cleanup(Kind(row.kind), row.subject_id, row.name)
+            yield Cleanup(CleanupKind(row.kind), row.subject_id, row.name)
         if len(rows) < _PAGE:
             return
         kind, after = rows[-1].kind, rows[-1].subject_id

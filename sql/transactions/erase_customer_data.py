@@ -17,7 +17,7 @@ from sql.ledger import ledger_entry
 from sql.queries import Statement, load
 from sql.references import TABLES
 from sql.transaction import Transaction, run
-from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
+from sql.transactions.clean_region import Cleanup, CleanupKind, leave_cleanups
 
 CONSUMER = "erase-customer"
 
@@ -84,7 +84,7 @@ def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance
     writes = [_FORGET(customer_id=customer_id)]
     if username is not None:
         # In the same transaction: once the name is forgotten, nobody knows whose sign-in has to go.
-        writes.append(leave_cleanups(Cleanup(Kind.USER, customer_id, username), region))
+        writes.append(leave_cleanups(Cleanup(CleanupKind.USER, customer_id, username), region))
     written = transaction.commit(*writes)
     return Advance(sum(one.touched for one in written), None, is_done=True)
 

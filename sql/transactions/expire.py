@@ -40,7 +40,7 @@ EXPIRIES = (
     # No presigned URL lives longer than 7 days, whoever signed it.
     _expiry("image_urls", "delete_expired_image_urls", 7),
     _expiry("notifications", "delete_closed_notifications", 30),
-    _expiry("operations_log", "delete_old_operations", 90),
+    _expiry("request_log", "delete_old_logged_requests", 90),
 )
 
 

@@ -14,7 +14,7 @@ _FIND_RECORD = _IDEMPOTENCY["find_idempotency_record"].of(StoredAnswer)
 _INSERT_RECORD = _IDEMPOTENCY["insert_idempotency_record"]
 
 
-class Outcome(NamedTuple):
+class AcceptedWrite(NamedTuple):
     """A decision in favour: the HTTP status and body that are stored and answered, and what to write."""
 
     status: int
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 #: Decides from what each statement read: one list of records for each.
-Decide = Callable[..., Outcome | Refusal]
+Decide = Callable[..., AcceptedWrite | Refusal]
 
 
 def run_keyed(

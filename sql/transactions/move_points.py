@@ -8,9 +8,9 @@ from domain.events import Origin, PointsCredited, PointsTransferred
 from domain.idempotency import Answer, Request
 from domain.points import (
     AcceptedTransfer,
-    Account,
     BalanceChange,
     CreditKind,
+    PointsAccount,
     decide_boost,
     decide_credit,
     decide_transfer,
@@ -21,17 +21,17 @@ from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import Completed, first
-from sql.transactions.keyed import Outcome, run_keyed
+from sql.transactions.keyed import AcceptedWrite, run_keyed
 
 _LEDGER = load("ledger")
-_READ_ACCOUNT = _LEDGER["read_account"].of(Account)
-_FIND_PAYEE = _LEDGER["find_payee"].of(Account)
-_LOCK_BALANCES = _LEDGER["lock_balances"].of(Account)
+_READ_ACCOUNT = _LEDGER["read_account"].of(PointsAccount)
+_FIND_PAYEE = _LEDGER["find_payee"].of(PointsAccount)
+_LOCK_BALANCES = _LEDGER["lock_balances"].of(PointsAccount)
 _FIND_MEMBERS = _LEDGER["find_members_by_id"].of(UUID)
-_LOG_OPERATION = load("operations")["insert_operation"]
+_LOG_REQUEST = load("request_log")["insert_logged_request"]
 
 
-#: What the operations log calls points that the staff gave.
+#: What the request log calls points that the staff gave.
 STAFF_CREDIT = "staff-credit"
 
 
@@ -74,7 +74,7 @@ def transfer_points(
 ) -> Completed[Answer | Refusal]:
     """Move points from the caller to the member of that username. Raises as `run_keyed` does."""
 
-    def decide(payers: list[Account], payees: list[Account]) -> Outcome | Refusal:
+    def decide(payers: list[PointsAccount], payees: list[PointsAccount]) -> AcceptedWrite | Refusal:
         decision = decide_transfer(first(payers), payees, command.points)
         if isinstance(decision, Refusal):
             return decision
@@ -97,7 +97,7 @@ def transfer_points(
             ),
             enqueue(command.origin.announce(event, transfer_id)),
         ]
-        return Outcome(*render(command, decision), writes)
+        return AcceptedWrite(*render(command, decision), writes)
 
     reads = (
         _READ_ACCOUNT(customer_id=command.request.customer_id),
@@ -113,12 +113,12 @@ def credit_points(
 ) -> Completed[Answer | Refusal]:
     """Give a member points. Raises as `run_keyed` does."""
 
-    def decide(accounts: list[Account]) -> Outcome | Refusal:
+    def decide(accounts: list[PointsAccount]) -> AcceptedWrite | Refusal:
         decision = decide_credit(first(accounts), command.points, command.request.customer_id)
         if isinstance(decision, Refusal):
             return decision
         writes = _credit(command, decision, command.kind, command.description)
-        return Outcome(*render(command, decision), writes)
+        return AcceptedWrite(*render(command, decision), writes)
 
     reads = (_READ_ACCOUNT(customer_id=command.customer_id),)
     return run_keyed(database, command.request, reads, decide)
@@ -134,7 +134,7 @@ def boost_household(
     Both balances are locked although one changes: two boosts of one household, of either member, conflict.
     """
 
-    def decide(accounts: list[Account], served: list[UUID]) -> Outcome | Refusal:
+    def decide(accounts: list[PointsAccount], served: list[UUID]) -> AcceptedWrite | Refusal:
         decision = decide_boost(
             {each.customer_id: each.balance for each in accounts if each.customer_id in served},
             command.beneficiary,
@@ -146,7 +146,7 @@ def boost_household(
         if isinstance(decision, Refusal):
             return decision
         writes = _credit(command, decision, "BOOST", "Household boost")
-        return Outcome(*render(command, decision), writes)
+        return AcceptedWrite(*render(command, decision), writes)
 
     members = sorted((command.beneficiary, command.partner))
     reads = (_LOCK_BALANCES(customer_ids=members), _FIND_MEMBERS(customer_ids=members))
@@ -165,7 +165,7 @@ def _credit(
         move_points(change),
         ledger_entry(change, entry_id, kind, description, entry_id),
         # Who did it, under the entry's id: the stored answer, which also says so, goes after two days.
-        _LOG_OPERATION(
+        _LOG_REQUEST(
             id=entry_id,
             operation=STAFF_CREDIT,
             subject_id=change.customer_id,

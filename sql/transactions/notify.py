@@ -5,11 +5,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from domain.checkout import OrderLine
+from domain.checkout import AcceptedLine
 from domain.events import Envelope, OrderCancelled, OrderPlaced
 from domain.messages import MessageText, address_message, order_cancelled, order_confirmation
 from sql.connection import Database
-from sql.inbox import Effect, Version, once
+from sql.inbox import EffectOutcome, Version, once
 from sql.queries import Statement, load
 from sql.transaction import run
 
@@ -20,7 +20,7 @@ CONSUMER = "notify"
 CLAIM_S = 60
 
 _QUERIES = load("consumers")
-_READ_ORDER = _QUERIES["read_order_for_message"].of(OrderLine)
+_READ_ORDER = _QUERIES["read_order_for_message"].of(AcceptedLine)
 _INSERT = _QUERIES["insert_notification"]
 _WITHDRAW = _QUERIES["withdraw_notification"]
 _CLAIM = _QUERIES["claim_notification"]
@@ -143,8 +143,8 @@ def _tell(
     send: Callable[[DueMessage], None],
 ) -> str:
     version = Version(event.aggregate_id, event.aggregate_version)
-    if once(database, CONSUMER, event.id, reads, write, version).value is Effect.STALE:
-        return Effect.STALE.value
+    if once(database, CONSUMER, event.id, reads, write, version).value is EffectOutcome.STALE:
+        return EffectOutcome.STALE.value
     return send_due(database, notification_id, send)
 
 

@@ -6,20 +6,20 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from domain.checkout import AcceptedOrder, CartLine, StockSlot, decide_checkout
+from domain.checkout import AcceptedOrder, PricedCartLine, StockSlot, decide_checkout
 from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted, event_of
 from domain.idempotency import Answer, Request
-from domain.points import Account, BalanceChange
+from domain.points import BalanceChange, PointsAccount
 from domain.refusals import Refusal
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import Completed
-from sql.transactions.keyed import Outcome, run_keyed
+from sql.transactions.keyed import AcceptedWrite, run_keyed
 
 _CHECKOUT = load("checkout")
-_READ_ACCOUNT = load("ledger")["read_account"].of(Account)
+_READ_ACCOUNT = load("ledger")["read_account"].of(PointsAccount)
 _TAKE_STOCK = _CHECKOUT["take_stock"]
 _INSERT_ORDER = _CHECKOUT["insert_order"]
 _INSERT_ORDER_LINES = _CHECKOUT["insert_order_lines"]
@@ -67,26 +67,26 @@ def place_order(
 ) -> Completed[Answer | Refusal]:
     """Place the order, or find that it was placed already, or refuse it. Raises as `run_keyed` does."""
 
-    def decide(accounts: list[Account], cart: list[CartSlot]) -> Outcome | Refusal:
+    def decide(accounts: list[PointsAccount], cart: list[CartSlot]) -> AcceptedWrite | Refusal:
         balance = accounts[0].balance if accounts else None
         order = decide_checkout(cart_lines(cart), balance, command.expected_points, pick)
         if isinstance(order, Refusal):
             return order
-        return Outcome(*render(command, order), _writes(command, order))
+        return AcceptedWrite(*render(command, order), _writes(command, order))
 
     customer_id = command.request.customer_id
     reads = (_READ_ACCOUNT(customer_id=customer_id), READ_CART(customer_id=customer_id))
     return run_keyed(database, command.request, reads, decide)
 
 
-def cart_lines(rows: Iterable[CartSlot]) -> list[CartLine]:
+def cart_lines(rows: Iterable[CartSlot]) -> list[PricedCartLine]:
     """Gather the stock slots of each line."""
-    lines: list[CartLine] = []
+    lines: list[PricedCartLine] = []
     for row in rows:
         slots = () if row.slot is None else (StockSlot(row.slot, row.available or 0),)
         if lines and lines[-1].item_id == row.item_id:
             slots = (*(lines.pop().stock or ()), *slots)
-        lines.append(CartLine(row.item_id, row.name, row.quantity, row.unit_points, slots or None))
+        lines.append(PricedCartLine(row.item_id, row.name, row.quantity, row.unit_points, slots or None))
     return lines
 
 

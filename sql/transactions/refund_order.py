@@ -10,7 +10,7 @@ from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
 from domain.idempotency import Answer, Request
-from domain.points import Account, BalanceChange
+from domain.points import BalanceChange, PointsAccount
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
 from domain.refusals import Refusal
 from domain.stock import give_back
@@ -19,14 +19,14 @@ from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load, part
 from sql.transaction import Completed
-from sql.transactions.keyed import Outcome, run_keyed
+from sql.transactions.keyed import AcceptedWrite, run_keyed
 
 _ORDERS = load("orders")
 _READ_ORDER = _ORDERS["read_order_to_refund"].of(dict)
 _REFUND_ORDER = _ORDERS["refund_order"]
 _REFUND_LINES = _ORDERS["refund_lines"]
 _INSERT_EVENT = _ORDERS["insert_order_event"]
-_READ_ACCOUNT = load("ledger")["read_account"].of(Account)
+_READ_ACCOUNT = load("ledger")["read_account"].of(PointsAccount)
 _GIVE_STOCK = load("stock")["give_stock"]
 
 
@@ -68,8 +68,8 @@ def refund_order(
     """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
 
     def decide(
-        accounts: list[Account], rows: list[dict[str, Any]], stock: list[_ItemSlot]
-    ) -> Outcome | Refusal:
+        accounts: list[PointsAccount], rows: list[dict[str, Any]], stock: list[_ItemSlot]
+    ) -> AcceptedWrite | Refusal:
         if not accounts:
             return refusals.unknown_customer()
         if not rows:
@@ -82,7 +82,7 @@ def refund_order(
         (account,) = accounts
         change = BalanceChange(account.customer_id, decision.points, account.balance + decision.points)
         writes = _writes(command, decision, change, _slots(stock), pick)
-        return Outcome(*render(command, Refunded(decision, change.balance_after)), writes)
+        return AcceptedWrite(*render(command, Refunded(decision, change.balance_after)), writes)
 
     customer_id = command.request.customer_id
     reads = (

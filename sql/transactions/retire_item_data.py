@@ -15,7 +15,7 @@ from sql.connection import Database
 from sql.queries import Statement, load
 from sql.scan import MAX_ROWS, NO_ID
 from sql.transaction import Transaction, run
-from sql.transactions.clean_region import Cleanup, Kind, leave_cleanups
+from sql.transactions.clean_region import Cleanup, CleanupKind, leave_cleanups
 from sql.transactions.notify import DueMessage, send_due
 
 CONSUMER = "retire-item"
@@ -125,5 +125,5 @@ def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Adv
         writes += (_DELETE_URLS(image_id=image_id), _DELETE_IMAGE(image_id=image_id))
         if filename is not None:
             # In the same transaction: once the row is gone, nobody knows the object's name.
-            writes.append(leave_cleanups(Cleanup(Kind.PICTURE, image_id, filename), region))
+            writes.append(leave_cleanups(Cleanup(CleanupKind.PICTURE, image_id, filename), region))
     return Advance(sum(one.touched for one in transaction.commit(*writes)), None, is_done=False)

@@ -13,7 +13,7 @@ from domain.refusals import Refusal
 from sql.invariants import ALWAYS
 from sql.queries import load
 from sql.references import REFERENCES
-from sql.transactions.clean_region import Cleanup, Kind
+from sql.transactions.clean_region import Cleanup, CleanupKind
 from sql.transactions.expire import EXPIRIES
 from tests.chaos.world import BOOST_BELOW, REGIONS, Call, World
 
@@ -26,7 +26,7 @@ _AGES = {
     "consumed_versions": "processed_at",
     "image_urls": "created",
     "notifications": "sent_at",
-    "operations_log": "started_at",
+    "request_log": "started_at",
 }
 
 
@@ -327,7 +327,7 @@ def _what_went_is_gone(state: _State) -> Iterator[str]:
     for customer in state.erased:
         name = world.username(customer)
         for region in REGIONS:
-            if (region, Cleanup(Kind.USER, customer, name)) not in world.deleted:
+            if (region, Cleanup(CleanupKind.USER, customer, name)) not in world.deleted:
                 yield f"the sign-in of {name} is still there in {region}"
         for table, column in (
             *(("points_balances", "customer_id"), ("shopping_cart_items", "customer_id")),
@@ -345,7 +345,7 @@ def _what_went_is_gone(state: _State) -> Iterator[str]:
     for item in state.retired:
         image_id = world.images[item]
         for region in REGIONS:
-            if (region, Cleanup(Kind.PICTURE, image_id, f"{image_id}.png")) not in world.deleted:
+            if (region, Cleanup(CleanupKind.PICTURE, image_id, f"{image_id}.png")) not in world.deleted:
                 yield f"the picture of {item} is still there in {region}"
         for table, column, key in (
             ("catalog_images", "item_id", item),

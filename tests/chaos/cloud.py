@@ -12,7 +12,7 @@ from uuid import UUID
 
 from botocore.exceptions import ReadTimeoutError
 
-from events.consume import Effect, consume
+from events.consume import EffectFunction, consume
 from sql.transactions.notify import DueMessage
 from tests.chaos.scheduler import Crash, Doomed, Scheduler
 
@@ -191,7 +191,7 @@ def invoke(
     scheduler: Scheduler,
     choose: Choose,
     queue: Queue,
-    effects: Mapping[Any, Effect],
+    effects: Mapping[Any, EffectFunction],
     most: int,
 ) -> None:
     """Receive some messages, have a function consume them, delete those that it did not report."""

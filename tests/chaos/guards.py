@@ -24,7 +24,7 @@ GUARDS: Mapping[str, Guard] = {
     "OC000 is a fault": Guard(LAST),
     "OC001 told from OC000": Guard(LAST),
     "a duplicate's idempotency record is a fault": Guard(
-        DROP, "test_a_twin_that_wrote_its_record_first_is_found"
+        DROP, "test_a_duplicate_request_that_wrote_its_record_first_is_found"
     ),
     "a duplicate's inbox record is a fault": Guard(DROP),
     "XX000 is a fault": Guard(NEVER),
@@ -44,7 +44,7 @@ GUARDS: Mapping[str, Guard] = {
         "test_a_server_with_a_trusted_certificate_is_connected_to",
     ),
     "a violated CHECK is final": Guard(
-        value('state in ("XX000", "23514")'), "test_errors_that_another_attempt_cannot_mend_are_not_retried"
+        value('state in ("XX000", "23514")'), "test_errors_that_another_attempt_cannot_fix_are_not_retried"
     ),
     "a new session after a failure of the server": Guard(DROP),
     "rollback after a failed attempt": Guard(DROP),
@@ -70,8 +70,8 @@ GUARDS: Mapping[str, Guard] = {
     "a pattern ends where the text ends": Guard(
         value('r"$"'), "test_each_wrong_value_is_told_what_it_must_be"
     ),
-    "what no repetition mends is counted": Guard(
-        DROP, "test_what_no_repetition_mends_is_counted_by_the_request_that_met_it"
+    "what no repetition fixes is counted": Guard(
+        DROP, "test_what_no_repetition_fixes_is_counted_by_the_request_that_met_it"
     ),
     # --- Idempotency -------------------------------------------------------------------------------------
     "idempotency read": Guard(NEVER),

@@ -65,7 +65,7 @@ from sql.transactions.move_points import (
     transfer_points,
 )
 from sql.transactions.notify import BeingSentError, confirm_cancellation, confirm_order
-from sql.transactions.operate import requeue_dead_letters
+from sql.transactions.operations import requeue_dead_letters
 from sql.transactions.place_order import READ_CART, CartSlot, PlaceOrder, cart_lines, place_order
 from sql.transactions.refund_order import RefundOrder, refund_order
 from sql.transactions.retire_item_data import retire_item_data
@@ -110,7 +110,7 @@ TABLES = (
     ),
     *("order_items", "images", "image_urls", "orders", "idempotency_records", "stock", "outbox", "relays"),
     *("outbox_dead_letters", "relay_leases", "inbox", "notifications", "consumed_versions", "order_events"),
-    *("operations_log", "job_progress", "regions", "region_cleanups"),
+    *("request_log", "job_progress", "regions", "region_cleanups"),
 )
 
 _TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
@@ -907,7 +907,7 @@ OLD_ROWS = {
     "image_urls": "values (%(owner)s, 'us-west-2', 'url', now() at time zone 'UTC' - %(age)s)",
     "notifications": "values (%(id)s, %(owner)s, gen_random_uuid(), 'old', 'SENT', '', '', "
     "now() - 2 * %(age)s, now() - %(age)s)",
-    "operations_log": "values (%(id)s, '', gen_random_uuid(), gen_random_uuid(), '', '', 1, 0, "
+    "request_log": "values (%(id)s, '', gen_random_uuid(), gen_random_uuid(), '', '', 1, 0, "
     "now() - %(age)s, now())",
 }
 _INSERTS |= {f"old {table}": f"insert into xpoints.{table} {values}" for table, values in OLD_ROWS.items()}

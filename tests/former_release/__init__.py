@@ -99,7 +99,7 @@ def senders() -> set[tuple[str, str]]:
     A module is taken as a whole, so that some of it is another role's: what the role may not send on the
     schema of its own release it never sent.
     """
-    found = {("operations", f"operator:{name}") for name in queries.load("operator")}
+    found = {("operations", f"operations:{name}") for name in queries.load("operations")}
     for function in functions():
         role = variables(function).get("DATABASE_ROLE")
         if role in (None, "admin"):  # the migration is the new release's, always

@@ -11,7 +11,7 @@ import pytest
 
 from domain.events import Envelope, OrderCancelled, OrderPlaced, Origin, read_event
 from sql.connection import Database
-from sql.inbox import Effect
+from sql.inbox import EffectOutcome
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.notify import (
     BeingSentError,
@@ -74,7 +74,7 @@ def test_exactly_the_ordered_quantities_leave_the_cart(
     )
     shop.fill_cart(customer_id, {later: 1})
 
-    assert clean_cart(consumers, event).value is Effect.DONE
+    assert clean_cart(consumers, event).value is EffectOutcome.DONE
     assert cart(shop, customer_id) == {more: 4, later: 1}
     assert shop.scalar("select cart_cleaned_at is not null from xpoints.orders") is True
 
@@ -98,7 +98,7 @@ def test_a_line_is_reduced_once_however_often_the_event_comes(
     event = order(customer_id, 2)
     shop.connection.execute("update xpoints.shopping_cart_items set quantity = 9")
     effects = [clean_cart(consumers, event).value for _ in range(3)]
-    assert effects == [Effect.DONE, Effect.DUPLICATE, Effect.DUPLICATE]
+    assert effects == [EffectOutcome.DONE, EffectOutcome.DUPLICATE, EffectOutcome.DUPLICATE]
     assert cart(shop, customer_id) == {item_id: 7}
 
 
@@ -111,14 +111,19 @@ def test_the_same_event_at_two_consumers_at_once_has_one_effect(
     shop.connection.execute("update xpoints.shopping_cart_items set quantity = 9")
     barrier = threading.Barrier(4)
 
-    def consume(way: Database) -> Effect:
+    def consume(way: Database) -> EffectOutcome:
         way.connection()
         barrier.wait(10)
         return clean_cart(way, event).value
 
     with ThreadPoolExecutor(4) as pool:
         effects = list(pool.map(consume, [database("consumers") for _ in range(4)]))
-    assert sorted(effects) == [Effect.DONE, Effect.DUPLICATE, Effect.DUPLICATE, Effect.DUPLICATE]
+    assert sorted(effects) == [
+        EffectOutcome.DONE,
+        EffectOutcome.DUPLICATE,
+        EffectOutcome.DUPLICATE,
+        EffectOutcome.DUPLICATE,
+    ]
     assert cart(shop, customer_id) == {item_id: 7}
 
 

@@ -28,7 +28,7 @@ from sql.references import REFERENCES
 from sql.scan import MAX_ROWS
 from sql.transactions import retire_item_data as retirement
 from sql.transactions.audit_ledger import PARTS, audit_everything, audit_stock
-from sql.transactions.clean_region import Cleanup, Kind, clean, enter, waiting_cleanups
+from sql.transactions.clean_region import Cleanup, CleanupKind, clean, enter, waiting_cleanups
 from sql.transactions.erase_customer_data import NotErasedError, erase_customer_data
 from sql.transactions.notify import DueMessage, UndeliverableError
 from sql.transactions.place_order import place_order
@@ -80,7 +80,7 @@ class World:
 
     def _delete(self, cleanup: Cleanup) -> None:
         self._look()
-        (self.users if cleanup.kind is Kind.USER else self.pictures).append(cleanup.name)
+        (self.users if cleanup.kind is CleanupKind.USER else self.pictures).append(cleanup.name)
         self._look()
 
     def send(self, message: DueMessage) -> None:

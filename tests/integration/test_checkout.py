@@ -20,7 +20,7 @@ from sql.transaction import RetryPolicy, Transaction, run
 from sql.transactions.place_order import PlaceOrder, place_order
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop, order_command, render
-from tools.proxy import Proxy, Verdict, forward
+from tools.proxy import Handling, Proxy, forward
 
 QUICK = RetryPolicy(base_s=0.001, cap_s=0.005)
 
@@ -252,23 +252,23 @@ def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
     shop.assert_sound()
 
 
-def test_a_twin_that_wrote_its_record_first_is_found(
+def test_a_duplicate_request_that_wrote_its_record_first_is_found(
     shop: Shop, checkout: Database, filled: tuple[UUID, int]
 ) -> None:
-    """PostgreSQL says 23505 where the twin touched no other row that this one does; DSQL says OC000."""
+    """PostgreSQL says 23505 where the duplicate touched no other row that this one does; DSQL says OC000."""
     customer_id, total = filled
 
-    def have_a_twin(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
+    def send_a_duplicate(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
         shop.connection.execute(
             "insert into xpoints.idempotency_records "
             "(customer_id, idempotency_key, request_hash, result_id, response_status, response_body) "
-            "values (%s, %s, %s, gen_random_uuid(), 201, 'the twin''s')",
+            "values (%s, %s, %s, gen_random_uuid(), 201, 'the other''s')",
             (customer_id, command.request.key, command.request.hash),
         )
         return render(command, order)
 
-    completed = place_order(checkout, order_command(customer_id, total), have_a_twin)
-    assert completed.value == Answer(201, "the twin's", replayed=True)
+    completed = place_order(checkout, order_command(customer_id, total), send_a_duplicate)
+    assert completed.value == Answer(201, "the other's", replayed=True)
     assert dict(completed.faults) == {Fault.DUPLICATE_RECORD: 1}
     assert shop.count("orders") == 0
 
@@ -396,15 +396,15 @@ def checkout_port(database: DatabaseFactory) -> int:
     return database("checkout").settings.port
 
 
-def _once(condition: Callable[[bytes], bool], verdict: Verdict) -> Callable[[bytes], Verdict]:
+def _once(condition: Callable[[bytes], bool], verdict: Handling) -> Callable[[bytes], Handling]:
     done = False
 
-    def hook(data: bytes) -> Verdict:
+    def hook(data: bytes) -> Handling:
         nonlocal done
         if not done and condition(data):
             done = True
             return verdict
-        return Verdict.FORWARD
+        return Handling.FORWARD
 
     return hook
 
@@ -417,7 +417,7 @@ def test_a_connection_lost_before_commit_arrives_is_opened_again(
     shop: Shop, wire: _Wire, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    wire.proxy.on_client_bytes = _once(_has_commit, Verdict.CUT)
+    wire.proxy.on_client_bytes = _once(_has_commit, Handling.CUT)
     completed = place_order(wire.database, order_command(customer_id, total), render)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
@@ -437,7 +437,7 @@ def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
         return render(command, order)
 
     # The server's answer to the commit says COMMIT too: it was done, and nobody hears of it.
-    wire.proxy.on_server_bytes = _once(_has_commit, Verdict.CUT)
+    wire.proxy.on_server_bytes = _once(_has_commit, Handling.CUT)
     completed = place_order(wire.database, order_command(customer_id, total), remember)
     answer = stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
@@ -475,7 +475,7 @@ def test_an_answer_to_commit_that_never_comes_is_an_unknown_outcome(
     shop: Shop, silence: _Wire, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    silence.proxy.on_server_bytes = _once(_has_commit, Verdict.DROP)
+    silence.proxy.on_server_bytes = _once(_has_commit, Handling.DROP)
     completed = place_order(silence.database, order_command(customer_id, total), render)
     assert not stored(completed.value).replayed
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.UNKNOWN_COMMIT: 1})
@@ -488,7 +488,7 @@ def test_an_answer_to_a_read_that_never_comes_is_a_lost_connection(
 ) -> None:
     customer_id, total = filled
     silence.database.connection()
-    silence.proxy.on_server_bytes = _once(lambda _: True, Verdict.DROP)
+    silence.proxy.on_server_bytes = _once(lambda _: True, Handling.DROP)
     completed = place_order(silence.database, order_command(customer_id, total), render)
     stored(completed.value)
     assert (completed.attempts, dict(completed.faults)) == (2, {Fault.CONNECTION_LOST: 1})
@@ -498,7 +498,7 @@ def test_an_answer_to_a_read_that_never_comes_is_a_lost_connection(
 def test_a_rollback_that_nobody_answers_costs_the_connection_and_not_the_refusal(
     shop: Shop, silence: _Wire
 ) -> None:
-    silence.proxy.on_server_bytes = _once(lambda data: b"ROLLBACK" in data, Verdict.DROP)
+    silence.proxy.on_server_bytes = _once(lambda data: b"ROLLBACK" in data, Handling.DROP)
     completed = place_order(silence.database, order_command(shop.customer(), 0), render)
     assert completed.value == refusals.empty_cart()
     assert silence.database.connection()
@@ -509,11 +509,11 @@ def test_a_refusal_after_an_unknown_commit_is_no_answer_because_that_may_still_a
     shop: Shop, wire: _Wire, filled: tuple[UUID, int]
 ) -> None:
     customer_id, total = filled
-    is_first = _once(_has_commit, Verdict.HOLD)
+    is_first = _once(_has_commit, Handling.HOLD)
 
-    def hold_the_first_commit_and_raise_prices(data: bytes) -> Verdict:
+    def hold_the_first_commit_and_raise_prices(data: bytes) -> Handling:
         verdict = is_first(data)
-        if verdict is Verdict.HOLD:
+        if verdict is Handling.HOLD:
             shop.connection.execute("update xpoints.catalog_items set points_price = points_price + 1")
         return verdict
 
@@ -549,7 +549,7 @@ def test_a_database_that_stays_away_is_given_up_with_nothing_written(
 ) -> None:
     customer_id, total = filled
     before = shop.contents()
-    wire.proxy.on_client_bytes = lambda data: Verdict.CUT if _has_commit(data) else forward(data)
+    wire.proxy.on_client_bytes = lambda data: Handling.CUT if _has_commit(data) else forward(data)
     with pytest.raises(RetriesExhaustedError) as raised:
         place_order(wire.database, order_command(customer_id, total), render)
     assert raised.value.attempts == QUICK.attempts

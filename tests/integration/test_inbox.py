@@ -6,38 +6,38 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 from sql.connection import Database
-from sql.inbox import Effect, Version, once
+from sql.inbox import EffectOutcome, Version, once
 from tests.integration.conftest import Connect
 
 
 def consume(
     database: Database, event_id: UUID, version: Version | None = None, consumer: str = "c"
-) -> Effect:
+) -> EffectOutcome:
     return once(database, consumer, event_id, (), lambda: (), version).value
 
 
 def test_an_event_has_its_effect_once_at_each_consumer(database: Callable[..., Database]) -> None:
     consumers, event_id = database("consumers"), uuid4()
-    assert consume(consumers, event_id) is Effect.DONE
-    assert consume(consumers, event_id) is Effect.DUPLICATE
-    assert consume(consumers, event_id, consumer="other") is Effect.DONE
+    assert consume(consumers, event_id) is EffectOutcome.DONE
+    assert consume(consumers, event_id) is EffectOutcome.DUPLICATE
+    assert consume(consumers, event_id, consumer="other") is EffectOutcome.DONE
 
 
 def test_an_older_version_than_the_last_has_no_effect_and_is_not_looked_at_again(
     database: Callable[..., Database],
 ) -> None:
     consumers, order, late = database("consumers"), uuid4(), uuid4()
-    assert consume(consumers, uuid4(), Version(order, 2)) is Effect.DONE
-    assert consume(consumers, late, Version(order, 1)) is Effect.STALE
-    assert consume(consumers, late, Version(order, 1)) is Effect.DUPLICATE
-    assert consume(consumers, uuid4(), Version(order, 3)) is Effect.DONE
+    assert consume(consumers, uuid4(), Version(order, 2)) is EffectOutcome.DONE
+    assert consume(consumers, late, Version(order, 1)) is EffectOutcome.STALE
+    assert consume(consumers, late, Version(order, 1)) is EffectOutcome.DUPLICATE
+    assert consume(consumers, uuid4(), Version(order, 3)) is EffectOutcome.DONE
 
 
 def test_versions_are_counted_for_each_consumer_and_aggregate(database: Callable[..., Database]) -> None:
     consumers, order = database("consumers"), uuid4()
-    assert consume(consumers, uuid4(), Version(order, 2)) is Effect.DONE
-    assert consume(consumers, uuid4(), Version(order, 1), consumer="other") is Effect.DONE
-    assert consume(consumers, uuid4(), Version(uuid4(), 1)) is Effect.DONE
+    assert consume(consumers, uuid4(), Version(order, 2)) is EffectOutcome.DONE
+    assert consume(consumers, uuid4(), Version(order, 1), consumer="other") is EffectOutcome.DONE
+    assert consume(consumers, uuid4(), Version(uuid4(), 1)) is EffectOutcome.DONE
 
 
 def test_of_versions_that_come_at_once_the_newest_stays(
@@ -45,7 +45,7 @@ def test_of_versions_that_come_at_once_the_newest_stays(
 ) -> None:
     order, start = uuid4(), threading.Barrier(4)
 
-    def run(number: int) -> Effect:
+    def run(number: int) -> EffectOutcome:
         way = database("consumers")
         way.connection()
         start.wait()
@@ -53,7 +53,7 @@ def test_of_versions_that_come_at_once_the_newest_stays(
 
     with ThreadPoolExecutor(4) as pool:
         effects = list(pool.map(run, range(1, 5)))
-    assert effects[3] is Effect.DONE
-    assert set(effects) <= {Effect.DONE, Effect.STALE}
+    assert effects[3] is EffectOutcome.DONE
+    assert set(effects) <= {EffectOutcome.DONE, EffectOutcome.STALE}
     rows = connect().execute("select version from xpoints.consumed_versions").fetchall()
     assert rows == [(4,)]

@@ -172,8 +172,8 @@ DUE = {
         "insert into xpoints.notifications values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), "
         "'k', 'SENT', '', '', now(), now() - make_interval(secs => %s))"
     ),
-    "operations_log": (
-        "insert into xpoints.operations_log values (gen_random_uuid(), 'o', gen_random_uuid(), "
+    "request_log": (
+        "insert into xpoints.request_log values (gen_random_uuid(), 'o', gen_random_uuid(), "
         "gen_random_uuid(), 'r', 'sold', 1, 0, now() - make_interval(secs => %s), now())"
     ),
 }
@@ -198,12 +198,12 @@ def test_a_message_that_was_never_sent_does_not_expire(shop: Shop, database: Way
 
 def test_who_of_the_staff_credited_whom_stays_as_long_as_the_ledger(shop: Shop, database: Ways) -> None:
     shop.connection.execute(
-        "insert into xpoints.operations_log values (gen_random_uuid(), %s, gen_random_uuid(), "
+        "insert into xpoints.request_log values (gen_random_uuid(), %s, gen_random_uuid(), "
         "gen_random_uuid(), 'r', 'gift', 1, 0, now() - interval '9 years', now() - interval '9 years')",
         [STAFF_CREDIT],
     )
-    operations = next(expiry for expiry in EXPIRIES if expiry.name == "operations_log")
-    assert expire(database("jobs"), operations, never).rows == 0
+    log = next(expiry for expiry in EXPIRIES if expiry.name == "request_log")
+    assert expire(database("jobs"), log, never).rows == 0
 
 
 # --- The declared references ----------------------------------------------------------------------------

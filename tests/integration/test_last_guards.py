@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from sql.scan import MAX_BYTES, MAX_ROWS
-from sql.transactions.operate import _MESSAGES_AT_ONCE
+from sql.transactions.operations import _MESSAGES_AT_ONCE
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
 

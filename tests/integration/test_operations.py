@@ -19,7 +19,7 @@ from operations.command import main
 from operations.site import Site
 from sql.connection import Database
 from sql.outbox import Outbox
-from sql.transactions import operate
+from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, audit_pass
 from sql.transactions.change_account import erase_account
 from sql.transactions.clean_cart import clean_cart
@@ -366,7 +366,7 @@ def test_dead_letters_are_listed_inspected_and_requeued(connect: Connect, reward
 def test_more_dead_letters_than_a_page_are_all_listed_and_requeued(
     connect: Connect, rewards: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operate, "_PAGE", 3)
+    monkeypatch.setattr(operations, "_PAGE", 3)
     ids = set_aside(connect, "no", count=7)
     # Messages that failed in one moment are told apart by their ids.
     connect().execute("update xpoints.outbox_dead_letters set failed_at = now()")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools.proxy import Proxy, ProxyProcess, Verdict, _Lane
+from tools.proxy import Handling, Proxy, ProxyProcess, _Lane
 
 
 class _Echo(socketserver.BaseRequestHandler):
@@ -141,7 +141,7 @@ def test_what_a_client_sends_without_waiting_is_one_round_trip(echo: _EchoServer
 
 def test_a_dropped_chunk_vanishes_and_the_connection_stays(echo: _EchoServer) -> None:
     with Proxy(echo.port) as proxy, _connect(proxy.port) as client:
-        proxy.on_client_bytes = lambda data: Verdict.DROP if data == b"lost" else Verdict.FORWARD
+        proxy.on_client_bytes = lambda data: Handling.DROP if data == b"lost" else Handling.FORWARD
         _exchange(client, b"kept")
         client.sendall(b"lost")
         client.settimeout(0.2)
@@ -154,7 +154,7 @@ def test_a_dropped_chunk_vanishes_and_the_connection_stays(echo: _EchoServer) ->
 def test_a_cut_before_forwarding_keeps_the_bytes_from_the_server(echo: _EchoServer) -> None:
     with Proxy(echo.port) as proxy, _connect(proxy.port) as client:
         _exchange(client, b"before")
-        proxy.on_client_bytes = lambda _: Verdict.CUT
+        proxy.on_client_bytes = lambda _: Handling.CUT
         client.sendall(b"never")
         assert _is_cut(client)
         assert echo.ended.wait(10)
@@ -167,7 +167,7 @@ def test_a_cut_after_forwarding_delivers_to_the_server_and_answers_nothing(
 ) -> None:
     with Proxy(echo.port, delay_ms=delay_ms) as proxy, _connect(proxy.port) as client:
         _exchange(client, b"before,")
-        proxy.on_client_bytes = lambda _: Verdict.CUT_AFTER_FORWARDING
+        proxy.on_client_bytes = lambda _: Handling.CUT_AFTER_FORWARDING
         client.sendall(b"delivered")
         assert _is_cut(client)
         assert echo.ended.wait(10)
@@ -176,7 +176,7 @@ def test_a_cut_after_forwarding_delivers_to_the_server_and_answers_nothing(
 
 def test_a_cut_at_the_answer_lets_the_server_act_and_the_client_know_nothing(echo: _EchoServer) -> None:
     with Proxy(echo.port) as proxy, _connect(proxy.port) as client:
-        proxy.on_server_bytes = lambda _: Verdict.CUT
+        proxy.on_server_bytes = lambda _: Handling.CUT
         client.sendall(b"acted on")
         assert _is_cut(client)
     assert echo.received == b"acted on"
@@ -187,7 +187,7 @@ def test_what_is_held_arrives_when_released_long_after_its_sender_lost_the_conne
 ) -> None:
     with Proxy(echo.port) as proxy, _connect(proxy.port) as client:
         _exchange(client, b"before,")
-        proxy.on_client_bytes = lambda _: Verdict.HOLD
+        proxy.on_client_bytes = lambda _: Handling.HOLD
         client.sendall(b"late")
         assert _is_cut(client)
         assert not echo.ended.is_set()

@@ -181,7 +181,7 @@ APPLICATION_ROLES = [
 ]  # fmt: skip
 PEOPLE = ["reports", "operations"]
 OURS = [*APPLICATION_ROLES, *PEOPLE]
-WRITTEN_ONCE = ["transactions", "order_events", "idempotency_records", "operations_log"]
+WRITTEN_ONCE = ["transactions", "order_events", "idempotency_records", "request_log"]
 
 # role, privilege, tables
 NEEDED = [
@@ -241,7 +241,7 @@ REFUSED = [
     # What was written once stays as it was written: nobody edits it, and money is not deleted either.
     *((role, "update", WRITTEN_ONCE) for role in OURS),
     *((role, "delete", ["transactions", "orders", "order_items", "order_events"]) for role in OURS),
-    *((role, privilege, ["operations_log"]) for role in PEOPLE for privilege in ("insert", "delete")),
+    *((role, privilege, ["request_log"]) for role in PEOPLE for privilege in ("insert", "delete")),
 ]  # fmt: skip
 
 # Everything that a role may do, and nothing else is: a table's name and the first letters of
@@ -249,26 +249,26 @@ REFUSED = [
 GRANTS = {
     "storefront": "catalog_images:s catalog_items:s customers:s image_urls:siu images:s items_for_sale:s "
     "order_events:s order_items:s orders:s points_balances:s shopping_cart_items:siud stock:s transactions:s",
-    "checkout": "catalog_items:s customers:s idempotency_records:si operations_log:i order_events:si "
-    "order_items:siu orders:siu outbox:i points_balances:su shopping_cart_items:s stock:su transactions:si",
+    "checkout": "catalog_items:s customers:s idempotency_records:si order_events:si order_items:siu "
+    "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si",
     "accounts": "customers:su outbox:i points_balances:su transactions:si",
-    "staff": "catalog_items:siu customers:s idempotency_records:si images:s operations_log:i "
-    "order_events:s order_items:s orders:s outbox:i points_balances:su stock:siud transactions:si",
+    "staff": "catalog_items:siu customers:s idempotency_records:si images:s order_events:s order_items:s "
+    "orders:s outbox:i points_balances:su request_log:i stock:siud transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
-    "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu order_items:s "
-    "orders:su shopping_cart_items:sud",
+    "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu "
+    "order_items:s orders:su shopping_cart_items:sud",
     "cascades": "catalog_images:sd catalog_items:su customers:su idempotency_records:sd image_urls:sd "
     "images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si regions:s "
     "shopping_cart_items:sd transactions:i",
     "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
-    "image_urls:sd images:s inbox:sd job_progress:siu notifications:sd operations_log:sd order_events:s "
-    "order_items:s orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si "
+    "image_urls:sd images:s inbox:sd job_progress:siu notifications:sd order_events:s order_items:s "
+    "orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si request_log:sd "
     "shopping_cart_items:sd stock:s transactions:s",
-    "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s operations_log:s order_events:s "
-    "order_items:s orders:s points_balances:s shopping_cart_items:s stock:s transactions:s",
+    "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s order_events:s order_items:s "
+    "orders:s points_balances:s request_log:s shopping_cart_items:s stock:s transactions:s",
     "operations": "catalog_items:s customers:s idempotency_records:s inbox:s job_progress:s notifications:s "
-    "operations_log:s order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd "
-    "points_balances:s region_cleanups:sd regions:sd relay_leases:s relays:s shopping_cart_items:s stock:s "
+    "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:s "
+    "region_cleanups:sd regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s stock:s "
     "transactions:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
     "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),

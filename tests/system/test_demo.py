@@ -25,7 +25,7 @@ def test_the_demo_tells_its_story_and_everything_adds_up() -> None:
         "422 idempotency-key-reused",
     ):
         assert shown in done.stdout
-    assert "4 orders were placed, 1 twins" in done.stdout
+    assert "4 orders were placed, 1 duplicate requests" in done.stdout
     assert "Everything was as it must be" in done.stdout
 
 

@@ -186,9 +186,9 @@ def test_twenty_orders_at_once_each_sent_twice_happen_once_each(scene: Scene) ->
         answers = list(pool.map(lambda order: order[0].shopper.order(10, order[1]), orders))
 
     assert {answer.status_code for answer in answers} == {201}
-    for one, twin in zip(answers[:BUYERS], answers[BUYERS:], strict=True):
-        assert one.text == twin.text
-        assert {answer.headers["Idempotency-Replayed"] for answer in (one, twin)} <= {"true", "false"}
+    for one, other in zip(answers[:BUYERS], answers[BUYERS:], strict=True):
+        assert one.text == other.text
+        assert {answer.headers["Idempotency-Replayed"] for answer in (one, other)} <= {"true", "false"}
     assert len({answer.text for answer in answers}) == BUYERS
     assert scene.shop.scalar("select sum(available) from xpoints.stock where item_id = %s", [item]) == 0
     wait_for("all e-mails", lambda: all(scene.emails_to(buyer) for buyer in buyers))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from demos.regions import Drill, Plan
+from demos.regions import Drill, DrillLoad
 from local.region import LocalRegion
 from tests.system.conftest import TAKEOVER_S
 
@@ -20,4 +20,4 @@ def doomed(region: LocalRegion) -> Iterator[LocalRegion]:
 def test_a_region_that_loses_its_peer_carries_on_takes_over_its_outbox_and_everything_adds_up(
     region: LocalRegion, doomed: LocalRegion
 ) -> None:
-    Drill(doomed, region, Plan(shoppers=2, load_s=2, takeover_s=TAKEOVER_S, scarce_units=8)).run()
+    Drill(doomed, region, DrillLoad(shoppers=2, load_s=2, takeover_s=TAKEOVER_S, scarce_units=8)).run()

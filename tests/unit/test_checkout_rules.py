@@ -11,7 +11,7 @@ from domain.checkout import (
     MAX_ORDER_LINES,
     MAX_STOCK_TAKES,
     AcceptedOrder,
-    CartLine,
+    PricedCartLine,
     StockSlot,
     allocate,
     decide_checkout,
@@ -27,7 +27,7 @@ slots = st.lists(
     st.builds(StockSlot, st.integers(0, 63), st.integers(0, 50)), max_size=8, unique_by=lambda s: s.slot
 ).map(tuple)
 lines = st.builds(
-    CartLine,
+    PricedCartLine,
     item_id=st.uuids(),
     name=st.text(max_size=5),
     quantity=st.integers(1, 20),
@@ -39,13 +39,13 @@ carts = st.lists(lines, max_size=12, unique_by=lambda line: line.item_id)
 
 def line(
     number: int = 1, quantity: int = 1, points: int | None = 10, stock: tuple[StockSlot, ...] | None = None
-) -> CartLine:
-    return CartLine(UUID(int=number), "Mug", quantity, points, stock)
+) -> PricedCartLine:
+    return PricedCartLine(UUID(int=number), "Mug", quantity, points, stock)
 
 
 @given(cart=carts, balance=st.integers(0, 100_000), pick=st.integers(0, 1000))
 def test_an_accepted_order_costs_what_its_lines_cost_and_leaves_no_negative_balance(
-    cart: list[CartLine], balance: int, pick: int
+    cart: list[PricedCartLine], balance: int, pick: int
 ) -> None:
     decision = decide_checkout(cart, balance, total(cart), lambda n: pick % n)
     if isinstance(decision, AcceptedOrder):
@@ -60,7 +60,7 @@ def test_an_accepted_order_costs_what_its_lines_cost_and_leaves_no_negative_bala
 
 @given(cart=carts, balance=st.integers(0, 100_000), pick=st.integers(0, 1000))
 def test_stock_is_taken_for_exactly_the_limited_lines_and_never_more_than_a_slot_holds(
-    cart: list[CartLine], balance: int, pick: int
+    cart: list[PricedCartLine], balance: int, pick: int
 ) -> None:
     decision = decide_checkout(cart, balance, total(cart), lambda n: pick % n)
     if not isinstance(decision, AcceptedOrder):
@@ -78,7 +78,7 @@ def test_stock_is_taken_for_exactly_the_limited_lines_and_never_more_than_a_slot
 
 @given(cart=carts, spare=st.integers(-50, 50), pick=st.integers(0, 1000))
 def test_an_order_is_accepted_exactly_when_nothing_speaks_against_it(
-    cart: list[CartLine], spare: int, pick: int
+    cart: list[PricedCartLine], spare: int, pick: int
 ) -> None:
     balance = max(0, total(cart) + spare)
     decision = decide_checkout(cart, balance, total(cart), lambda n: pick % n)
@@ -119,7 +119,7 @@ def test_an_order_never_changes_more_rows_than_one_transaction_may(
 
 @given(cart=carts, balance=st.integers(0, 100_000), expected=st.integers(0, 100_000))
 def test_no_order_is_accepted_at_a_total_that_the_shopper_did_not_see(
-    cart: list[CartLine], balance: int, expected: int
+    cart: list[PricedCartLine], balance: int, expected: int
 ) -> None:
     decision = decide_checkout(cart, balance, expected)
     if isinstance(decision, AcceptedOrder):

@@ -131,7 +131,7 @@ def test_its_nearest_neighbour_is_not_found(_rule: str, _unwanted: str, wanted: 
 
 def test_every_house_rule_has_a_statement_that_it_finds_and_says_that_it_is_one() -> None:
     assert {rule.name for rule in RULES} <= {rule for rule, _, _ in HOUSE_RULES}
-    assert all(rule.remedy.startswith("House rule: ") for rule in RULES)
+    assert all(rule.remedy.startswith("Project rule: ") for rule in RULES)
 
 
 def test_what_dsql_refuses_is_found_with_its_words_and_a_remedy() -> None:

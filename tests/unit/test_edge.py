@@ -174,7 +174,7 @@ def test_a_method_that_a_path_has_is_not_refused_as_one_that_it_has_not(
         (ProblemError("not-found", "It is not there."), 404, False),
     ],
 )
-def test_what_no_repetition_mends_is_counted_by_the_request_that_met_it(
+def test_what_no_repetition_fixes_is_counted_by_the_request_that_met_it(
     error: Exception, status: int, counted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = send(Api([Route("GET", "/thing", Mock(side_effect=error), "")]), "GET", "/thing")

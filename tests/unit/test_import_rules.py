@@ -1,4 +1,4 @@
-"""The arrows between the rooms run one way, and SQL is written in one place."""
+"""The arrows between the folders run one way, and SQL is written in one place."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# What each room may import beside the standard library and itself.
+# What each folder may import beside the standard library and itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": {"msgspec"},
     "sql": {"domain", "psycopg", "botocore"},
@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "operations": {"domain", "sql", "events", "psycopg", "boto3", "botocore", "rich"},
 }
 
-# Rooms that may use all others and every development tool, and which of each other they may use.
+# Folders that may use all others and every development tool, and which of each other they may use.
 WORKSHOPS: dict[str, set[str]] = {
     "local_dsql": set(),
     "tools": {"local_dsql"},
@@ -32,9 +32,9 @@ WORKSHOPS: dict[str, set[str]] = {
     "bench": {"demos", "local", "tools", "local_dsql"},
 }
 
-ROOMS = {*MAY_IMPORT, *WORKSHOPS, "tests"}
+FOLDERS = {*MAY_IMPORT, *WORKSHOPS, "tests"}
 
-# file -> what it may import beyond its room, with the reason
+# file -> what it may import beyond its folder, with the reason
 EXCEPTIONS: dict[str, set[str]] = {
     # The edge answers 503 when the database is out of reach, whichever statement found that out.
     "handlers/edge/http.py": {"psycopg"},
@@ -52,14 +52,14 @@ SQL_TEXT = re.compile(
         | truncate \s+ \w | ( create | alter | drop ) \s+ ( table | index | view | role | schema | unique ) \b
         | ( grant | revoke ) \s+ \w+ .* \b on \b | call \s+ \w+\. )"""
 )
-SQL_FREE_ROOMS = ["domain", "sql", "events", "handlers", "operations"]
+SQL_FREE_FOLDERS = ["domain", "sql", "events", "handlers", "operations"]
 
 
-def python_files(*rooms: str) -> list[str]:
+def python_files(*folders: str) -> list[str]:
     return sorted(
         str(path.relative_to(ROOT))
-        for room in rooms
-        for path in (ROOT / room).rglob("*.py")
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
         if path.is_file()
     )
 
@@ -79,16 +79,16 @@ def imports(tree: ast.AST, typing_only: bool = False) -> Iterator[tuple[str, boo
 
 
 def wrong_imports(file: str, source: str) -> list[str]:
-    room = file.split("/")[0]
+    folder = file.split("/")[0]
     wrong = []
     for module, typing_only in imports(ast.parse(source)):
         top = module.split(".")[0]
-        if top == room or (top in sys.stdlib_module_names and top not in ROOMS):
+        if top == folder or (top in sys.stdlib_module_names and top not in FOLDERS):
             continue
-        if room in WORKSHOPS:
-            allowed = top in WORKSHOPS[room] or top not in {*WORKSHOPS, "tests", ""}
+        if folder in WORKSHOPS:
+            allowed = top in WORKSHOPS[folder] or top not in {*WORKSHOPS, "tests", ""}
         else:
-            allowed = top in MAY_IMPORT[room] | EXCEPTIONS.get(file, set())
+            allowed = top in MAY_IMPORT[folder] | EXCEPTIONS.get(file, set())
             allowed = allowed or (typing_only and top.startswith("mypy_boto3_"))
         if not allowed:
             wrong.append(module)
@@ -144,7 +144,7 @@ def text_of(node: ast.AST) -> str:
 
 
 @pytest.mark.parametrize("file", python_files(*MAY_IMPORT, *WORKSHOPS))
-def test_a_module_imports_only_what_its_room_may(file: str) -> None:
+def test_a_module_imports_only_what_its_folder_may(file: str) -> None:
     assert wrong_imports(file, (ROOT / file).read_text(encoding="utf-8")) == []
 
 
@@ -153,7 +153,7 @@ def test_a_rule_is_given_the_clock_chance_and_its_surroundings(file: str) -> Non
     assert impurities((ROOT / file).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("file", python_files(*SQL_FREE_ROOMS))
+@pytest.mark.parametrize("file", python_files(*SQL_FREE_FOLDERS))
 def test_no_statement_is_written_inside_python(file: str) -> None:
     assert sql_texts((ROOT / file).read_text(encoding="utf-8")) == []
 
@@ -170,7 +170,7 @@ PLANTED_IMPORTS = [
     ("domain/x.py", "import boto3", "import json"),
     ("domain/x.py", "from aws_lambda_powertools import Logger", "from msgspec import Struct"),
     ("domain/x.py", "def f():\n    import psycopg", "def f():\n    import decimal"),
-    ("domain/x.py", "from sql.queries import load", "from domain.checkout import CartLine"),
+    ("domain/x.py", "from sql.queries import load", "from domain.checkout import PricedCartLine"),
     ("domain/x.py", "import events.publish", "import domain.events"),
     ("sql/x.py", "from events.publish import publish", "from domain.events import Envelope"),
     ("sql/x.py", "import boto3", "import botocore.auth"),

@@ -12,7 +12,7 @@ from handlers.edge.problems import Problem
 _SAMPLES: dict[Any, object] = {int: 7, str: "PLACED", UUID: UUID(int=7), tuple[UUID, ...]: (UUID(int=7),)}
 
 
-def _sample(kind: "refusals.Kind[...]") -> Refusal:
+def _sample(kind: "refusals.RefusalKind[...]") -> Refusal:
     hints = get_type_hints(kind._write)
     return kind(**{name: _SAMPLES[hints[name]] for name in signature(kind._write).parameters})
 

@@ -44,7 +44,7 @@ def test_passing_faults_are_told_apart(raised: psycopg.Error, commit_sent: bool,
     ],
 )
 @pytest.mark.parametrize("commit_sent", [True, False])
-def test_errors_that_another_attempt_cannot_mend_are_not_retried(
+def test_errors_that_another_attempt_cannot_fix_are_not_retried(
     raised: psycopg.Error, commit_sent: bool
 ) -> None:
     assert classify(raised, commit_sent) is None

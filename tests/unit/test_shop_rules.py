@@ -19,8 +19,8 @@ from domain.points import (
     MAX_BALANCE,
     MAX_POINTS_AT_ONCE,
     AcceptedTransfer,
-    Account,
     BalanceChange,
+    PointsAccount,
     decide_boost,
     decide_credit,
     decide_transfer,
@@ -181,7 +181,7 @@ def test_an_item_that_is_named_twice_is_asked_for_in_sum() -> None:
 
 @given(payer=balances, payee=balances, moved=points)
 def test_a_transfer_moves_points_and_makes_none(payer: int, payee: int, moved: int) -> None:
-    decision = decide_transfer(Account(UUID(int=2), payer), [Account(UUID(int=1), payee)], moved)
+    decision = decide_transfer(PointsAccount(UUID(int=2), payer), [PointsAccount(UUID(int=1), payee)], moved)
     if isinstance(decision, AcceptedTransfer):
         assert decision.payer.points + decision.payee.points == 0
         assert decision.payer.balance_after + decision.payee.balance_after == payer + payee
@@ -193,8 +193,8 @@ def test_a_transfer_moves_points_and_makes_none(payer: int, payee: int, moved: i
 
 @given(count=st.sampled_from([0, 2, 3]))
 def test_nobody_is_paid_where_a_name_stands_for_none_or_several(count: int) -> None:
-    payees = [Account(UUID(int=number), 0) for number in range(10, 10 + count)]
-    assert decide_transfer(Account(UUID(int=1), 100), payees, 1) == refusals.unknown_payee()
+    payees = [PointsAccount(UUID(int=number), 0) for number in range(10, 10 + count)]
+    assert decide_transfer(PointsAccount(UUID(int=1), 100), payees, 1) == refusals.unknown_payee()
 
 
 @given(one=balances, other=balances, boost=points, below=points)
@@ -218,14 +218,14 @@ def test_a_boost_is_for_households_below_the_limit_alone(
 
 
 def test_nobody_credits_themselves() -> None:
-    assert decide_credit(Account(UUID(int=1), 0), 5, UUID(int=1)) == refusals.self_credit()
-    assert decide_credit(Account(UUID(int=1), 0), 5, UUID(int=2)) == BalanceChange(UUID(int=1), 5, 5)
+    assert decide_credit(PointsAccount(UUID(int=1), 0), 5, UUID(int=1)) == refusals.self_credit()
+    assert decide_credit(PointsAccount(UUID(int=1), 0), 5, UUID(int=2)) == BalanceChange(UUID(int=1), 5, 5)
 
 
 @pytest.mark.parametrize("requested", [0, -5, MAX_POINTS_AT_ONCE + 1, 2**63])
 def test_points_that_nobody_may_move_are_a_fault_of_the_caller(requested: int) -> None:
     with pytest.raises(ValueError, match="points must be"):
-        decide_credit(Account(UUID(int=1), 0), requested, UUID(int=2))
+        decide_credit(PointsAccount(UUID(int=1), 0), requested, UUID(int=2))
 
 
 # --- Stock ---

@@ -105,7 +105,7 @@ def test_a_version_is_replaced_whenever_a_value_in_its_environment_may_have_chan
     assert version["Properties"]["Description"] == functions()["CheckoutFunction"]["VersionDescription"]
 
 
-def test_a_mend_can_go_out_although_an_alarm_is_on() -> None:
+def test_a_fix_can_go_out_although_an_alarm_is_on() -> None:
     """CodeDeploy stops any deployment then, one at once too; so it is left out, and nothing else is."""
     at_once = translated(template(), {"GradualDeployment": "false"})
     of_codedeploy = {"ServerlessDeploymentApplication", "CodeDeployServiceRole"} | {

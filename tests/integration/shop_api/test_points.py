@@ -46,7 +46,7 @@ def test_a_transfer_is_refused_with_nothing_written(api: Api, shop: Shop) -> Non
     payer = api.as_customer(shop.customer(100, "ana"))
     shop.customer(2**53, "rich")
     for _ in range(2):
-        shop.customer(0, "twins")
+        shop.customer(0, "doubles")
     gone = shop.customer(0, "gone")
     shop.connection.execute("update xpoints.customers set erased_at = now() where id = %s", [gone])
     before = shop.contents()
@@ -55,7 +55,7 @@ def test_a_transfer_is_refused_with_nothing_written(api: Api, shop: Shop) -> Non
         return payer.post("/points/transfers", transfer(payee, points)).problem
 
     assert refused("nobody", 1) == "unknown-payee"
-    assert refused("twins", 1) == "unknown-payee"
+    assert refused("doubles", 1) == "unknown-payee"
     assert refused("gone", 1) == "unknown-payee"
     assert refused("ana", 1) == "self-transfer"
     assert refused("rich", 101) == "insufficient-points"
@@ -139,8 +139,7 @@ def test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_thems
     boost = staff.post("/staff/boosts", {"beneficiary": str(other), "partner": str(one)}).json["credit_id"]
 
     log = (
-        "select id::text, operation, outcome, subject_id, actor_id from xpoints.operations_log "
-        "order by outcome"
+        "select id::text, operation, outcome, subject_id, actor_id from xpoints.request_log order by outcome"
     )
     written = [(boost, "staff-credit", "boost", other, clerk), (credit, "staff-credit", "gift", one, clerk)]
     assert shop.rows(log) == written

@@ -20,7 +20,7 @@ def test_of_sixty_buyers_from_two_regions_one_gets_the_last_seat(
     assert (sale.left, sale.orders, sale.debits) == (0, 1, PRICE_POINTS)
     # Whoever lost to a commit ran again, saw that nothing is left, and was refused cleanly.
     log = shop.rows(
-        "select region, outcome, attempts, conflicts, started_at, ended_at from xpoints.operations_log"
+        "select region, outcome, attempts, conflicts, started_at, ended_at from xpoints.request_log"
     )
     assert len(log) == 60
     assert {row[0] for row in log} == {"us-east-1", "us-west-2"}

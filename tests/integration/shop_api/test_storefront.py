@@ -15,7 +15,7 @@ from handlers.edge.paging import LONGEST_CURSOR, write_cursor
 from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, URL_SPREAD, PictureUrls
 from sql.connection import Database
 from sql.queries import Statement
-from sql.reads import Picture, show_item
+from sql.reads import StoredPicture, show_item
 from sql.transaction import Transaction
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
@@ -222,7 +222,7 @@ def test_picture_urls_are_kept_until_shortly_before_they_expire_and_by_chance_a_
 def test_each_region_keeps_urls_of_its_own(shop: Shop, database: Callable[..., Database]) -> None:
     item_id = shop.item()
     image_id = _picture(shop, item_id, "mug.svg")
-    picture = [Picture(image_id, "mug.svg", None, None)]
+    picture = [StoredPicture(image_id, "mug.svg", None, None)]
     for region in ("us-east-1", "us-west-2"):
         PictureUrls("pictures", region).resolve(database("storefront"), picture, datetime.now(UTC))
 

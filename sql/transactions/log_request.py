@@ -1,4 +1,4 @@
-"""The operations log of a sale: every buyer's attempt, sold or refused, and the scoreboard made of it."""
+"""The request log of a sale: every buyer's attempt, sold or refused, and the scoreboard made of it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,8 +11,8 @@ from sql.errors import Fault, RetriesExhaustedError
 from sql.queries import load
 from sql.transaction import Completed, snapshot
 
-_OPERATIONS = load("operations")
-_INSERT = _OPERATIONS["insert_operation"]
+_LOG = load("request_log")
+_INSERT = _LOG["insert_logged_request"]
 
 
 class Score(NamedTuple):
@@ -24,7 +24,7 @@ class Score(NamedTuple):
     most_attempts: int
 
 
-_READ_SCOREBOARD = _OPERATIONS["read_scoreboard"].of(Score)
+_READ_SCOREBOARD = _LOG["read_scoreboard"].of(Score)
 
 
 def logged(

@@ -1,4 +1,4 @@
-"""What an operator asks of the database: states and stories as plain records, and messages put back."""
+"""What operations ask of the database: states and stories as plain records, and dead letters put back."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -12,7 +12,7 @@ from sql.queries import load
 from sql.transaction import Transaction, first, run, snapshot
 from sql.transactions.erase_customer_data import CONSUMER as ERASE_CUSTOMER
 
-_LOADED = load("operator")
+_LOADED = load("operations")
 _QUERIES = {name: query.of(dict) for name, query in _LOADED.items()}
 _FIND_CUSTOMERS = _LOADED["find_customers_by_username"].of(UUID)
 _COUNT_DEAD = load("jobs")["count_outbox_dead_letters"].of(int)

@@ -26,7 +26,7 @@ from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
 from tools.bundle import ROOT
 from tools.runtime import Artifacts, Runtime, as_json
-from tools.template import functions
+from tools.template import functions, started_by
 
 SAMPLES = ROOT / "events" / "samples"
 RECORDER = Path(__file__).with_name("recorder.yaml")
@@ -38,14 +38,10 @@ GONE = "a1111111-2222-4333-8444-555555555555"
 
 T = TypeVar("T")
 
-API = ["CheckoutFunction", "StorefrontFunction", "OrdersFunction", "AccountFunction", "StaffFunction"]
-ROUTED = [*API, "FallbackFunction"]
-OF_THE_BUS = ["CleanCartFunction", "NotifyFunction", "EraseCustomerFunction", "RetireItemFunction"]
-QUEUED = [*OF_THE_BUS, "EnrolUsersFunction"]
-SCHEDULED = [
-    *("RelayFunction", "ExpireFunction", "SweepOrphansFunction", "CleanRegionFunction"),
-    "MeasureBacklogFunction",
-]
+ROUTED = started_by("Api")
+QUEUED = started_by("SQS")
+OF_THE_BUS = [name for name in QUEUED if name != "EnrolUsersFunction"]
+SCHEDULED = [name for name in started_by("ScheduleV2") if name != "AuditLedgerFunction"]
 
 #: What the local Region adds to AWS's event, and what it lacks of it.
 LOCAL_ONLY = {"version"}
@@ -90,7 +86,8 @@ OPEN = {
 
 
 def sample(name: str) -> Any:
-    return as_json(SAMPLES / f"{name}.json")
+    own = SAMPLES / f"{name}.json"
+    return as_json(own if own.exists() else SAMPLES / "Scheduled.json")
 
 
 def shape(value: Any, place: str = "") -> dict[str, str]:

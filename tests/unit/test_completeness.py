@@ -1,0 +1,159 @@
+"""A consumer, a job, a route has everything: whatever is taken away from one of them is missed."""
+
+import copy
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.template import ROOT, functions, template, the
+from tools.wiring import kinds, main, missing, parts, parts_in, required
+
+FUNCTIONS = [function for members in kinds(template()).values() for function in members]
+
+
+#: What a function has that the others of its kind have not, and which test would miss it.
+OWN = {
+    r"^EffectsLateAlarm/|^\w+Alarm/Properties/Dimensions/0$": "test_template_alarms.py",
+    r"^(Relay|CleanRegion|Storefront)FunctionRole/Properties/Policies\b": "test_template_rights.py",
+    r"^(Notify|RetireItem|EnrolUsers)FunctionRole/.*/Statement/1\b": "test_template_rights.py",
+    r"^(Relay|EnrolUsers)Function/Properties/Environment\b": "test_import_budget.py",
+    r"Function/Properties/Environment/Variables/(SENDER_ADDRESS|PICTURES_BUCKET)$": "test_import_budget.py",
+    r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
+    r"/PolicyName$": "none: CloudFormation itself asks for it",
+}
+
+
+def test_everything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main() == 0, capsys.readouterr().out
+
+
+def test_every_function_is_of_one_kind_or_called_by_the_deployment() -> None:
+    called = [
+        the(each["Properties"]["ServiceToken"])
+        for each in template()["Resources"].values()
+        if each["Type"].startswith("Custom::")
+    ]
+    assert sorted([*FUNCTIONS, *called]) == sorted(functions())
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Give the place of every member and item of a resource."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if not (isinstance(key, str) and (key.startswith("Fn::") or key == "Ref")):
+                yield (*path, key)
+                yield from nodes(inner, (*path, key))
+
+
+def without(value: Any, path: tuple[Any, ...]) -> Any:
+    """Give a copy without the member or item at a place."""
+    changed = holder = copy.deepcopy(value)
+    for key in path[:-1]:
+        holder = holder[key]
+    del holder[path[-1]]
+    return changed
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_is_taken_from_a_function_is_missed(function: str) -> None:
+    """Each resource of its own, each member and item in them, each item elsewhere that refers to them."""
+    made = {f"Resources/{name}": each for name, each in template()["Resources"].items()}
+    of_each = {place: found for place, each in made.items() if (found := parts_in(place, each, function))}
+    (members,) = (members for members in kinds(template()).values() if function in members)
+    wanted = required({each: parts(template(), each) for each in members}, function)
+    unmissed, taken = [], 0
+    for place, has in of_each.items():
+        name = place.removeprefix("Resources/")
+        elsewhere = set().union(*(found for other, found in of_each.items() if other != place))
+        is_own = name.startswith(function.removesuffix("Function"))
+        for path in [(), *nodes(made[place])] if is_own else nodes(made[place]):
+            if not (is_own or isinstance(path[-1], int)):
+                continue
+            left = parts_in(place, without(made[place], path), function) if path else set()
+            if has - left:
+                taken += 1
+                if not wanted - elsewhere - left and (name, *path) != (function,):
+                    unmissed.append("/".join(map(str, (name, *path))))
+    assert taken > 25
+    assert [place for place in unmissed if not any(re.search(own, place) for own in OWN)] == []
+
+
+def test_each_exception_is_still_one() -> None:
+    places = {
+        "/".join(map(str, (name, *path)))
+        for name, each in template()["Resources"].items()
+        for path in nodes(each)
+    }
+    assert all(any(re.search(own, place) for place in places) for own in OWN)
+
+
+def changed(*path: Any) -> dict[str, Any]:
+    """Give a copy of the template without what is at a place."""
+    copied: dict[str, Any] = without(template(), path)
+    return copied
+
+
+def test_what_is_missing_is_said_in_words() -> None:
+    found = missing(changed("Resources", "NotifyQueueAgingAlarm"))
+    assert {line.partition("Alarm/")[0] for line in found} == {
+        "NotifyFunction: every other consumer has Resources/NotifyQueueAging"
+    }
+    links = template()["Resources"]["Migration"]["Properties"]["RoleArns"]["jobs"]
+    (number,) = (n for n, arn in enumerate(links) if arn["Fn::GetAtt"] == "ExpireFunctionRole.Arn")
+    (line,) = missing(changed("Resources", "Migration", "Properties", "RoleArns", "jobs", number))
+    assert line.startswith(
+        "ExpireFunction: every other scheduled function has Resources/Migration/Properties/RoleArns"
+    )
+
+
+def test_a_queue_of_undelivered_events_that_a_rule_may_not_fill_is_named() -> None:
+    statements = ("Resources", "UndeliveredEventsQueuePolicy", "Properties", "PolicyDocument", "Statement")
+    assert missing(changed(*statements, 0)) == [
+        f"{name}: UndeliveredEventsQueuePolicy does not admit it"
+        for name in ("CleanCartRule", "NotifyRule", "EraseCustomerRule", "RetireItemRule")
+    ]
+
+
+def test_a_route_without_its_event_or_an_event_without_its_route_is_named() -> None:
+    events = ("Resources", "StorefrontFunction", "Properties", "Events")
+    assert missing(changed(*events, "ShowCart")) == ["GET /cart: an event of its function in template.yaml"]
+    more = copy.deepcopy(template())
+    more["Resources"]["StorefrontFunction"]["Properties"]["Events"]["ShowCart"]["Properties"]["Method"] = (
+        "head"
+    )
+    assert missing(more) == [
+        "HEAD /cart: a route of its function, then `python -m api`",
+        "GET /cart: an event of its function in template.yaml",
+    ]
+
+
+#: What stands beside the template: a file, or a row of a page; and who misses it.
+BESIDE = {
+    "events/samples/CleanCartFunction.json": "CleanCartFunction: events/samples/",
+    "events/samples/Scheduled.json": "SweepOrphansFunction: events/samples/",
+    "events/samples/AuditLedgerFunction.json": "AuditLedgerFunction: events/samples/",
+    "events/schemas/OrderPlaced.v1.json": "OrderPlaced.v1: its contract",
+    r"docs/jobs.md:\| `ExpireFunction`": "ExpireFunction: a row in docs/jobs.md",
+    r"docs/consumers.md:\| notify": "NotifyFunction: a row for notify in docs/consumers.md",
+    r"docs/events.md:\| `OrderPlaced.v1`": "OrderPlaced.v1: a row in docs/events.md",
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_what_is_taken_from_beside_the_template_is_missed(what: str, tmp_path: Path) -> None:
+    for directory in ("docs", "api", "events/samples", "events/schemas"):
+        shutil.copytree(ROOT / directory, tmp_path / directory)
+    assert missing(root=tmp_path) == []
+    file, _, row = what.partition(":")
+    path = tmp_path / file
+    if row:
+        kept = [line for line in path.read_text().splitlines(True) if not re.match(row, line)]
+        assert len(kept) == len(path.read_text().splitlines()) - 1
+        path.write_text("".join(kept))
+    else:
+        path.unlink()
+    assert any(line.startswith(BESIDE[what]) for line in missing(root=tmp_path))

@@ -2,7 +2,7 @@
 
 A million rows (quick: a hundred thousand) that have lost their parent, deleted through the code that
 functions run, in transactions of at most 3,000 rows, by one connection, with fsync. Beside it the same work
-in other ways, in turns, so that their ratios hold on any machine.
+in other ways, alternating, so that their ratios hold on any machine.
 """
 
 import time

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct, convert, field
 
-from handlers.edge.custom_resource import Answer, LambdaContext
+from handlers.edge.custom_resource import LambdaContext, ResourceResponse
 from handlers.edge.observability import logger
 from handlers.edge.settings import DatabaseEnvironment
 from sql.migrate import migrate
@@ -28,7 +28,7 @@ class Properties(Struct, frozen=True):
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Serve one custom resource request; the outcome goes to its ResponseURL."""
-    answer = Answer(event, PHYSICAL_ID)
+    answer = ResourceResponse(event, PHYSICAL_ID)
     if event["RequestType"] == "Delete":
         return answer.succeed()
     clock = answer.fail_in_time(context, _OUT_OF_TIME)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handlers.edge.custom_resource import Answer, LambdaContext
+from handlers.edge.custom_resource import LambdaContext, ResourceResponse
 from handlers.edge.observability import logger
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     properties: dict[str, Any] = event.get("ResourceProperties", {})
     bucket = str(properties.get("Bucket", ""))
     deletion = event["RequestType"] == "Delete"
-    answer = Answer(event if deletion else {**event, "PhysicalResourceId": bucket}, bucket)
+    answer = ResourceResponse(event if deletion else {**event, "PhysicalResourceId": bucket}, bucket)
     clock = answer.fail_in_time(context, "Writing the pages did not end within the function's time.")
     try:
         if deletion:

@@ -7,7 +7,7 @@ from operations.command import main
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a letter shows `?`.
+        # A terminal that cannot show a character shows `?`.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # text streams, as Python starts
     try:
         try:

@@ -29,6 +29,7 @@ from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_sample, audit_stock
+from sql.transactions.operations import Record
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PROGRESS_EVERY_S = 1.0
@@ -36,7 +37,6 @@ _PROGRESS_EVERY_S = 1.0
 #: A request's log may begin so long before the time that its row has: the request's own length, clocks.
 _BEFORE = timedelta(hours=1)
 
-Record = dict[str, Any]
 Command = Callable[[Site, argparse.Namespace], int]
 Finder = Callable[[argparse.Namespace], Site]
 

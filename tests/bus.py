@@ -13,20 +13,20 @@ Answer = Callable[[Entry], tuple[str, str] | None]
 
 
 def bad_request(code: str) -> ClientError:
-    """Give the error that boto3 raises when the whole request is refused."""
+    """Give the error that boto3 raises when the whole request is rejected."""
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "PutEvents")
 
 
 class StubBus:
     """Takes entries and remembers those it accepted.
 
-    `refuse` may give an error code and message for an entry; `fail` may raise for a whole request.
+    `reject` may give an error code and message for an entry; `fail` may raise for a whole request.
     """
 
     def __init__(self) -> None:
         self.requests: list[list[Entry]] = []
         self.accepted: list[Entry] = []
-        self.refuse: Answer = lambda _: None
+        self.reject: Answer = lambda _: None
         self.fail: Callable[[Sequence[Entry]], None] = lambda _: None
         self._lock = threading.Lock()
 
@@ -40,13 +40,13 @@ class StubBus:
         return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
 
     def _take(self, entry: Entry) -> dict[str, str]:
-        refused = self.refuse(entry)
-        if refused is None:
+        rejected = self.reject(entry)
+        if rejected is None:
             try:
                 json.loads(entry["Detail"])
             except ValueError:
-                refused = ("MalformedDetail", "Detail is malformed.")
-        if refused is not None:
-            return {"ErrorCode": refused[0], "ErrorMessage": refused[1]}
+                rejected = ("MalformedDetail", "Detail is malformed.")
+        if rejected is not None:
+            return {"ErrorCode": rejected[0], "ErrorMessage": rejected[1]}
         self.accepted.append(entry)
         return {"EventId": str(uuid4())}

@@ -27,7 +27,7 @@ class LambdaContext(Protocol):
         ...
 
 
-class Answer:
+class ResourceResponse:
     """The one answer to a request; whoever comes first, the work or the clock, gives it.
 
     `physical_id` names a resource that is new; one that exists keeps the name that CloudFormation knows.

@@ -19,7 +19,7 @@ create table if not exists xpoints.customers (
     state varchar(25),
     state_code varchar(20),
     postal_code varchar(10),
-    -- ours: optimistic concurrency (the account's ETag) and the mark that erasure leaves
+    -- ours: optimistic concurrency (the account's ETag) and when it was erased
     version int default 1,
     erased_at timestamptz
 );
@@ -38,7 +38,7 @@ create table if not exists xpoints.catalog_items (
     height real,
     depth real,
     thumbnail_id uuid,
-    -- ours: optimistic concurrency, and the mark that takes an item off the shelf
+    -- ours: optimistic concurrency, and when it was taken off the shelf
     version int default 1,
     retired_at timestamptz
 );

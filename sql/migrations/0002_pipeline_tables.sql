@@ -66,7 +66,7 @@ create table if not exists xpoints.outbox (
     created_at timestamptz not null default now(),
     attempts smallint not null default 0,
     last_error varchar(200),
-    -- When a refused message may be tried again, by the database's clock; null: at once.
+    -- When a rejected message may be tried again, by the database's clock; null: at once.
     retry_at timestamptz,
     primary key (region, shard, id)
 );

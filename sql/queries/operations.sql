@@ -1,7 +1,7 @@
 -- What an operator asks by the `rewards` command. Read with the role `operations`; lists are cut at %(most)s rows.
 
 -- name: read_outbox_status
--- What waits in each Region: messages, age of the oldest, those refused at least once, and the last reason.
+-- What waits in each Region: messages, age of the oldest, those rejected at least once, and the last reason.
 select region, count(*) as messages, coalesce(extract(epoch from now() - min(created_at)), 0)::bigint as oldest_s,
     count(*) filter (where attempts > 0) as rejected, max(last_error) as last_error
 from xpoints.outbox

@@ -98,7 +98,7 @@ using unnest(%(regions)b::varchar[], %(shards)b::smallint[], %(ids)b::uuid[]) as
 where o.region = done.region and o.shard = done.shard and o.id = done.id
 
 -- name: count_outbox_attempts
--- The bus refused these for now: so many attempts, why, and when to try again. Safe to repeat. Only for the
+-- The bus rejected these for now: so many attempts, why, and when to try again. Safe to repeat. Only for the
 -- holder of the lease: a relay that was overtaken has nothing to say about a message.
 update xpoints.outbox o
 set attempts = greatest(o.attempts, failed.attempts), last_error = failed.reason,

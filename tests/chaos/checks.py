@@ -159,7 +159,7 @@ def _marks_stand(state: _State) -> Iterator[str]:
         done = [call for call in state.world.calls if call.operation == operation]
         for call in done:
             if isinstance(call.outcome, bool) and call.subject not in marked:
-                yield f"a client was told of the {operation} of {call.subject}, which has no mark"
+                yield f"a client was told of the {operation} of {call.subject}, which is not there"
         commits = Counter(call.subject for call in done for _ in call.commits)
         for subject in marked:
             if commits[subject] != 1:

@@ -19,7 +19,7 @@ from tests.chaos.scheduler import Crash, Doomed, Scheduler
 Entry = dict[str, Any]
 Choose = Callable[[tuple[str, ...]], str | None]
 
-_REFUSALS = ("ThrottlingException", "InternalFailure", "SomethingNew")
+_REJECTIONS = ("ThrottlingException", "InternalFailure", "SomethingNew")
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +70,7 @@ def record(message: Message) -> dict[str, Any]:
 class Bus:
     """Takes entries, or some of them, or says no after having taken them; passes them on to queues.
 
-    `routes` gives the queues by detail-type. `poison` are event ids that it refuses whenever they come.
+    `routes` gives the queues by detail-type. `poison` are event ids that it rejects whenever they come.
     """
 
     def __init__(self, scheduler: Scheduler, choose: Choose, routes: Mapping[str, Sequence[Queue]]) -> None:
@@ -86,7 +86,7 @@ class Bus:
     def put_events(self, *, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
         """Answer as EventBridge does."""
         self._scheduler.pause(f"PutEvents of {len(Entries)}")
-        fault = self._choose(("bus-down", "bus-timeout", "bus-partial", "bus-refuses", "bus-crash"))
+        fault = self._choose(("bus-down", "bus-timeout", "bus-partial", "bus-rejects", "bus-crash"))
         if fault:
             self._scheduler.note(f"  {fault}")
         if fault == "bus-down":
@@ -94,24 +94,24 @@ class Bus:
         random = self._scheduler.random
         answers = []
         for entry in Entries:
-            refused = fault == "bus-refuses" or (fault == "bus-partial" and random.random() < 0.5)
-            answers.append(self._take(entry, random.choice(_REFUSALS) if refused else None))
+            rejected = fault == "bus-rejects" or (fault == "bus-partial" and random.random() < 0.5)
+            answers.append(self._take(entry, random.choice(_REJECTIONS) if rejected else None))
         if fault == "bus-timeout":
             raise ReadTimeoutError(endpoint_url="https://events.example")
         if fault == "bus-crash":
             raise Crash
         return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
 
-    def _take(self, entry: Entry, refusal: str | None) -> dict[str, str]:
+    def _take(self, entry: Entry, rejection: str | None) -> dict[str, str]:
         try:
             detail = json.loads(entry["Detail"])
         except ValueError:
             return {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
         event_id = detail["id"]
         if event_id in self.poison:
-            refusal = "SomethingNew"
-        if refusal is not None:
-            return {"ErrorCode": refusal, "ErrorMessage": "chaos"}
+            rejection = "SomethingNew"
+        if rejection is not None:
+            return {"ErrorCode": rejection, "ErrorMessage": "chaos"}
         self.accepted[event_id] = self.accepted.get(event_id, 0) + 1
         self.types[event_id] = entry["DetailType"]
         self.data[event_id] = detail.get("data", {})

@@ -90,7 +90,7 @@ _NOT_UNDER_WAY = frozenset({"order-without-effect", "erasure-unfinished"})
 KINDS = (
     *FAULTS,
     *("connect-refused", "connect-crash", "rollback-lost"),
-    *("bus-down", "bus-timeout", "bus-partial", "bus-refuses", "bus-crash", "delivered-twice"),
+    *("bus-down", "bus-timeout", "bus-partial", "bus-rejects", "bus-crash", "delivered-twice"),
     *("mail-down", "mail-timeout", "mail-crash", "outside-down", "outside-crash"),
     *("time-is-up", "delete-lost"),
 )

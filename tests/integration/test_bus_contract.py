@@ -71,10 +71,10 @@ def test_answers_stand_in_the_order_of_the_entries(client: EventsClient) -> None
     assert [each.get("ErrorCode") for each in answer["Entries"]] == [None, "MalformedDetail", None]
 
 
-def test_a_request_of_eleven_entries_is_refused_as_a_whole(client: EventsClient) -> None:
-    with pytest.raises(ClientError) as refused:
+def test_a_request_of_eleven_entries_is_rejected_as_a_whole(client: EventsClient) -> None:
+    with pytest.raises(ClientError) as rejected:
         client.put_events(Entries=[entry()] * 11)
-    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    assert rejected.value.response["Error"]["Code"] == "ValidationException"
 
 
 def test_what_is_published_is_told_apart_by_what_the_bus_said(client: EventsClient) -> None:
@@ -86,7 +86,7 @@ def test_what_is_published_is_told_apart_by_what_the_bus_said(client: EventsClie
     assert outcome.outage is None
 
 
-def test_a_bus_out_of_reach_is_an_outage_and_no_refusal() -> None:
+def test_a_bus_out_of_reach_is_an_outage_and_no_rejection() -> None:
     once = Config(retries={"total_max_attempts": 1})
     client = boto3.client("events", endpoint_url="http://127.0.0.1:1", config=once)
     with ThreadPoolExecutor(1) as pool:

@@ -131,7 +131,7 @@ def test_what_was_ordered_counts_as_gone_before_the_cart_is_cleaned(shop: Shop, 
 
 def _refused_cases(shop: Shop) -> dict[str, tuple[UUID, int, Refusal]]:
     """Set up one customer for each reason to refuse; give what to expect and what comes back."""
-    poor, browsing, window, retired, unknown, changed, sold_out, hoarder = (
+    poor, browsing, looking, retired, unknown, changed, sold_out, hoarder = (
         shop.customer(10) for _ in range(8)
     )
     dear, gone, last, nothing = shop.item(11), shop.item(1), shop.item(1, stock=[1, 0]), UUID(int=7)
@@ -146,7 +146,7 @@ def _refused_cases(shop: Shop) -> dict[str, tuple[UUID, int, Refusal]]:
         "not enough points": (poor, 11, refusals.insufficient_points(11, 10)),
         "empty cart": (browsing, 0, refusals.empty_cart()),
         "no account": (UUID(int=1), 0, refusals.unknown_customer()),
-        "empty cart at another total": (window, 5, refusals.empty_cart()),
+        "empty cart at another total": (looking, 5, refusals.empty_cart()),
         "retired item": (retired, 0, refusals.item_unavailable((gone,))),
         "unknown item": (unknown, 0, refusals.item_unavailable((nothing,))),
         "price changed": (changed, 10, refusals.price_changed(10, 11)),

@@ -37,7 +37,7 @@ from tests.integration.shop import Shop
 
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
 
-#: Files that the migration, the drills' checks and a sale's log are made of: the owner may do everything.
+#: Files that the migration, the drills' checks and the request log are made of: the owner may do everything.
 OF_THE_OWNER = {"migrations", "invariants", "request_log"}
 
 

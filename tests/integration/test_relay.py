@@ -141,8 +141,8 @@ def test_a_request_has_at_most_ten_entries_and_256_kb(setting: Setting) -> None:
 
 def test_only_what_the_bus_accepted_is_deleted(setting: Setting) -> None:
     ids = setting.write(12)
-    refused = str(ids[4])
-    setting.bus.refuse = lambda entry: ("SomethingNew", "later") if refused in entry["Detail"] else None
+    rejected = str(ids[4])
+    setting.bus.reject = lambda entry: ("SomethingNew", "later") if rejected in entry["Detail"] else None
     setting.run()
     assert setting.waiting() == {ids[4]}
     attempts, error, waits = setting.admin.execute(
@@ -153,7 +153,7 @@ def test_only_what_the_bus_accepted_is_deleted(setting: Setting) -> None:
 
 def test_a_rejected_message_waits_its_pause_and_is_then_tried_again(setting: Setting) -> None:
     setting.write()
-    setting.bus.refuse = lambda _: ("SomethingNew", "later")
+    setting.bus.reject = lambda _: ("SomethingNew", "later")
     setting.run(10)
     assert len(setting.bus.requests) == 1
     setting.admin.execute("update xpoints.outbox set retry_at = now() - interval '1 second'")
@@ -163,7 +163,7 @@ def test_a_rejected_message_waits_its_pause_and_is_then_tried_again(setting: Set
 
 def test_a_message_that_is_always_rejected_is_dead_lettered_with_the_reason(setting: Setting) -> None:
     (id_,) = setting.write(attempts=MAX_ATTEMPTS - 1)
-    setting.bus.refuse = lambda _: ("SomethingNew", "never")
+    setting.bus.reject = lambda _: ("SomethingNew", "never")
     assert setting.run().dead_lettered == 1
     assert setting.dead() == {id_: "SomethingNew: never"}
     assert setting.waiting() == set()
@@ -207,7 +207,7 @@ def test_an_outage_of_the_bus_dead_letters_nothing_and_counts_nothing(
     if code is None:
         setting.bus.fail = fail
     else:
-        setting.bus.refuse = lambda _: (code, "down")
+        setting.bus.reject = lambda _: (code, "down")
     report = setting.run(40)
     assert report.outages > 1
     assert setting.waiting() == set(ids)
@@ -219,7 +219,7 @@ def test_an_outage_of_the_bus_dead_letters_nothing_and_counts_nothing(
 
 def test_during_an_outage_the_relay_slows_down(setting: Setting) -> None:
     setting.write(SETTINGS.batch)
-    setting.bus.refuse = lambda _: ("ThrottlingException", "slow down")
+    setting.bus.reject = lambda _: ("ThrottlingException", "slow down")
     report = setting.run(4)
     assert report.outages <= 12
 
@@ -317,7 +317,7 @@ def test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter(
 ) -> None:
     (doomed,) = setting.write(attempts=MAX_ATTEMPTS - 1)
     (young,) = setting.write()
-    setting.bus.refuse = lambda _: ("SomethingNew", "never")
+    setting.bus.reject = lambda _: ("SomethingNew", "never")
     overtaken = setting.outbox()
 
     def lose_the_lease(_: Sequence[Entry]) -> None:
@@ -448,15 +448,15 @@ def test_a_rescued_shard_is_given_back_after_its_messages_have_landed(setting: S
 
 
 @pytest.mark.parametrize(
-    ("statement", "refuse"),
+    ("statement", "code"),
     [("_DEAD_LETTER", "MalformedDetail"), ("_COUNT_ATTEMPTS", "SomethingNew"), ("_DELETE", None)],
 )
 def test_what_the_bus_said_of_large_messages_is_recorded_in_transactions_that_dsql_takes(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, statement: str, refuse: str | None
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, statement: str, code: str | None
 ) -> None:
     size_bytes = 250_000
     setting.write(45, detail='"%s"' % ("y" * (size_bytes - 2)))
-    setting.bus.refuse = lambda _: None if refuse is None else (refuse, "no")
+    setting.bus.reject = lambda _: None if code is None else (code, "no")
     batches: list[int] = []
     query = getattr(sql.outbox, statement)
 

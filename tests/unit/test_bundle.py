@@ -13,14 +13,14 @@ def test_a_function_is_named_after_its_module(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", functions())
-def test_a_function_is_bundled_with_its_own_door_and_what_is_behind_it(function: str) -> None:
+def test_a_function_is_bundled_with_its_own_module_and_what_is_behind_it(function: str) -> None:
     modules = bundle.modules_of(function)
 
     assert bundle.handler_module(function) in modules
     assert {name.partition(".")[0] for name in modules} <= {"domain", "sql", "events", "handlers"}
 
 
-def test_a_function_is_bundled_without_the_other_functions_doors() -> None:
+def test_a_function_is_bundled_without_the_other_functions_modules() -> None:
     assert "handlers.checkout" not in bundle.modules_of("RelayFunction")
     assert "handlers.relay" not in bundle.modules_of("CheckoutFunction")
 

@@ -23,8 +23,8 @@ from tools.dsql_rules import REMEDIES, RULES, Statement, check, numbered
 
 COLUMNS_255 = ", ".join(f"c{n} int" for n in range(TABLE_COLUMNS))
 
-# rule, a statement that this house refuses although DSQL does not, and its nearest neighbour that is fine
-HOUSE_RULES = [
+# rule, a statement that this project refuses although DSQL does not, and its nearest neighbour that is fine
+PROJECT_RULES = [
     ("skip-locked", "select id from t for update skip locked", "select id from t for update"),
     (
         "foreign-key",
@@ -119,18 +119,18 @@ def rules_broken(text: str) -> list[str]:
     return [found.rule for found in check(Statement(text))]
 
 
-@pytest.mark.parametrize(("rule", "unwanted", "_wanted"), HOUSE_RULES)
-def test_a_statement_that_this_house_does_not_want_is_found(rule: str, unwanted: str, _wanted: str) -> None:
+@pytest.mark.parametrize(("rule", "unwanted", "_wanted"), PROJECT_RULES)
+def test_a_statement_that_this_project_does_not_want_is_found(rule: str, unwanted: str, _wanted: str) -> None:
     assert rules_broken(unwanted) == [rule]
 
 
-@pytest.mark.parametrize(("_rule", "_unwanted", "wanted"), HOUSE_RULES)
+@pytest.mark.parametrize(("_rule", "_unwanted", "wanted"), PROJECT_RULES)
 def test_its_nearest_neighbour_is_not_found(_rule: str, _unwanted: str, wanted: str) -> None:
     assert rules_broken(wanted) == []
 
 
-def test_every_house_rule_has_a_statement_that_it_finds_and_says_that_it_is_one() -> None:
-    assert {rule.name for rule in RULES} <= {rule for rule, _, _ in HOUSE_RULES}
+def test_every_project_rule_has_a_statement_that_it_finds_and_says_that_it_is_one() -> None:
+    assert {rule.name for rule in RULES} <= {rule for rule, _, _ in PROJECT_RULES}
     assert all(rule.remedy.startswith("Project rule: ") for rule in RULES)
 
 

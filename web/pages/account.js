@@ -122,7 +122,7 @@ function give(event) {
   event.preventDefault();
   const form = event.target;
   const { payee, amount } = Object.fromEntries(new FormData(form));
-  const wish = { payee_username: payee.trim(), points: Number(amount) };
+  const body = { payee_username: payee.trim(), points: Number(amount) };
   const key = newKey();
   let busy = false;
   let wrong = null;
@@ -131,8 +131,8 @@ function give(event) {
     wrong = null;
     draw();
     try {
-      state.balance = (await request('POST', '/points/transfers', { key, body: wish })).body.balance_after;
-      announce(w.given(number(wish.points), wish.payee_username));
+      state.balance = (await request('POST', '/points/transfers', { key, body })).body.balance_after;
+      announce(w.given(number(body.points), body.payee_username));
       form.reset();
       close();
       await readLedger();
@@ -142,7 +142,7 @@ function give(event) {
     busy = false;
     draw();
   };
-  const heading = w.giveTitle(number(wish.points), wish.payee_username);
+  const heading = w.giveTitle(number(body.points), body.payee_username);
   openDialog((close) => html`<div class="sheet"><h2>${heading}</h2><p>${w.giveText}</p>
     ${wrong ? fault(wrong) : nothing}
     ${button({ label: w.giveGo, wide: true, busy, off: busy, act: () => send(close) })}

@@ -49,14 +49,14 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "slice": (
         (r"in[ _]turns?(?![a-z])", r"tak(e|es|ing)[ _]turns"),
-        ("local/sample_data/", "local_dsql/", "tests/chaos/scheduler.py", "tools/proxy.py"),
+        ("local/sample_data/", "tests/chaos/scheduler.py", "tools/proxy.py"),
     ),
     # Syntax trees are walked, and one of the customers is a Walker.
     "scan": (
         (r"\bast\.walk", "walk_packages", "walk away"),
         ("local_dsql/", "local/sample_data/", "tools/dsql_"),
     ),
-    "batch of a scan": ((), ("cluster.yaml", "local/sample_data/", "tests/dsql_answers.json", "web/")),
+    "batch of a scan": ((), ("cluster.yaml", "local/sample_data/", "tests/dsql_answers.json")),
     "request, command, input": (("if they wish",), ()),
     "folder, package": ((), ("local/sample_data/",)),
     "entry point, function": ((), ("local/sample_data/",)),

@@ -52,6 +52,10 @@ class Stub:
         self._accepted(Entries)
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}] * len(Entries)}
 
+    def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        """Be there."""
+        return {"Name": Name}
+
 
 class _Answer(socketserver.StreamRequestHandler):
     """As little HTTP as boto3 needs: the cost that is measured is the client's."""

@@ -57,6 +57,12 @@ def decide_credit(account: PointsAccount | None, points: int, by: UUID) -> Balan
     # guard: nobody credits themselves
     if account.customer_id == by:
         return refusals.self_credit()
+    return add_points(account, points)
+
+
+def add_points(account: PointsAccount, points: int) -> BalanceChange | Refusal:
+    """Decide whether an account can hold points more, wherever they come from: a credit or a refund."""
+    # guard: no balance above the largest
     if account.balance + points > MAX_BALANCE:
         return refusals.balance_limit(most=MAX_BALANCE)
     return BalanceChange(account.customer_id, points, account.balance + points)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.outbox import Failure, OutboxMessage, Rejection, batches
+from events.log import logger
 
 SOURCE = "rewards.orders"
 
@@ -18,12 +19,16 @@ MAX_BYTES = 256 * 1024
 #: More than EventBridge counts beside the strings of an entry (14 bytes for a time).
 _ENTRY_OVERHEAD_BYTES = 128
 
+#: What stands for the error code of an entry that has none. Without an event's id either, it is no success.
+_NO_RESULT = "NoResult"
+
 #: What the error code of an entry means for its message. The codes are those of PutEventsResultEntry in the
 #: EventBridge API reference, which calls the first two retryable and the others not. Permission is none of a
 #: message's properties, though: a wrong policy rejects everything, and must not dead-letter everything.
 REJECTIONS: dict[str, Rejection] = {
     "ThrottlingException": Rejection.THROTTLED,
     "InternalFailure": Rejection.DOUBTFUL,
+    _NO_RESULT: Rejection.DOUBTFUL,
     "AccessDeniedException": Rejection.DOUBTFUL,
     "InvalidAccountIdException": Rejection.DOUBTFUL,
     "NotAuthorizedForSourceException": Rejection.DOUBTFUL,
@@ -47,6 +52,10 @@ class EventsClient(Protocol):
 
     def put_events(self, *, Entries: Sequence[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         """Send up to ten entries."""
+        ...
+
+    def describe_event_bus(self, *, Name: str) -> object:  # noqa: N803
+        """Describe the bus; an error with the code ResourceNotFoundException where there is none."""
         ...
 
 
@@ -104,7 +113,9 @@ def size_bytes(message: OutboxMessage) -> int:
 def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> PublishResult:
     outcome = PublishResult()
     try:
-        answer = client.put_events(Entries=[_entry(bus, message) for message in batch])
+        entries = client.put_events(Entries=[_entry(bus, message) for message in batch])["Entries"]
+        if len(entries) != len(batch):
+            raise ValueError(f"{len(entries)} results for {len(batch)} entries")
     except Exception as error:  # whatever it is, the relay goes on and these messages stay in the outbox
         code = _error_code(error)
         if code not in _BAD_REQUESTS:
@@ -119,15 +130,30 @@ def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> Pub
                 outcome.failed += alone.failed
                 outcome.outage = outcome.outage or alone.outage
         return outcome
-    for message, entry in zip(batch, answer["Entries"], strict=True):
-        code = entry.get("ErrorCode")
+    for message, entry in zip(batch, entries, strict=True):
+        code = entry.get("ErrorCode", _NO_RESULT)
         # guard: every entry's result is looked at
-        if code is None:
+        if "EventId" in entry and code == _NO_RESULT:
             outcome.accepted.append(message)
         else:
             reason = f"{code}: {entry.get('ErrorMessage', '')}"
             outcome.failed.append(Failure(message, REJECTIONS.get(code, Rejection.RETRYABLE), reason))
     return outcome
+
+
+def is_there(client: EventsClient, bus: str) -> bool:
+    """Ask whether there is such a bus: PutEvents takes events for one that is gone, and drops them.
+
+    Whatever else keeps the question from being answered, a missing right say, is no reason not to publish.
+    """
+    try:
+        client.describe_event_bus(Name=bus)
+    except Exception as error:
+        if _error_code(error) == "ResourceNotFoundException":
+            logger.error("the bus is gone", extra={"bus": bus})
+            return False
+        logger.warning("the bus could not be asked for", extra={"bus": bus, "code": _error_code(error)})
+    return True
 
 
 def _entry(bus: str, message: OutboxMessage) -> dict[str, Any]:

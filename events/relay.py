@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.outbox import Held, OutboxMessage, OutboxUnavailableError, Shard, Verdict, judge
-from events.publish import EventsClient, Publication
+from events.publish import EventsClient, Publication, is_there
 
 #: Lags are counted in steps of so many milliseconds, which bounds the memory of a run.
 _LAG_STEP_MS = 10
@@ -57,6 +57,10 @@ class RelaySettings:
     are `poll_s` apart while there is something to do and up to `idle_s` when there is not: the pause bounds
     the lag, and gathers messages that then share a statement.
 
+    Before it publishes anything, every `ask_bus_s` from then on, and before each try while nothing gets
+    through, a relay asks whether the bus is there: what is sent to one that is gone counts as accepted and is
+    lost, so that a bus that is deleted under a relay costs the messages of `ask_bus_s` at most.
+
     When for `outage_s` no message gets through, all leases are given back, so that another Region's relay can
     take over; `probe_s` later this one tries again. Shards of other Regions are taken over when nobody holds
     them and a message has waited for `takeover_s`.
@@ -69,6 +73,7 @@ class RelaySettings:
     ask_s: float = 0.5
     poll_s: float = 0.1
     idle_s: float = 0.5
+    ask_bus_s: float = 5.0
     outage_s: float = 5.0
     probe_s: float = 15.0
     rescue_every_s: float = 10.0
@@ -134,7 +139,7 @@ class Relay:
         self._monotonic = monotonic
         self._sleep = sleep
         self._held = False
-        self._hold_at = self._rescue_at = 0.0
+        self._hold_at = self._rescue_at = self._ask_bus_at = 0.0
         self._pause_s = settings.poll_s
         self._failing_since: float | None = None
         self._flights: deque[_Flight] = deque()
@@ -204,6 +209,10 @@ class Relay:
         skip = [message.id for flight in self._flights for message in flight.messages]
         messages = self._outbox.take(most, skip, self._served)
         self.report.polls += 1
+        # guard: nothing is sent to a bus that is gone
+        if messages and not self._bus_is_there():
+            self._abandon()
+            return False
         if messages:
             publication = Publication(self._client(), self._settings.bus, messages, pool)
             self._flights.append(_Flight(messages, publication, self._monotonic()))
@@ -214,6 +223,22 @@ class Relay:
         more = bool(self._served)
         self._served.clear()
         return more
+
+    def _bus_is_there(self) -> bool:
+        now = self._monotonic()
+        if now < self._ask_bus_at and self._failing_since is None:
+            return True
+        there = is_there(self._client(), self._settings.bus)
+        self._ask_bus_at = now + (self._settings.ask_bus_s if there else 0)
+        return there
+
+    def _abandon(self) -> None:
+        """Leave all in the outbox: what a bus that is gone said of messages on their way proves nothing."""
+        while self._flights:
+            self._flights.popleft().publication.result()
+        self.report.outages += 1
+        if self._failing_since is None:
+            self._failing_since = self._monotonic()
 
     def _land(self) -> None:
         """Wait for the oldest flight and record what became of its messages."""

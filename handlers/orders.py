@@ -149,7 +149,13 @@ handler = Api(
             "Cancel an order of which nothing was given back yet",
             answer=Refund,
             status=201,
-            problems=("unknown-customer", "unknown-order", "not-cancellable", "idempotency-key-reused"),
+            problems=(
+                "unknown-customer",
+                "unknown-order",
+                "not-cancellable",
+                "balance-limit",
+                "idempotency-key-reused",
+            ),
             headers=("Idempotency-Key",),
         ),
         Route(
@@ -166,6 +172,7 @@ handler = Api(
                 "already-refunded",
                 "not-in-order",
                 "refund-too-large",
+                "balance-limit",
                 "idempotency-key-reused",
             ),
             headers=("Idempotency-Key",),

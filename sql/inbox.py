@@ -24,6 +24,10 @@ class EffectOutcome(StrEnum):
     STALE = "stale"  # a newer version of the aggregate has had its effect here
 
 
+class UnknownOrderError(Exception):
+    """The event tells of an order that is not there, or not like that: no effect. Find out who sent it."""
+
+
 class Version(NamedTuple):
     """Which version of which aggregate an event tells of."""
 
@@ -36,10 +40,12 @@ def once(
     consumer: str,
     event_id: UUID,
     reads: Sequence[Statement[Any]],
-    decide: Callable[..., Sequence[Statement[Any]]],
+    decide: Callable[..., Sequence[Statement[Any]] | None],
     version: Version | None = None,
 ) -> Completed[EffectOutcome]:
     """Run a consumer's effect unless it has happened: `decide` turns what `reads` gave into the writes.
+
+    It gives None where the database knows a newer state than the event tells of: then there is no effect.
 
     Give `version` where the effect depends on order: an event older than one that this consumer has seen of
     the same aggregate then has no effect. Events come in any order; an effect that commutes needs none.
@@ -64,7 +70,8 @@ def once(
             writes.append(
                 _NOTE_VERSION(aggregate_id=version.aggregate_id, consumer=consumer, version=version.number)
             )
-        transaction.commit(*writes, *decide(*rows))
-        return EffectOutcome.DONE
+        effect = decide(*rows)
+        transaction.commit(*writes, *(effect or ()))
+        return EffectOutcome.STALE if effect is None else EffectOutcome.DONE
 
     return run(database, attempt)

@@ -20,7 +20,8 @@ def bad_request(code: str) -> ClientError:
 class StubBus:
     """Takes entries and remembers those it accepted.
 
-    `reject` may give an error code and message for an entry; `fail` may raise for a whole request.
+    `reject` may give an error code and message for an entry; `fail` may raise for a whole request. A bus that
+    is `gone` takes events as if it were there, and says what it is when it is asked for.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,8 @@ class StubBus:
         self.accepted: list[Entry] = []
         self.reject: Answer = lambda _: None
         self.fail: Callable[[Sequence[Entry]], None] = lambda _: None
+        self.gone = False
+        self.asked = 0
         self._lock = threading.Lock()
 
     def put_events(self, *, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
@@ -39,6 +42,13 @@ class StubBus:
             answers = [self._take(entry) for entry in Entries]
         return {"FailedEntryCount": sum("ErrorCode" in answer for answer in answers), "Entries": answers}
 
+    def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        with self._lock:
+            self.asked += 1
+            if self.gone:
+                raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DescribeEventBus")
+        return {"Name": Name}
+
     def _take(self, entry: Entry) -> dict[str, str]:
         rejected = self.reject(entry)
         if rejected is None:
@@ -48,5 +58,6 @@ class StubBus:
                 rejected = ("MalformedDetail", "Detail is malformed.")
         if rejected is not None:
             return {"ErrorCode": rejected[0], "ErrorMessage": rejected[1]}
-        self.accepted.append(entry)
+        if not self.gone:
+            self.accepted.append(entry)
         return {"EventId": str(uuid4())}

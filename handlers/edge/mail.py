@@ -4,13 +4,18 @@ from functools import cache
 from time import sleep
 from typing import TYPE_CHECKING
 
+from aws_lambda_powertools.metrics import MetricUnit
+
+from domain.messages import MessageText
+from handlers.edge.observability import metrics
 from sql.transactions.notify import DueMessage, UndeliverableError
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
 
-#: SES's error for an address that is none. MessageRejected is not here: an unverified sender is rejected like
-#: that, and messages have to wait until somebody has verified it.
+#: SES's error for an address that is none: the recipient's or the sender's, it does not say whose.
+#: MessageRejected is not here: an unverified sender is rejected like that, and messages have to wait until
+#: somebody has verified it.
 _REFUSED = "BadRequestException"
 
 #: SES's error for what exceeds the account's rate: surely not taken, so asking again sends no second copy.
@@ -19,6 +24,14 @@ _TOO_FAST = "TooManyRequestsException"
 #: The pause before that, in seconds. It slows a run down to SES's rate; without it a long queue would
 #: use up the deliveries of its messages.
 _PAUSE_S = 0.2
+
+
+#: SES's own mailbox that takes everything: whoever may send at all may send there.
+_ALWAYS_GOOD = "success@simulator.amazonses.com"
+
+
+class SenderRefusedError(Exception):
+    """SES takes nothing from the shop's own address. Correct SenderAddress, deploy, then redrive."""
 
 
 @cache
@@ -42,35 +55,58 @@ class Mail:
 
     def __init__(self, sender_address: str) -> None:
         self._sender_address = sender_address
+        self._sender_works = False
 
     def send(self, message: DueMessage) -> None:
-        """Hand a message to SES. Raises UndeliverableError, or botocore's errors where it may work later."""
+        """Hand a message to SES.
+
+        Raises UndeliverableError where SES will never take it, SenderRefusedError where it takes nothing of
+        ours, and botocore's errors where it may work later.
+        """
         from botocore.exceptions import ClientError
 
         for may_ask_again in (True, False):
             try:
-                self._hand_over(message)
+                self._hand_over(message.email, message.text, str(message.id))
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == _REFUSED:
+                    self._try_the_sender()
+                    metrics().add_metric("MailsRefused", MetricUnit.Count, 1)
                     raise UndeliverableError from error
                 # guard: a mail that was too fast is sent once more
                 if code != _TOO_FAST or not may_ask_again:
                     raise
                 sleep(_PAUSE_S)
             else:
+                self._sender_works = True
                 return
 
-    def _hand_over(self, message: DueMessage) -> None:
+    def _try_the_sender(self) -> None:
+        """Tell whose fault a refusal is: the recipient's only if SES takes something of ours for others."""
+        from botocore.exceptions import ClientError
+
+        # guard: a refused sender is not the recipient's fault
+        if self._sender_works:
+            return
+        try:
+            self._hand_over(_ALWAYS_GOOD, MessageText("Test", "Is the sender in order?"), "sender-test")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != _REFUSED:
+                raise
+            raise SenderRefusedError from error
+        self._sender_works = True
+
+    def _hand_over(self, email: str, text: MessageText, notification: str) -> None:
         _client().send_email(
             FromEmailAddress=self._sender_address,
-            Destination={"ToAddresses": [message.email]},
+            Destination={"ToAddresses": [email]},
             Content={
                 "Simple": {
-                    "Subject": {"Data": message.text.subject, "Charset": "UTF-8"},
-                    "Body": {"Text": {"Data": message.text.body, "Charset": "UTF-8"}},
+                    "Subject": {"Data": text.subject, "Charset": "UTF-8"},
+                    "Body": {"Text": {"Data": text.body, "Charset": "UTF-8"}},
                     # Lets a mailbox or a support person recognise the rare second copy.
-                    "Headers": [{"Name": "X-Rewards-Notification", "Value": str(message.id)}],
+                    "Headers": [{"Name": "X-Rewards-Notification", "Value": notification}],
                 }
             },
         )

@@ -19,17 +19,25 @@ insert into xpoints.consumed_versions (aggregate_id, consumer, version)
 values (%(aggregate_id)s, %(consumer)s, %(version)s)
 on conflict (aggregate_id, consumer) do update set version = excluded.version, processed_at = now()
 
+-- name: read_order_of_event
+-- The order that an event tells of, as it is; no row where there is none: then the event is not ours.
+select o.customer_id, o.status, o.total_points, o.refunded_points from xpoints.orders o where o.id = %(order_id)s
+
 -- name: delete_ordered_cart_lines
--- Lines of which everything was ordered.
+-- Lines of which everything was ordered, by the order itself and as long as its cart is not cleaned.
+-- bounded by: the lines of one order, at most 100
 delete from xpoints.shopping_cart_items c
-using unnest(%(item_ids)s::uuid[], %(quantities)s::int[]) as ordered (item_id, quantity)
-where c.customer_id = %(customer_id)s and c.item_id = ordered.item_id and c.quantity <= ordered.quantity
+using xpoints.orders o, xpoints.order_items l
+where o.id = %(order_id)s and o.cart_cleaned_at is null and l.tx_id = o.id
+    and c.customer_id = o.customer_id and c.item_id = l.cat_item_id and c.quantity <= l.unit_cnt
 
 -- name: reduce_ordered_cart_lines
 -- Lines to which the shopper added meanwhile keep what was added.
-update xpoints.shopping_cart_items c set quantity = c.quantity - ordered.quantity
-from unnest(%(item_ids)s::uuid[], %(quantities)s::int[]) as ordered (item_id, quantity)
-where c.customer_id = %(customer_id)s and c.item_id = ordered.item_id and c.quantity > ordered.quantity
+-- bounded by: the lines of one order, at most 100
+update xpoints.shopping_cart_items c set quantity = c.quantity - l.unit_cnt
+from xpoints.orders o, xpoints.order_items l
+where o.id = %(order_id)s and o.cart_cleaned_at is null and l.tx_id = o.id
+    and c.customer_id = o.customer_id and c.item_id = l.cat_item_id and c.quantity > l.unit_cnt
 
 -- name: mark_cart_cleaned
 -- From now on the order's quantities no longer count against the cart.
@@ -51,6 +59,7 @@ values (%(id)s, %(customer_id)s, %(event_id)s, %(kind)s, %(subject)s, %(body)s)
 
 -- name: claim_notification
 -- Before it is sent, so that of two runs at once one sends it. The claim of a run that died ends by itself.
+-- Not while a run is sending the message that this one follows: what is older leaves first, or not at all.
 -- Safe to repeat with the same token.
 update xpoints.notifications
 set claim_token = %(token)s, claimed_until = now() + make_interval(secs => %(claim_s)s)
@@ -60,6 +69,12 @@ where id = %(id)s and status = 'PENDING'
         -- guard: the claim of a run that died ends
         or claimed_until <= now()
         or claim_token = %(token)s
+    )
+    and not exists (
+        select 1 from xpoints.notifications older
+        where older.id = %(follows)s
+            -- guard: a message waits for the one that it follows
+            and older.claimed_until > now()
     )
 
 -- name: read_due_notification
@@ -76,11 +91,16 @@ where n.id = %(id)s
     and n.status = 'PENDING'
 
 -- name: close_notification
--- The message was handed to the mail service, or there was nobody to send it to.
-update xpoints.notifications set status = %(status)s, sent_at = now()
-where id = %(id)s and status = 'PENDING'
+-- The message was handed to the mail service, or there was nobody to send it to. One that was withdrawn while it
+-- was on its way has been sent all the same.
+update xpoints.notifications set status = %(status)s, sent_at = now(), claimed_until = null
+where id = %(id)s and claim_token = %(token)s
+
+-- name: release_notification
+-- It could not be sent: whoever comes next need not wait for the end of the claim.
+update xpoints.notifications set claimed_until = null where id = %(id)s and claim_token = %(token)s
 
 -- name: withdraw_notification
--- The message is no longer true: it is not sent, unless a run is sending it at this moment.
+-- The message is no longer true: nobody sends it any more, but for a run that is sending it at this moment.
 update xpoints.notifications set status = 'SKIPPED', sent_at = now()
-where id = %(id)s and status = 'PENDING' and (claimed_until is null or claimed_until <= now())
+where id = %(id)s and status = 'PENDING'

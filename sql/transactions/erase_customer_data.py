@@ -16,7 +16,7 @@ from sql.connection import Database
 from sql.ledger import ledger_entry
 from sql.queries import Statement, load
 from sql.references import TABLES
-from sql.transaction import Transaction, run
+from sql.transaction import Transaction, run, snapshot
 from sql.transactions.clean_region import Cleanup, CleanupKind, leave_cleanups
 
 CONSUMER = "erase-customer"
@@ -51,6 +51,8 @@ def erase_customer_data(
     `sql.cascade.run_slice` does.
     """
     customer_id = event.data.customer_id
+    # guard: an event's word is not taken for an erasure
+    _username(snapshot(database, _FIND_ERASED(customer_id=customer_id))[0], customer_id)
 
     def close_account(_: UUID | None) -> Advance:
         return run(database, lambda transaction: _close(transaction, customer_id, event.id)).value

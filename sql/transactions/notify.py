@@ -9,7 +9,8 @@ from domain.checkout import AcceptedLine
 from domain.events import Envelope, OrderCancelled, OrderPlaced
 from domain.messages import MessageText, address_message, order_cancelled, order_confirmation
 from sql.connection import Database
-from sql.inbox import EffectOutcome, Version, once
+from sql.errors import FAILURES
+from sql.inbox import EffectOutcome, UnknownOrderError, Version, once
 from sql.queries import Statement, load
 from sql.transaction import run
 
@@ -20,10 +21,11 @@ CONSUMER = "notify"
 CLAIM_S = 60
 
 _QUERIES = load("consumers")
-_READ_ORDER = _QUERIES["read_order_for_message"].of(AcceptedLine)
+_READ_LINES = _QUERIES["read_order_for_message"].of(AcceptedLine)
 _INSERT = _QUERIES["insert_notification"]
 _WITHDRAW = _QUERIES["withdraw_notification"]
 _CLAIM = _QUERIES["claim_notification"]
+_RELEASE = _QUERIES["release_notification"]
 _CLOSE = _QUERIES["close_notification"]
 
 
@@ -44,7 +46,7 @@ class DueMessage(NamedTuple):
 
 
 class _Due(NamedTuple):
-    is_ours: bool
+    is_ours: bool | None  # None where nobody ever claimed it
     subject: str
     body: str
     email: str | None
@@ -54,98 +56,131 @@ class _Due(NamedTuple):
 _READ_DUE = _QUERIES["read_due_notification"].of(_Due)
 
 
+class _Order(NamedTuple):
+    customer_id: UUID
+    status: str
+    total_points: int
+    refunded_points: int
+
+
+_READ_ORDER = _QUERIES["read_order_of_event"].of(_Order)
+
+
 def confirm_order(
     database: Database, event: Envelope[OrderPlaced], send: Callable[[DueMessage], None]
 ) -> str:
     """Write the order's confirmation, once an event, and send it; give a word as `send_due`, or `stale`.
 
-    A confirmation after the order's cancellation would be wrong: it is dropped.
+    What it says is the database's word; of the event it takes which order. A confirmation after the order's
+    cancellation would be wrong: it is dropped. Raises UnknownOrderError.
     """
-    order = event.data
-    return _tell(
-        database,
-        event,
-        _confirmation(order.order_id),
-        (_READ_ORDER(order_id=order.order_id),),
-        lambda lines: (
-            _INSERT(
-                id=_confirmation(order.order_id),
-                customer_id=order.customer_id,
-                event_id=event.id,
-                kind="order-confirmation",
-                **order_confirmation(order.order_id, lines, order.total_points)._asdict(),
-            ),
-        ),
-        send,
-    )
+    order_id = event.data.order_id
+
+    def decide(orders: list[_Order], lines: list[AcceptedLine]) -> list[Statement[Any]] | None:
+        order = _known(orders, order_id)
+        # guard: a cancelled order is not confirmed
+        if order.status == "CANCELLED":
+            return None
+        text = order_confirmation(order_id, lines, order.total_points)
+        return [_insert(_confirmation(order_id), order.customer_id, event.id, "order-confirmation", text)]
+
+    reads = (_READ_ORDER(order_id=order_id), _READ_LINES(order_id=order_id))
+    if _once(database, event, reads, decide) is EffectOutcome.STALE:
+        return EffectOutcome.STALE.value
+    return send_due(database, _confirmation(order_id), send)
 
 
 def confirm_cancellation(
     database: Database, event: Envelope[OrderCancelled], send: Callable[[DueMessage], None]
 ) -> str:
-    """Withdraw the order's confirmation if it is not sent yet, and tell of the cancellation, likewise."""
-    order = event.data
-    notification_id = uuid5(order.order_id, "order-cancellation")
-    return _tell(
-        database,
-        event,
-        notification_id,
-        (),
-        lambda: (
+    """Withdraw the order's confirmation if it is not sent yet, and tell of the cancellation, likewise.
+
+    Raises BeingSentError while a run is sending the confirmation: the cancellation follows it.
+    """
+    order_id = event.data.order_id
+    notification_id = uuid5(order_id, "order-cancellation")
+
+    def decide(orders: list[_Order]) -> list[Statement[Any]]:
+        order = _known(orders, order_id)
+        # guard: only a cancelled order's cancellation is told of
+        if order.status != "CANCELLED":
+            raise UnknownOrderError(f"order {order_id} is {order.status} and not cancelled")
+        text = order_cancelled(order_id, order.refunded_points)
+        return [
             # guard: no confirmation after a cancellation
-            _WITHDRAW(id=_confirmation(order.order_id)),
-            _INSERT(
-                id=notification_id,
-                customer_id=order.customer_id,
-                event_id=event.id,
-                kind="order-cancellation",
-                **order_cancelled(order.order_id, order.points)._asdict(),
-            ),
-        ),
-        send,
-    )
+            _WITHDRAW(id=_confirmation(order_id)),
+            _insert(notification_id, order.customer_id, event.id, "order-cancellation", text),
+        ]
+
+    if _once(database, event, (_READ_ORDER(order_id=order_id),), decide) is EffectOutcome.STALE:
+        return EffectOutcome.STALE.value
+    return send_due(database, notification_id, send, follows=_confirmation(order_id))
 
 
-def send_due(database: Database, notification_id: UUID, send: Callable[[DueMessage], None]) -> str:
+def send_due(
+    database: Database,
+    notification_id: UUID,
+    send: Callable[[DueMessage], None],
+    follows: UUID | None = None,
+) -> str:
     """Send a message that is due and close it; give `sent`, `skipped` (it reaches nobody) or `duplicate`.
 
-    `send` raises UndeliverableError where no repetition helps; what else it raises leaves the message due.
-    Raises BeingSentError while another run is sending it.
+    `send` raises UndeliverableError where no repetition helps; what else it raises leaves the message due and
+    gives the claim back. Raises BeingSentError while another run is sending it, or the message that it
+    `follows`.
 
     The message is closed after the mail service took it. A crash between the two, or an answer that is lost,
     sends it once more at the next delivery: at most one message too many for each, never one too few.
     """
     key = {"id": notification_id, "token": uuid4()}
-    due = run(database, lambda t: t.commit(_CLAIM(**key, claim_s=CLAIM_S), _READ_DUE(**key))).value[1].rows
-    if not due:
+    claim = _CLAIM(**key, claim_s=CLAIM_S, follows=follows)
+    _, found = run(database, lambda t: t.commit(claim, _READ_DUE(**key))).value
+    if not found.rows:
         return "duplicate"
-    is_ours, subject, body, email, first_name = due[0]
-    if not is_ours:
-        raise BeingSentError(f"another run is sending message {notification_id}")
+    (due,) = found.rows
+    if not due.is_ours:
+        raise BeingSentError(f"another run is sending message {notification_id}, or the one before it")
     status = "SKIPPED"
-    if email is not None:
-        text = address_message(MessageText(subject, body), first_name or "customer")
-        # guard: a message that could not be sent stays due
-        with suppress(UndeliverableError):
-            send(DueMessage(notification_id, email, text))
-            status = "SENT"
+    if due.email is not None:
+        text = address_message(MessageText(due.subject, due.body), due.first_name or "customer")
+        try:
+            # guard: a message that could not be sent stays due
+            with suppress(UndeliverableError):
+                send(DueMessage(notification_id, due.email, text))
+                status = "SENT"
+        except Exception:
+            with suppress(*FAILURES):
+                # guard: a sender that failed gives its claim back
+                run(database, lambda t: t.commit(_RELEASE(**key)))
+            raise
     # guard: a message is closed when it was sent
-    run(database, lambda t: t.commit(_CLOSE(id=notification_id, status=status)))
+    run(database, lambda t: t.commit(_CLOSE(**key, status=status)))
     return status.lower()
 
 
-def _tell(
+def _once(
     database: Database,
     event: Envelope[Any],
-    notification_id: UUID,
     reads: Sequence[Statement[Any]],
-    write: Callable[..., Sequence[Statement[Any]]],
-    send: Callable[[DueMessage], None],
-) -> str:
+    decide: Callable[..., Sequence[Statement[Any]] | None],
+) -> EffectOutcome:
     version = Version(event.aggregate_id, event.aggregate_version)
-    if once(database, CONSUMER, event.id, reads, write, version).value is EffectOutcome.STALE:
-        return EffectOutcome.STALE.value
-    return send_due(database, notification_id, send)
+    return once(database, CONSUMER, event.id, reads, decide, version).value
+
+
+def _known(orders: list[_Order], order_id: UUID) -> _Order:
+    # guard: an event's word is not taken for an order
+    if not orders:
+        raise UnknownOrderError(f"there is no order {order_id}")
+    return orders[0]
+
+
+def _insert(
+    notification_id: UUID, customer_id: UUID, event_id: UUID, kind: str, text: MessageText
+) -> Statement[Any]:
+    return _INSERT(
+        id=notification_id, customer_id=customer_id, event_id=event_id, kind=kind, **text._asdict()
+    )
 
 
 def _confirmation(order_id: UUID) -> UUID:

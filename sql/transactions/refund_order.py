@@ -10,7 +10,7 @@ from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
 from domain.idempotency import Answer, Request
-from domain.points import BalanceChange, PointsAccount
+from domain.points import BalanceChange, PointsAccount, add_points
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
 from domain.refusals import Refusal
 from domain.stock import give_back
@@ -79,8 +79,9 @@ def refund_order(
         decision = decide_cancellation(order) if command.cancel else decide_refund(order, command.units)
         if isinstance(decision, Refusal):
             return decision
-        (account,) = accounts
-        change = BalanceChange(account.customer_id, decision.points, account.balance + decision.points)
+        change = add_points(accounts[0], decision.points)
+        if isinstance(change, Refusal):
+            return change
         writes = _writes(command, decision, change, _slots(stock), pick)
         return AcceptedWrite(*render(command, Refunded(decision, change.balance_after)), writes)
 

@@ -83,6 +83,10 @@ class Bus:
         self._routes = routes
         self._number = 0
 
+    def describe_event_bus(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        """Be there."""
+        return {"Name": Name}
+
     def put_events(self, *, Entries: Sequence[Entry]) -> dict[str, Any]:  # noqa: N803
         """Answer as EventBridge does."""
         self._scheduler.pause(f"PutEvents of {len(Entries)}")

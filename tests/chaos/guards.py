@@ -112,6 +112,7 @@ GUARDS: Mapping[str, Guard] = {
         NEVER, "test_an_item_change_whose_answer_is_lost_is_found_and_not_refused"
     ),
     "stock is laid in up to a limit": Guard(NEVER, "test_stock_is_not_adjusted_beyond_what_an_item_may_have"),
+    "no balance above the largest": Guard(NEVER, "test_a_refund_does_not_lift_a_balance_above_the_largest"),
     "nobody credits themselves": Guard(
         NEVER, "test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_themselves"
     ),
@@ -140,6 +141,26 @@ GUARDS: Mapping[str, Guard] = {
     "no confirmation after a cancellation": Guard(
         DROP, "test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn"
     ),
+    "a cancelled order is not confirmed": Guard(
+        NEVER,
+        "test_an_order_that_is_cancelled_by_now_is_not_confirmed_before_its_cancellation_has_come",
+    ),
+    "only a cancelled order's cancellation is told of": Guard(
+        NEVER, "test_an_order_that_is_not_cancelled_is_not_told_to_be"
+    ),
+    "an event's word is not taken for an order": Guard(
+        NEVER, "test_an_order_that_does_not_exist_is_not_confirmed"
+    ),
+    "a message waits for the one that it follows": Guard(
+        NEVER,
+        "test_a_cancellation_waits_for_the_confirmation_that_is_on_its_way",
+    ),
+    "a sender that failed gives its claim back": Guard(
+        DROP, "test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn"
+    ),
+    "a refused sender is not the recipient's fault": Guard(
+        ALWAYS, "test_a_sender_that_ses_refuses_skips_nobodys_message"
+    ),
     "a message that could not be sent stays due": Guard(value("suppress(Exception)")),
     "records that failed are reported": Guard(value("{'batchItemFailures': []}")),
     "a record left for lack of time is reported": Guard(DROP),
@@ -150,6 +171,9 @@ GUARDS: Mapping[str, Guard] = {
         ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_once_more"
     ),
     # --- Cascades and jobs -------------------------------------------------------------------------------
+    "an event's word is not taken for an erasure": Guard(
+        DROP, "test_a_slice_that_is_resumed_asks_whether_the_customer_is_erased"
+    ),
     "a lost Region's cleanups are measured by the others": Guard(
         instead("from xpoints.region_cleanups where region = 'us-east-1'"),
         "test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others",
@@ -219,6 +243,9 @@ GUARDS: Mapping[str, Guard] = {
     ),
     "outbox row in the order's transaction": Guard(DROP),
     "every entry's result is looked at": Guard(ALWAYS),
+    "nothing is sent to a bus that is gone": Guard(
+        NEVER, "test_nothing_is_sent_to_a_bus_that_is_gone_and_all_goes_out_when_it_is_back"
+    ),
     "only what was accepted is deleted": Guard(
         value("[*outcome.accepted, *(each.message for each in outcome.failed)]")
     ),

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.events import Envelope, OrderCancelled, OrderPlaced, Origin, read_event
+from domain.events import Envelope, OrderCancelled, OrderedLine, OrderPlaced, Origin, read_event
 from sql.connection import Database
-from sql.inbox import EffectOutcome
+from sql.inbox import EffectOutcome, UnknownOrderError
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.notify import (
     BeingSentError,
@@ -130,10 +130,14 @@ def test_the_same_event_at_two_consumers_at_once_has_one_effect(
 # --- The e-mail ------------------------------------------------------------------------------------------
 
 
+class Died(BaseException):
+    """The environment ends in the middle: nothing that follows is done."""
+
+
 class Mailbox:
     """Takes messages, and fails in the way it is told."""
 
-    def __init__(self, before: Exception | None = None, after: Exception | None = None) -> None:
+    def __init__(self, before: BaseException | None = None, after: BaseException | None = None) -> None:
         self.messages: list[DueMessage] = []
         self.before, self.after = before, after
 
@@ -185,7 +189,6 @@ def test_a_message_that_the_mail_service_refused_is_sent_at_the_next_delivery(
     with pytest.raises(ConnectionError):
         confirm_order(consumers, placed, mailbox.send)
     assert status(shop) == [("PENDING",)]
-    end_claims(shop)
     assert confirm_order(consumers, placed, mailbox.send) == "sent"
     assert len(mailbox.messages) == 1
 
@@ -193,8 +196,8 @@ def test_a_message_that_the_mail_service_refused_is_sent_at_the_next_delivery(
 def test_a_crash_after_sending_costs_one_message_more_and_no_further_one(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
-    mailbox = Mailbox(after=SystemError("the environment died"))
-    with pytest.raises(SystemError):
+    mailbox = Mailbox(after=Died())
+    with pytest.raises(Died):
         confirm_order(consumers, placed, mailbox.send)
     end_claims(shop)
     for _ in range(3):
@@ -221,8 +224,8 @@ def test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again(
 def test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_ends(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
-    mailbox = Mailbox(before=SystemError("the environment died"))
-    with pytest.raises(SystemError):
+    mailbox = Mailbox(before=Died())
+    with pytest.raises(Died):
         confirm_order(consumers, placed, mailbox.send)
     with pytest.raises(BeingSentError):
         confirm_order(consumers, placed, mailbox.send)
@@ -243,9 +246,12 @@ def test_a_message_without_a_taker_is_closed(
 # --- The order is cancelled ------------------------------------------------------------------------------
 
 
-def cancelled(placed: Envelope[OrderPlaced]) -> Envelope[OrderCancelled]:
-    """Give the event of the order's cancellation."""
+def cancelled(shop: Shop, placed: Envelope[OrderPlaced]) -> Envelope[OrderCancelled]:
+    """Cancel the order; give the event that tells of it."""
     order = placed.data
+    shop.connection.execute(
+        "update xpoints.orders set status = 'CANCELLED', refunded_points = total_points, version = 2"
+    )
     payload = OrderCancelled(
         order_id=order.order_id, customer_id=order.customer_id, points=order.total_points, lines=order.lines
     )
@@ -254,10 +260,11 @@ def cancelled(placed: Envelope[OrderPlaced]) -> Envelope[OrderCancelled]:
 
 
 def test_a_cancelled_order_is_told_of_once_after_its_confirmation(
-    consumers: Database, placed: Envelope[OrderPlaced]
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
-    mailbox, event = Mailbox(), cancelled(placed)
+    mailbox = Mailbox()
     assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    event = cancelled(shop, placed)
     results = [confirm_cancellation(consumers, event, mailbox.send) for _ in range(2)]
     assert results == ["sent", "duplicate"]
     assert [message.text.subject.split()[-1] for message in mailbox.messages] == ["confirmed", "cancelled"]
@@ -268,7 +275,7 @@ def test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_an
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
     mailbox = Mailbox()
-    assert confirm_cancellation(consumers, cancelled(placed), mailbox.send) == "sent"
+    assert confirm_cancellation(consumers, cancelled(shop, placed), mailbox.send) == "sent"
     results = [confirm_order(consumers, placed, mailbox.send) for _ in range(2)]
     assert results == ["stale", "duplicate"]
     assert len(mailbox.messages) == 1
@@ -278,23 +285,123 @@ def test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_an
 def test_a_confirmation_that_could_not_be_sent_before_the_cancellation_is_withdrawn(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
+    """With no time in between: the sender that failed has given its claim back."""
     mailbox = Mailbox(before=ConnectionError("mail is down"))
     with pytest.raises(ConnectionError):
         confirm_order(consumers, placed, mailbox.send)
-    end_claims(shop)
-    confirm_cancellation(consumers, cancelled(placed), mailbox.send)
+    assert confirm_cancellation(consumers, cancelled(shop, placed), mailbox.send) == "sent"
     assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
-    assert [message.text.subject.split()[-1] for message in mailbox.messages] == ["cancelled"]
+    assert subjects(mailbox) == ["cancelled"]
 
 
-def test_a_confirmation_that_is_on_its_way_is_not_counted_as_withdrawn(
+def test_a_confirmation_whose_sender_died_is_never_sent_after_the_cancellation(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox(before=Died())
+    with pytest.raises(Died):
+        confirm_order(consumers, placed, mailbox.send)
+    event = cancelled(shop, placed)
+    with pytest.raises(BeingSentError):  # for all that anybody knows it is on its way
+        confirm_cancellation(consumers, event, mailbox.send)
+    end_claims(shop)
+    assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
+    assert confirm_cancellation(consumers, event, mailbox.send) == "sent"
+    assert subjects(mailbox) == ["cancelled"]
+
+
+def test_a_cancellation_waits_for_the_confirmation_that_is_on_its_way(
     shop: Shop, database: DatabaseFactory, placed: Envelope[OrderPlaced]
 ) -> None:
-    def cancel_meanwhile(_: DueMessage) -> None:
-        confirm_cancellation(database("consumers"), cancelled(placed), Mailbox().send)
+    mailbox = Mailbox()
+    events: list[Envelope[OrderCancelled]] = []
+
+    def cancel_meanwhile(message: DueMessage) -> None:
+        events.append(cancelled(shop, placed))
+        with pytest.raises(BeingSentError):
+            confirm_cancellation(database("consumers"), events[0], mailbox.send)
+        mailbox.send(message)
 
     assert confirm_order(database("consumers"), placed, cancel_meanwhile) == "sent"
+    assert confirm_cancellation(database("consumers"), events[0], mailbox.send) == "sent"
+    assert subjects(mailbox) == ["confirmed", "cancelled"]
     assert status(shop) == [("SENT",), ("SENT",)]
+
+
+def test_an_order_that_is_cancelled_by_now_is_not_confirmed_before_its_cancellation_has_come(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox, event = Mailbox(), cancelled(shop, placed)
+    assert confirm_order(consumers, placed, mailbox.send) == "stale"
+    assert confirm_cancellation(consumers, event, mailbox.send) == "sent"
+    assert subjects(mailbox) == ["cancelled"]
+
+
+def subjects(mailbox: Mailbox) -> list[str]:
+    """Give what each message that was sent says of the order."""
+    return [message.text.subject.split()[-1] for message in mailbox.messages]
+
+
+# --- What an event says and the database does not --------------------------------------------------------
+
+
+def _forged(placed: Envelope[OrderPlaced], **changes: Any) -> Envelope[OrderPlaced]:
+    """Give an event of the same kind that says something else."""
+    order = placed.data
+    payload = OrderPlaced(
+        order_id=changes.get("order_id", order.order_id),
+        customer_id=changes.get("customer_id", order.customer_id),
+        total_points=changes.get("total_points", order.total_points),
+        lines=changes.get("lines", order.lines),
+    )
+    return Origin(uuid4(), datetime.now(UTC), "us-east-1", "forged").announce(payload, payload.order_id)
+
+
+def test_an_order_that_does_not_exist_is_not_confirmed(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox()
+    with pytest.raises(UnknownOrderError):
+        confirm_order(consumers, _forged(placed, order_id=uuid4()), mailbox.send)
+    with pytest.raises(UnknownOrderError):
+        clean_cart(consumers, _forged(placed, order_id=uuid4()))
+    assert mailbox.messages == []
+    assert (shop.count("inbox"), shop.count("notifications")) == (0, 0)
+
+
+def test_an_order_that_is_not_cancelled_is_not_told_to_be(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox, event = Mailbox(), cancelled(shop, placed)
+    shop.connection.execute("update xpoints.orders set status = 'PLACED', refunded_points = 0")
+    with pytest.raises(UnknownOrderError):
+        confirm_cancellation(consumers, event, mailbox.send)
+    assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    assert subjects(mailbox) == ["confirmed"]
+
+
+def test_who_is_written_to_and_what_is_said_is_the_databases_word(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox()
+    forged = _forged(placed, customer_id=shop.customer(username="bob"), total_points=1, lines=())
+    assert confirm_order(consumers, forged, mailbox.send) == "sent"
+    (message,) = mailbox.messages
+    assert message.email == "ana@example.com"
+    assert "2 x Kettle: 2,400 points" in message.text.body
+    assert "Total: 2,405 points" in message.text.body
+
+
+def test_whose_cart_is_cleaned_and_of_what_is_the_databases_word(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    other, item_id = shop.customer(), placed.data.lines[0].item_id
+    shop.fill_cart(other, {item_id: 5})
+    lines = tuple(OrderedLine(item_id=item_id, quantity=5, unit_points=1) for _ in range(1))
+    assert clean_cart(consumers, _forged(placed, customer_id=other, lines=lines)).value is EffectOutcome.DONE
+    assert cart(shop, other) == {item_id: 5}
+    assert cart(shop, placed.data.customer_id) == {}
+    assert clean_cart(consumers, _forged(placed)).value is EffectOutcome.DONE, "another event of a clean cart"
+    assert cart(shop, other) == {item_id: 5}
 
 
 # --- Whom nobody writes to -------------------------------------------------------------------------------

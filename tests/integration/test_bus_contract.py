@@ -16,7 +16,7 @@ from domain.events import OrderPlaced
 from domain.outbox import OutboxMessage, Rejection
 from events.consume import consume
 from events.contracts import sample
-from events.publish import SOURCE, EventsClient, Publication
+from events.publish import SOURCE, EventsClient, Publication, is_there
 from events.relay import Relay, RelaySettings
 from sql.connection import Database
 from sql.outbox import Outbox
@@ -121,3 +121,10 @@ def test_a_message_travels_from_the_outbox_over_the_bus_and_the_queue_to_its_con
     seen: list[Any] = []
     assert consume({"Records": [record]}, {OrderPlaced: seen.append}) == {"batchItemFailures": []}
     assert [str(event.id) for event in seen] == [detail["id"]]
+
+
+def test_a_bus_is_there_or_is_not(client: EventsClient) -> None:
+    assert is_there(client, BUS)
+    if isinstance(client, StubBus):
+        client.gone = True
+    assert not is_there(client, "no-such-bus")

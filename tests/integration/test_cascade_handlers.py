@@ -301,7 +301,7 @@ def test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call(
         ("TooManyRequestsException", 1, 2, None),
         ("TooManyRequestsException", 2, 2, ClientError),
         ("LimitExceededException", 1, 1, ClientError),  # the day's: it lasts
-        ("BadRequestException", 1, 1, UndeliverableError),
+        ("BadRequestException", 1, 2, UndeliverableError),  # the second is to whom SES always delivers
     ],
 )
 def test_what_ses_refused_for_its_rate_alone_is_asked_once_more(
@@ -315,4 +315,42 @@ def test_what_ses_refused_for_its_rate_alone_is_asked_once_more(
     with pytest.raises(raised) if raised else nullcontext():
         mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert client.send_email.call_count == asked
-    assert pauses == [mail._PAUSE_S] * (asked - 1)
+    assert pauses == [mail._PAUSE_S] * (asked - 1 if code == "TooManyRequestsException" else 0)
+
+
+def _ses(refuses: Callable[[str, str], bool]) -> Mock:
+    """An SES that answers BadRequestException by sender and recipient."""
+
+    def send(**mail: Any) -> dict[str, str]:
+        (recipient,) = mail["Destination"]["ToAddresses"]
+        if refuses(mail["FromEmailAddress"], recipient):
+            raise ClientError({"Error": {"Code": "BadRequestException"}}, "SendEmail")
+        return {}
+
+    return Mock(send_email=Mock(side_effect=send))
+
+
+def test_a_sender_that_ses_refuses_skips_nobodys_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    client = _ses(lambda sender, _: sender == "shop@broken")
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    broken = mail.Mail("shop@broken")
+    for _ in range(2):
+        with pytest.raises(mail.SenderRefusedError):
+            broken.send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
+
+
+def test_a_recipient_whom_ses_refuses_is_told_from_the_sender_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    client = _ses(lambda _, recipient: recipient == "ana@broken")
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    shop = mail.Mail(SENDER)
+    for _ in range(3):
+        with pytest.raises(UndeliverableError):
+            shop.send(DueMessage(uuid4(), "ana@broken", MessageText("s", "b")))
+    recipients = [call.kwargs["Destination"]["ToAddresses"] for call in client.send_email.call_args_list]
+    assert recipients.count([mail._ALWAYS_GOOD]) == 1, "once it is known that the sender works"
+    mail.metrics().flush_metrics()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["MailsRefused"] == [1.0] * 3

@@ -285,6 +285,17 @@ def test_an_event_about_a_customer_who_is_not_marked_erased_removes_nothing(
     assert shop.count("inbox") == 0, "it comes again, and ends among the dead letters"
 
 
+@pytest.mark.parametrize("step", ["account", "cart", "messages", "answers", "name"])
+def test_a_slice_that_is_resumed_asks_whether_the_customer_is_erased(
+    shop: Shop, database: Ways, world: World, step: str
+) -> None:
+    customer_id = customer_with_all(shop, database)
+    before = rows_of(shop, customer_id)
+    with pytest.raises(NotErasedError):
+        world.take(event_of(CustomerErasureResumed(customer_id=customer_id, step=step), customer_id))
+    assert rows_of(shop, customer_id) == before
+
+
 # --- An item is retired ---------------------------------------------------------------------------------
 
 

@@ -257,6 +257,69 @@ def test_after_an_outage_the_relay_takes_its_shards_back(setting: Setting) -> No
     assert setting.run(SETTINGS.outage_s + SETTINGS.probe_s + 5).published == 30
 
 
+def test_nothing_is_sent_to_a_bus_that_is_gone_and_all_goes_out_when_it_is_back(setting: Setting) -> None:
+    ids = set(setting.write(30))
+    setting.bus.gone = True
+    report = setting.run(3)
+    assert setting.waiting() == ids
+    assert (report.published, setting.bus.requests) == (0, [])
+    assert report.outages > 0
+    setting.bus.gone = False
+    assert setting.run(5).published == 30
+
+
+def test_a_bus_that_goes_under_a_relay_is_noticed_and_what_was_on_its_way_stays(setting: Setting) -> None:
+    setting.write(10)
+
+    def delete_the_bus() -> None:
+        setting.bus.gone = True
+        setting.clock.now += SETTINGS.ask_bus_s
+        setting.write(20)
+
+    setting.clock.at[setting.clock.now + 2] = delete_the_bus
+    report = setting.run(12)
+    assert (report.published, len(setting.waiting())) == (10, 20)
+    assert report.outages > 0
+
+
+def test_the_bus_is_asked_for_now_and_then_and_not_by_an_idle_relay(setting: Setting) -> None:
+    setting.run(30)
+    assert setting.bus.asked == 0
+    for _ in range(3):
+        setting.write(5)
+        setting.run(0.2)
+    assert setting.bus.asked == 3, "once a run that publishes"
+
+
+def test_a_bus_that_may_not_be_asked_for_is_published_to(setting: Setting) -> None:
+    setting.write(5)
+
+    def deny(**_: str) -> None:
+        raise bad_request("AccessDeniedException")
+
+    setting.bus.describe_event_bus = deny  # type: ignore[method-assign,assignment]
+    assert setting.run(2).published == 5
+
+
+@pytest.mark.parametrize("entry", [{}, {"EventId": "1", "ErrorCode": "ThrottlingException"}])
+def test_an_entry_without_an_id_of_its_event_is_no_success(setting: Setting, entry: dict[str, str]) -> None:
+    ids = set(setting.write(5))
+    setting.bus.put_events = lambda **sent: {"Entries": [entry] * len(sent["Entries"])}  # type: ignore[method-assign]
+    assert setting.run(1).published == 0
+    assert setting.waiting() == ids
+
+
+@pytest.mark.parametrize("answer", [{}, {"Entries": []}])
+def test_an_answer_that_says_nothing_of_its_entries_is_an_outage(
+    setting: Setting, answer: dict[str, Any]
+) -> None:
+    ids = set(setting.write(5))
+    setting.bus.put_events = lambda **_: answer  # type: ignore[method-assign]
+    report = setting.run(1)
+    assert (report.published, setting.waiting()) == (0, ids)
+    assert report.outages > 0
+
+
 def test_fresh_messages_of_another_region_are_left_to_its_relay(setting: Setting) -> None:
     setting.write(5, region=AWAY, age_s=SETTINGS.takeover_s - 30)
     assert setting.run(30).published == 0

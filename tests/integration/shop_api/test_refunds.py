@@ -100,6 +100,27 @@ def test_no_more_is_refunded_than_was_bought(
     assert client.post(path, lines((unlimited, 2))).problem == "refund-too-large"
 
 
+@pytest.mark.parametrize("way", ["cancel", "refunds"])
+def test_a_refund_does_not_lift_a_balance_above_the_largest(
+    shop: Shop, client: Client, customer: UUID, order_id: str, way: str
+) -> None:
+    most = 2**53
+    shop.connection.execute(
+        "update xpoints.points_balances set points_balance = %s where customer_id = %s",
+        (most - 259, customer),
+    )
+    body: dict[str, object] | None = None if way == "cancel" else {}
+
+    assert client.post(f"/orders/{order_id}/{way}", body).problem == "balance-limit"
+    assert (shop.balance(customer), stock(shop)) == (most - 259, 4)
+    shop.connection.execute(
+        "update xpoints.points_balances set points_balance = %s where customer_id = %s",
+        (most - 260, customer),
+    )
+    assert client.post(f"/orders/{order_id}/{way}", body).status == 201
+    assert shop.balance(customer) == most
+
+
 def test_a_refund_that_is_sent_again_is_not_done_again(
     shop: Shop, client: Client, items: tuple[UUID, UUID], order_id: str
 ) -> None:

@@ -18,6 +18,7 @@ PARSED, BOUND, DESCRIBED, EXECUTED, CLOSED = b"1", b"2", b"Tn", b"CIsG", b"3"
 
 _ERROR, _READY, _NOTICE, _COMPLETE, _ROW = b"EZNCD"
 _NEWS = b"SA"
+_READY_PREFIX = wire.READY[b"I"][:5]
 _PASS_ON_ABOVE = 1 << 20
 
 OWN = {
@@ -112,6 +113,8 @@ class Failure(NamedTuple):
 
     step: Step | None
     answer: bytes
+    partial: bytes = b""
+    """What the client would have got of the step's answer before the error."""
 
     @property
     def sqlstate(self) -> str:
@@ -174,14 +177,20 @@ class Backend:
         """
         if not steps and not sync:
             return None
+        end = wire.SYNC_MESSAGE if sync else wire.FLUSH_MESSAGE
+        self.link.write(b"".join([step.raw for step in steps]) + end)
+        return await self._read(steps, sync)
+
+    async def _read(self, steps: Sequence[Step], sync: bool) -> Failure | None:
+        # One loop over all that has come, without a call a message: this is where the time of a batch goes.
+        # What is shown of it is cut out in stretches, as long as they come.
         link, output = self.link, self.output
-        link.write(
-            b"".join([step.raw for step in steps]) + (wire.SYNC_MESSAGE if sync else wire.FLUSH_MESSAGE)
-        )
-        until = wire.READY[b"I"][:5] if sync else b""
+        until = _READY_PREFIX if sync else b""
         failure: Failure | None = None
         number, count = 0, len(steps)
         step = steps[0] if steps else None
+        # Where the output of the step at hand begins: in `output`, or in the stretch at hand (mark < 0).
+        mark, begun = len(output), 0
         while True:
             data = link.data
             position, end = 0, len(data)
@@ -198,22 +207,15 @@ class Backend:
                     self.status = data[position + 5 : position + 6]
                     link.data = data[following:]
                     if failure is not None:
-                        for late in steps[number:]:
-                            if late.key is not None:
-                                self._names.pop(late.key, None)
+                        self._forget_names(steps[number:])
                     return failure
+                answer = None
                 if letter in _NEWS:
                     if shown < 0:
                         output.append(data[position:following])
                 elif letter == _ERROR:
                     if failure is None:
-                        if shown >= 0 and position > shown:
-                            output.append(data[shown:position])
-                        shown = -1
-                        failure = Failure(step, data[position:following])
-                        if not sync:
-                            link.write(wire.SYNC_MESSAGE)
-                            until = wire.READY[b"I"][:5]
+                        answer = data[position:following]
                 elif failure is not None or step is None:
                     pass
                 else:
@@ -225,37 +227,54 @@ class Backend:
                     if letter in step.ends:
                         if letter == _COMPLETE and step.run is not None:
                             answer = self._completed(step.run, data[position + 5 : following - 1])
-                            if answer is not None:
-                                if shown >= 0 and position > shown:
-                                    output.append(data[shown:position])
-                                shown = -1
-                                failure = Failure(step, answer)
-                                if not sync:
-                                    # Fail for PostgreSQL as well: what is not in a block would be kept.
-                                    refused = self.own("refuse", (b"54000", b"", b"", b""))
-                                    link.write(b"".join(s.raw for s in refused) + wire.SYNC_MESSAGE)
-                                    until = wire.READY[b"I"][:5]
-                                position = following
-                                continue
-                        number += 1
-                        step = steps[number] if number < count else None
-                        is_shown = step is not None and step.shown and step.alter is None
-                        if is_shown != (shown >= 0):
-                            if shown >= 0:
-                                output.append(data[shown:following])
-                                shown = -1
-                            else:
-                                shown = following
+                        if answer is None:
+                            number += 1
+                            step = steps[number] if number < count else None
+                            is_shown = step is not None and step.shown and step.alter is None
+                            if is_shown != (shown >= 0):
+                                if shown >= 0:
+                                    output.append(data[shown:following])
+                                    shown = -1
+                                else:
+                                    shown = following
+                            begun, mark = following, -1 if shown >= 0 else len(output)
+                if answer is not None:
+                    if mark < 0:
+                        output.append(data[shown:begun])
+                        mark, shown = len(output), begun
+                    if shown >= 0:
+                        output.append(data[shown:position])
+                        shown = -1
+                    failure = Failure(step, answer, b"".join(output[mark:]))
+                    del output[mark:]
+                    if not sync:
+                        # PostgreSQL is to fail too where it did not: what is in no block would be kept.
+                        refused = () if letter == _ERROR else self.own("refuse", (b"54000", b"", b"", b""))
+                        link.write(b"".join([each.raw for each in refused]) + wire.SYNC_MESSAGE)
+                        until = _READY_PREFIX
                 position = following
+            if mark < 0:
+                output.append(data[shown:begun])
+                mark, shown = len(output), begun
             if shown >= 0 and position > shown:
                 output.append(data[shown:position])
+            begun = 0
             link.data = data[position:]
             if number == count and not sync and failure is None:
                 return None
-            if len(output) > 1 and sum(map(len, output)) > _PASS_ON_ABOVE:
+            # Rows of what may have to be run again are kept until it is known to have worked.
+            is_final = step is None or step.run is None
+            if is_final and len(output) > 1 and sum(map(len, output)) > _PASS_ON_ABOVE:
                 self.pass_on()
+                mark = 0
                 await self._client.writable()
             await link.more(until)
+
+    def _forget_names(self, steps: Sequence[Step]) -> None:
+        """Forget what steps that did not happen would have prepared."""
+        for step in steps:
+            if step.key is not None:
+                self._names.pop(step.key, None)
 
     def pass_on(self) -> None:
         """Send the client what has gathered for it."""

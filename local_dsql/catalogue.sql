@@ -89,7 +89,7 @@ begin
         from pg_index i join pg_class c on c.oid = i.indexrelid
         where i.indrelid = to_regclass(table_name) and (index_name = '' or c.relname = index_name)
         order by i.indexrelid desc limit 1;
-        if index_oid is null then
+        if index_oid is null and failure = '' then
             return;
         end if;
         -- Not to be used until the job is done. PostgreSQL keeps an index that is not valid up to date.
@@ -179,8 +179,8 @@ create or replace function pg_dsql.key_columns(table_oid oid) returns text langu
     where i.indrelid = table_oid and i.indisprimary
 $$;
 
--- Who locked a row: its key and the transaction that wrote this version of it; no row where that is our own,
--- since nobody else can have seen it.
+-- What tells a locked row apart: its table, the place of this version (empty where we wrote it: nobody else can
+-- have seen it), its key, and the transaction that wrote this version.
 create or replace function pg_dsql.locked(table_oid oid, place tid)
 returns text language plpgsql stable security definer as $$
 declare
@@ -189,12 +189,16 @@ declare
 begin
     execute format(
         'select row(%s)::text, xmin from %s t where ctid = $1',
-        coalesce(pg_dsql.key_columns(table_oid), '0'), table_oid::regclass
+        coalesce(pg_dsql.key_columns(table_oid), 't.ctid'), table_oid::regclass
     ) into key, writer using place;
-    if writer is null or pg_xact_status(writer::text::xid8) = 'in progress' then
+    if writer is null then
         return null;
     end if;
-    return json_build_array(table_oid::int8, place::text, key, writer::text)::text;
+    return json_build_array(
+        table_oid::int8,
+        case when pg_xact_status(writer::text::xid8) = 'in progress' then '' else place::text end,
+        key, writer::text
+    )::text;
 end $$;
 
 -- Whether this transaction has changed a row that another one had locked, in the version that it locked.

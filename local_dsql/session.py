@@ -329,8 +329,6 @@ class Session:
         if query.role_link is not None:
             action, role, arn = query.role_link
             sent = f"call pg_dsql.iam_{action.lower()}({_literal(role)}, {_literal(arn)})"
-        elif query.is_asynchronous and self._plan.failed_job:
-            sent = "select 1 where false"
         if sent is not query.text:
             raw = wire.parse(name, sent.encode(errors="surrogateescape"), oids)
         self._steps.append(Step(raw, PARSED, shown=not self._plan.is_simple, index=index))
@@ -550,6 +548,8 @@ class Session:
             return None
         query = portal.prepared.query
         kind = query.kind
+        if self._plan.failed_job and query.job_type:
+            return await self._execute_failed_job(portal, index)
         if kind is Kind.BEGIN:
             self._execute_begin(raw, index)
             return None
@@ -606,9 +606,25 @@ class Session:
             self._add_own(run, index)
         self._add_unfix(run, index)
         if query.kind is Kind.LOCK and transaction.is_block and not transaction.is_doomed:
+            transaction.may_hold_locks = True
             self._add_lock_trace(portal, transaction, index)
         if transaction.is_doomed and query.kind in (Kind.WRITE, Kind.LOCK):
             return await self._judge_cause(run, transaction, index)
+        return None
+
+    async def _execute_failed_job(self, portal: Portal, index: int) -> Failure | None:
+        """Take down a job that has failed: its statement succeeds, as on DSQL."""
+        transaction = self.transaction = self._begun(is_block=False)
+        transaction.schema_statements = 1
+        run = portal.run = Run(portal.prepared, portal.values, index, self._plan)
+        failure = await self._prepare_schema_run(run, index)
+        if failure is not None:
+            return failure
+        bound, executed = self.backend.own("snapshot", index=index)
+        executed.shown, executed.run = True, run
+        executed.alter = _alteration(run.query, run)
+        self._steps += (bound, executed)
+        self._add_own(run, index)
         return None
 
     def _forget_statements(self, index: int) -> None:
@@ -653,6 +669,7 @@ class Session:
         self._steps.append(Step(wire.execute(name), EXECUTED, shown=True, index=index, run=run, alter=keep))
         transaction = self.transaction
         if portal.prepared.query.kind is Kind.LOCK and transaction is not None and transaction.is_block:
+            transaction.may_hold_locks = True
             self._add_lock_trace(portal, transaction, index)
         failure = await self._send(sync=False)
         if failure is None:
@@ -974,7 +991,7 @@ class Session:
         limit = self.limits.transaction_bytes
         # What was given is the most that was written, but for statements that make more of it.
         may_be_too_large = transaction.bytes > limit or (
-            transaction.enlarges and transaction.rows * min(_ROW_BYTES_AT_MOST, limit) > limit
+            transaction.enlarges and transaction.rows * _ROW_BYTES_AT_MOST > limit
         )
         if not may_be_too_large:
             return None
@@ -1027,7 +1044,7 @@ class Session:
     def _needs_judgement(self, transaction: Transaction) -> bool:
         """Tell whether locks are to be looked at: ours, or those of others that may have committed."""
         database = self.database
-        if transaction.locks:
+        if transaction.may_hold_locks:
             return True
         wrote = transaction.data_statements > 0
         others = database.lock_holders > 0
@@ -1053,7 +1070,7 @@ class Session:
     async def _meets_trace(self, transaction: Transaction) -> bool:
         met = self.database.traces_since(transaction.started)
         for trace in met:
-            mine = transaction.locks.get((trace.lock.oid, trace.lock.place))
+            mine = transaction.locks.get((trace.lock.oid, trace.lock.key))
             if mine is not None and "U" in (mine.mode, trace.lock.mode):
                 return True
         if not met or not transaction.runs:
@@ -1064,6 +1081,8 @@ class Session:
         answers: list[bytes] = []
         for trace in met:
             oid, place, key, writer, mode = trace.lock
+            if not place:
+                continue  # a version that its transaction wrote: whoever changed the row as well has met that
             values = [str(oid).encode(), place.encode(), key.encode(), writer.encode(), mode.encode()]
             self._steps.append(Step(wire.bind(b"", name, wire.text_values(values)), BOUND))
             self._steps.append(Step(wire.execute(), EXECUTED, watch=answers.append))
@@ -1109,6 +1128,8 @@ class Session:
     def _is_race(self, failure: Failure, step: Step, transaction: Transaction) -> bool:
         """Tell whether an error comes from what others have committed since the snapshot."""
         sqlstate = failure.sqlstate
+        if "(OC00" in failure.words:
+            return False  # somebody's own, in DSQL's words
         if sqlstate == "40001" or step.is_replay:
             return True
         if step.run is None or step.run.query.kind not in (Kind.WRITE, Kind.COPY_IN):
@@ -1134,17 +1155,10 @@ class Session:
             or failure.sqlstate not in ("23505", "23514", "23503")
         ):
             return None
-        transaction = self.transaction
-        if transaction is not None and transaction.is_block:
+        if self.transaction is not None and self.transaction.is_block:
             return None
         plan.failed_job = failure.words
-        self.transaction = None
-        # Begin with the statement's Parse; what PostgreSQL is sent does nothing.
-        query = run.query
-        for index, raw in enumerate(plan.messages[: run.index + 1]):
-            if raw[0] == wire.PARSE and query.text.encode() in raw:
-                return index
-        return None
+        return run.index
 
     def _tell(self, failure: Failure) -> None:
         step = failure.step
@@ -1156,7 +1170,7 @@ class Session:
         elif sqlstate in ("40001", "40P01") and "(OC00" not in failure.words:
             answer = wire.error(*refusals.CONFLICT)
             self.server.count(refusals.CONFLICT)
-        self.backend.output.append(answer)
+        self.backend.output += (failure.partial, answer)
 
     # --- Parked and doomed -------------------------------------------------------------------------------
 
@@ -1323,8 +1337,8 @@ def _alteration(query: Query, run: Run | None) -> Callable[[int, bytes], bytes] 
         job = run.job
         tag = "CREATE INDEX" if query.job_type == "INDEX_BUILD" else "ALTER TABLE"
 
-        def with_job(letter: int, answer: bytes) -> bytes:
-            return wire.text_row(job) + wire.message(b"C", wire.text(tag)) if letter == b"C"[0] else answer
+        def with_job(letter: int, _answer: bytes) -> bytes:
+            return wire.text_row(job) + wire.message(b"C", wire.text(tag)) if letter == b"C"[0] else b""
 
         return with_job
     version = _SHOWN_VERSIONS.get(getattr(query.tree, "name", None) or "")

@@ -16,7 +16,9 @@ class Lock(NamedTuple):
 
     oid: int
     place: str
+    """Empty for a version that the transaction itself wrote: nobody else can have seen it."""
     key: str
+    """Its primary key; its place in a table without one."""
     writer: str
     """The PostgreSQL transaction that wrote this version."""
     mode: str
@@ -64,6 +66,8 @@ class Transaction:
     epoch: int = 0
     """How often the frame was rolled back: what was bound before is gone."""
     locks: dict[tuple[int, str], Lock] = field(default_factory=dict)
+    may_hold_locks: bool = False
+    """Whether it has run a locking statement, whose answer may not be known yet."""
     changes: set[Table] = field(default_factory=set)
     """Tables whose definition or rights it changes."""
     removes: set[int] = field(default_factory=set)
@@ -86,9 +90,9 @@ class Transaction:
 
     def hold(self, lock: Lock) -> None:
         """Note a locked row; FOR UPDATE is the stronger one."""
-        known = self.locks.get((lock.oid, lock.place))
+        known = self.locks.get((lock.oid, lock.key))
         if known is None or known.mode == "K":
-            self.locks[lock.oid, lock.place] = lock
+            self.locks[lock.oid, lock.key] = lock
 
 
 class Database:

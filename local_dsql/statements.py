@@ -532,6 +532,9 @@ def without_locks(query: Query) -> str:
     return text
 
 
+_PARTS_OF_TABLES = ("OBJECT_COLUMN", "OBJECT_TABCONSTRAINT")
+
+
 def _changed(tree: Node) -> Iterator[Table]:
     """Give the tables that DDL makes, alters or drops, or whose rights it changes."""
     for name in ("relation", "view", "sequence"):
@@ -549,5 +552,14 @@ def _changed(tree: Node) -> Iterator[Table]:
                 yield Table(each.schemaname or "", each.relname)
             elif is_a(each, ast.String):
                 yield Table(str(each.sval), "")
+    elif is_a(tree, ast.CommentStmt):
+        named = tree.object if isinstance(tree.object, tuple) else ()
+        parts = [str(part.sval) for part in named if is_a(part, ast.String)]
+        if tree.objtype.name in _PARTS_OF_TABLES:
+            parts = parts[:-1]
+        elif tree.objtype.name not in ("OBJECT_TABLE", "OBJECT_VIEW"):
+            parts = []
+        if parts:
+            yield Table(parts[-2] if len(parts) > 1 else "", parts[-1])
     elif is_a(tree, ast.GrantRoleStmt):
         yield Table("", "")

@@ -1,0 +1,202 @@
+"""Limits: at the statement, at COMMIT, of time and of connections; most with less than DSQL gives."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from local_dsql.cluster import LocalDsql
+from tests.local_dsql.conftest import Connect, Connection
+from tests.local_dsql.test_schema_changes import failure
+
+ROWS = "54000 transaction row limit exceeded"
+SIZE = "54000 transaction size limit 10mb exceeded"
+
+
+@pytest.fixture(scope="module")
+def small(server: LocalDsql, directory: Path) -> Iterator[LocalDsql]:
+    """A second server before the same PostgreSQL, with small limits."""
+    limits = {
+        "transaction_rows": 5,
+        "transaction_bytes": 100_000,
+        "transaction_age_s": 1.0,
+        "connection_age_s": 3.0,
+        "connections": 6,
+    }
+    with LocalDsql(
+        directory, postgres=server.postgres, tls=False, any_database=True, limits=limits
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def session(small: LocalDsql, database: str) -> Iterator[Connection]:
+    with psycopg.connect(small.conninfo(database), autocommit=True) as connection:
+        connection.execute("create table t (id int primary key, v text)")
+        connection.execute(
+            "create table child (id int primary key, t_id int references t (id) on delete cascade)"
+        )
+        yield connection
+
+
+WRITES = {
+    "values": "insert into t values (1), (2), (3), (4), (5), (6)",
+    "series": "insert into t select generate_series(1, 6)",
+    "array": "insert into t select unnest('{1,2,3,4,5,6}'::int[])",
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("block", [False, True], ids=["autocommit", "block"])
+def test_rows_are_limited_at_the_statement(session: Connection, write: str, block: bool) -> None:
+    if block:
+        session.execute("begin")
+    assert failure(session, write) == ROWS
+    if block:
+        assert failure(session, "select 1").startswith("25P02")
+        session.execute("rollback")
+    assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_rows_add_up_over_the_statements_of_a_transaction(session: Connection) -> None:
+    session.execute("begin")
+    session.execute("insert into t values (1), (2), (3)")
+    session.execute("update t set v = 'x' where id <= 2")
+    assert failure(session, "delete from t where id = 3") == ROWS
+    session.execute("rollback")
+
+
+def test_rows_are_limited_in_a_batch_that_commits(session: Connection) -> None:
+    batch = "begin; insert into t select generate_series(1, 4); update t set v = 'x'; commit"
+    assert failure(session, batch) == ROWS
+    session.execute("rollback")
+    assert failure(session, "insert into t select generate_series(1, 4); update t set v = 'x'") == ROWS
+    assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_rows_of_cascades_count(session: Connection) -> None:
+    session.execute("insert into t values (1), (2)")
+    for number in range(10):
+        session.execute("insert into child values (%s, %s)", [number, 1 + number % 2])
+    assert failure(session, "delete from t where id = 1") == ROWS
+    session.execute("delete from child where id between 4 and 7")
+    session.execute("delete from t where id = 1")
+    assert session.execute("select count(*) from child").fetchone() == (3,)
+
+
+def test_rows_of_a_with_clause_count(session: Connection) -> None:
+    session.execute("insert into t values (1), (2), (3)")
+    moved = "with gone as (delete from t returning id) insert into t select id + 10 from gone"
+    assert failure(session, moved) == ROWS
+
+
+def test_rows_of_a_copy_count(session: Connection) -> None:
+    def copy() -> None:
+        with session.cursor() as cursor, cursor.copy("copy t (id) from stdin") as rows:
+            for number in range(6):
+                rows.write_row((number,))
+
+    with pytest.raises(psycopg.Error, match="transaction row limit exceeded"):
+        copy()
+    assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_the_limit_of_rows_is_that_of_dsql(connect: Connect) -> None:
+    session = connect()
+    session.execute("create table t (id int)")
+    session.execute("insert into t select generate_series(1, 3000)")
+    assert failure(session, "insert into t select generate_series(1, 3001)") == ROWS
+    assert failure(session, "delete from t") == ""
+
+
+@pytest.mark.parametrize(
+    "write",
+    ["insert into t values (1, '{}')", "insert into t values (1, repeat('x', 150000))"],
+    ids=["given", "made by the statement"],
+)
+def test_bytes_are_limited_at_commit(session: Connection, write: str) -> None:
+    write = write.replace("{}", "x" * 150_000)
+    session.execute("begin")
+    session.execute(write.encode())
+    with pytest.raises(psycopg.Error) as caught:
+        session.execute("commit")
+    assert f"{caught.value.sqlstate} {caught.value.diag.message_primary}" == SIZE
+    assert caught.value.diag.message_detail == "Current transaction size 1mb > 10mb"
+    assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_less_than_the_limit_of_bytes_passes(session: Connection) -> None:
+    session.execute("begin")
+    session.execute("insert into t values (1, %s)", ["x" * 60_000])
+    session.execute("update t set v = repeat('y', 1000)")
+    session.execute("commit")
+
+
+def test_a_transaction_grows_too_old(session: Connection) -> None:
+    session.execute("begin")
+    session.execute("insert into t values (1)")
+    time.sleep(1.1)
+    assert failure(session, "select 1").startswith("54000 transaction age limit of 300s exceeded")
+    session.execute("rollback")
+    session.execute("begin")
+    session.execute("insert into t values (1)")
+    time.sleep(1.1)
+    assert failure(session, "commit").startswith("54000 transaction age limit of 300s exceeded")
+    assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_a_connection_ends_after_its_time_but_not_within_a_transaction(
+    small: LocalDsql, database: str
+) -> None:
+    with psycopg.connect(small.conninfo(database), autocommit=True) as idle:
+        busy = psycopg.connect(small.conninfo(database), autocommit=True)
+        time.sleep(2.5)
+        busy.execute("begin")
+        time.sleep(0.8)
+        busy.execute("select 1")
+        busy.execute("commit")
+        time.sleep(0.1)
+        for connection in (idle, busy):
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("select 1")
+
+
+def test_connections_are_limited(small: LocalDsql, database: str) -> None:
+    with ExitStack() as opened:
+        for _ in range(6):
+            opened.enter_context(psycopg.connect(small.conninfo(database)))
+        with pytest.raises(psycopg.OperationalError, match="too many open connections"):
+            psycopg.connect(small.conninfo(database))
+
+
+def test_new_connections_are_limited_by_their_rate(server: LocalDsql, directory: Path) -> None:
+    limits = {"connections_per_second": 0.1, "connection_burst": 3}
+    with LocalDsql(directory, postgres=server.postgres, tls=False, limits=limits) as running:
+        for _ in range(3):
+            psycopg.connect(running.conninfo()).close()
+        with pytest.raises(psycopg.OperationalError, match="rate exceeded"):
+            psycopg.connect(running.conninfo())
+
+
+def test_a_message_over_10_mib_closes_the_connection(connect: Connect) -> None:
+    session = connect()
+    assert session.execute("select length(%s::text)", ["x" * 9_000_000]).fetchone() == (9_000_000,)
+    with pytest.raises(psycopg.OperationalError):
+        session.execute("select length(%s::text)", ["x" * 11_000_000])
+
+
+def test_garbage_closes_the_connection_and_nothing_else(server: LocalDsql) -> None:
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\4", b"\xff" * 20, b"\0\0\0\x08\x04\xd2\x16\x2f"):
+        with socket.create_connection((server.host, server.port)) as client, contextlib.suppress(OSError):
+            client.sendall(garbage)
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(10)
+            received: Any = client.recv(100)
+            assert len(received) < 100
+    psycopg.connect(server.conninfo()).close()

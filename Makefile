@@ -29,7 +29,7 @@ help: ## List the targets
 
 # --- Run ------------------------------------------------------------------------------------------------
 
-.PHONY: demo up token psql regions bench
+.PHONY: demo up token psql regions bench dsql dsql-model
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
 	@$(PY) -m demos.demo $(ARGS)
 
@@ -47,6 +47,12 @@ regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
 	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi
+
+dsql: $(DEV) ## Run an Aurora DSQL on this machine until Ctrl-C (ARGS="--port 5432 --tokens" and more: ARGS=--help)
+	@$(PY) -m local_dsql $(ARGS)
+
+dsql-model: $(DEV) ## Hold the local DSQL against a model of its isolation, at random (SEEDS=1000, FIRST=1)
+	@$(PY) -m tests.local_dsql.model --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1)
 
 # --- Check ----------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ help: ## List the targets
 
 # --- Run ------------------------------------------------------------------------------------------------
 
-.PHONY: demo up token psql regions bench dsql dsql-model
+.PHONY: demo up token psql regions exercises stress sale bench dsql dsql-model
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
 	@$(PY) -m demos.demo $(ARGS)
 
@@ -44,6 +44,15 @@ psql: $(DEV) ## Open psql on the database of `make up` (ARGS="-c 'select 1'" for
 
 regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and check that everything adds up
 	@$(PY) -m demos.regions $(ARGS)
+
+exercises: $(DEV) ## Tell the workshops' exercises in two psql sessions side by side (ARGS=--list names them)
+	@$(PY) -m demos.exercises $(ARGS)
+
+stress: $(DEV) ## Make 10,000 transfers, 1,000 in parallel, without and with retries (ARGS="--transfers 1000 --parallel 50")
+	@$(PY) -m demos.stress $(ARGS)
+
+sale: $(DEV) ## Sell one seat to 60 buyers from two Regions, and show the scoreboard (ARGS="--units 100 --buyers 1000")
+	@$(PY) -m demos.sale $(ARGS)
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
 	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi

@@ -166,6 +166,12 @@ def _owner(node: Node) -> Refusal | None:
     return _object("OWNER", _DROPPABLE, node.objectType)
 
 
+def _grant(node: Node) -> Refusal | None:
+    # measured of GRANT USAGE ON SCHEMA public
+    is_schema = node.objtype == p.ObjectType.OBJECT_SCHEMA
+    return SYSTEM_ENTITY if is_schema and any(each.sval == "public" for each in node.objects) else None
+
+
 def _domain(node: Node) -> Refusal | None:
     # measured that both are refused; words by analogy with ALTER TABLE.
     action = {"O": "SET NOT NULL", "C": "ADD CONSTRAINT"}.get(node.subtype)
@@ -645,6 +651,7 @@ RULES: Mapping[type, _Rule] = {
     ast.AlterObjectSchemaStmt: _set_schema,
     ast.AlterOwnerStmt: _owner,
     ast.AlterDomainStmt: _domain,
+    ast.GrantStmt: _grant,
     ast.ViewStmt: _view,
     ast.CreateFunctionStmt: _function,
     ast.CreateTrigStmt: lambda _: _unsupported("CREATE TRIGGER not supported"),
@@ -733,7 +740,6 @@ DROP_PRIMARY_KEY = _unsupported_alter("DROP CONSTRAINT")
 """measured: of a primary key; other constraints can be dropped."""
 
 SYSTEM_ENTITY = _unsupported("feature not supported on system entity")
-"""measured: GRANT or REVOKE ON SCHEMA public."""
 
 
 def transaction_size(megabytes: int) -> Refusal:

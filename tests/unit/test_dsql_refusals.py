@@ -125,6 +125,7 @@ REFUSED = {
     "alter type a add value 'x'": "ALTER TYPE not supported",
     "alter domain d set not null": "unsupported ALTER DOMAIN SET NOT NULL statement",
     "alter domain d add check (value > 0)": "unsupported ALTER DOMAIN ADD CONSTRAINT statement",
+    "grant usage on schema s, public to r": "feature not supported on system entity",
     # Transactions and settings.
     "savepoint a": "unsupported transaction statement: SAVEPOINT",
     "release a": "unsupported transaction statement: RELEASE",
@@ -371,6 +372,7 @@ TAKEN = [
     "create role r with login",
     "create schema s authorization r",
     "grant r to q",
+    "grant usage on schema s to r",
     "alter default privileges in schema s grant select on tables to r",
     "comment on table t is 'x'",
     "comment on column t.a is 'x'",

@@ -6,31 +6,24 @@ Functions carry neither this module nor the document.
 import re
 import tomllib
 from collections.abc import Iterator
-from inspect import cleandoc
 from pathlib import Path
-from typing import Any, is_typeddict
+from typing import Any, Literal
 
-from msgspec.json import schema_components
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 import api.environment  # noqa: F401  # before the handlers
 from api.examples import EXAMPLES
-from handlers import account, checkout, order_views, orders, staff, storefront
-from handlers.edge.fields import END
-from handlers.edge.http import MAX_BODY_BYTES, Route
+from events.contracts import without_titles
+from handlers import account, checkout, orders, staff, storefront
+from handlers.edge.http import Route
 from handlers.edge.problems import KINDS, MEDIA_TYPE, ProblemKind
+from handlers.edge.reading import MAX_BODY_BYTES
 
 _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 VERSION: str = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"]
 
 _MODULES = (storefront, checkout, orders, account, staff)
-
-#: The types of answers, and of what stands in them, by name.
-_ANSWERS = {
-    name: one
-    for module in (*_MODULES, order_views)
-    for name, one in vars(module).items()
-    if is_typeddict(one)
-}
 
 _TAGS = {
     "catalog": ("Catalogue", "What can be had for points."),
@@ -61,15 +54,15 @@ Text holds no control characters and nothing that turns the reading order.
 #: Request headers that routes may name.
 _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
-        "description": "New for each new request, the same when it is sent again.",
+        "description": "New for each new request, the same when it is sent again; in quotes or not.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{8,64}$", "minLength": 8, "maxLength": 64},
         "example": "3f0c6f0e-9f5c-4a52-9b57-5d1f8f6a7c11",
     },
     "If-Match": {
-        "description": "The ETag of the answer that is about to be changed.",
+        "description": "The ETag of the answer that is about to be changed, or several; `*` for any version.",
         "required": True,
-        "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+        "schema": {"type": "string"},
         "example": '"1"',
     },
     "If-None-Match": {
@@ -146,51 +139,20 @@ def make() -> dict[str, Any]:
     }
 
 
-def _schemas() -> tuple[dict[str, Any], dict[int, str]]:
-    """Give the component schemas, and for each body or answer type (by id) the reference to its own."""
-    types: dict[int, Any] = {}
+def _schemas() -> tuple[dict[str, Any], dict[type[BaseModel], str]]:
+    """Give the component schemas, and for each body or answer the reference to its own."""
+    wanted: dict[tuple[Any, Literal["validation", "serialization"]], None] = {}
     for _, route in routes():
-        types |= {id(one): one for one in (route.body, route.answer) if one is not None}
-    found, definitions = schema_components(types.values(), ref_template="#/components/schemas/{name}")
-    references = {key: schema["$ref"] for key, schema in zip(types, found, strict=True)}
-    return {name: _ordered(name, _tidy(schema)) for name, schema in sorted(definitions.items())}, references
+        if route.body is not None:
+            wanted[route.body, "validation"] = None
+        if route.answer is not None:
+            wanted[route.answer, "serialization"] = None
+    found, definitions = models_json_schema([*wanted], ref_template="#/components/schemas/{model}")
+    references: dict[Any, str] = {model: schema["$ref"] for (model, _), schema in found.items()}
+    return dict(sorted(without_titles(definitions["$defs"]).items())), references
 
 
-def _ordered(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Put an answer's properties in the order of its class, where the most important stands first."""
-    if name not in _ANSWERS:
-        return schema
-    order = list(_ANSWERS[name].__annotations__)
-    required = [each for each in order if each in schema["required"]]
-    return {
-        **schema,
-        "properties": {each: schema["properties"][each] for each in order},
-        "required": required,
-    }
-
-
-def _tidy(schema: Any) -> Any:
-    """Say what JSON Schema takes for granted or wants to be told.
-
-    Titles say the name again, `$` is the end of the text in any case, and closed lists of words are of text.
-    """
-    if isinstance(schema, dict):
-        tidy = {
-            key: _tidy(value)
-            for key, value in schema.items()
-            if not (key == "title" and isinstance(value, str)) and (key, value) != ("required", [])
-        }
-        if isinstance(pattern := tidy.get("pattern"), str):
-            tidy["pattern"] = pattern.replace(END, "$")
-        if isinstance(description := tidy.get("description"), str):
-            tidy["description"] = cleandoc(description)
-        words = tidy.get("enum")
-        texts = isinstance(words, list) and all(isinstance(word, str) for word in words)
-        return {"type": "string", **tidy} if texts else tidy
-    return [_tidy(one) for one in schema] if isinstance(schema, list) else schema
-
-
-def _operation(operation_id: str, route: Route, place: dict[int, str]) -> dict[str, Any]:
+def _operation(operation_id: str, route: Route, place: dict[type[BaseModel], str]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": operation_id,
         "tags": [_TAGS[route.resource.split("/")[1]][0]],
@@ -202,7 +164,7 @@ def _operation(operation_id: str, route: Route, place: dict[int, str]) -> dict[s
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
-        content: dict[str, Any] = {"schema": {"$ref": place[id(route.body)]}}
+        content: dict[str, Any] = {"schema": {"$ref": place[route.body]}}
         if operation_id in EXAMPLES:
             content["example"] = EXAMPLES[operation_id]
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
@@ -218,8 +180,7 @@ def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
 def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
     if route.query is None:
         return
-    _, definitions = schema_components([route.query])
-    schema = definitions[route.query.__name__]
+    schema = without_titles(route.query.model_json_schema())
     for name, one in schema["properties"].items():
         # "x or nothing": in a query string, nothing is said by leaving the parameter out.
         choices = [choice for choice in one.pop("anyOf", []) if choice != {"type": "null"}]
@@ -233,7 +194,7 @@ def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
         }
         if description := value.pop("description", None):
             parameter["description"] = description
-        yield {**parameter, "schema": _tidy(value)}
+        yield {**parameter, "schema": value}
 
 
 def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
@@ -241,7 +202,7 @@ def _header_parameters(route: Route) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "header", **_REQUEST_HEADERS[name]}
 
 
-def _answers(route: Route, place: dict[int, str]) -> dict[str, Any]:
+def _answers(route: Route, place: dict[type[BaseModel], str]) -> dict[str, Any]:
     headers = {name: _ANSWER_HEADERS[name] for name in route.answer_headers}
     if "Idempotency-Key" in route.headers:
         headers |= _KEYED_HEADERS
@@ -251,7 +212,7 @@ def _answers(route: Route, place: dict[int, str]) -> dict[str, Any]:
     if headers:
         answer["headers"] = headers
     if route.answer is not None:
-        answer["content"] = {"application/json": {"schema": {"$ref": place[id(route.answer)]}}}
+        answer["content"] = {"application/json": {"schema": {"$ref": place[route.answer]}}}
     answers = {str(route.status): answer}
     if "If-None-Match" in route.headers:
         answers["304"] = {"description": "The caller has this answer already.", "headers": headers}

@@ -31,32 +31,33 @@ from tools.template import functions
 
 CHECKOUT = "CheckoutFunction"
 
-#: The goal for the checkout.
-GOAL_RATIO = 5.5
-
-#: The goal for every function, on a machine that starts a bare one in some 31 ms.
-GOAL_MS = 250
+#: Goals, by processor time: ratios to the libraries alone, for the checkout and for every function.
+GOAL_CHECKOUT = 1.05
+GOAL_EACH = 1.12
 
 _BARE = '"""A handler that needs nothing."""\n\n\ndef handler(event, context):\n    return event\n'
 
-#: What the libraries cost that every function with a database imports, without a line of ours.
-_LIBRARIES = """
-import msgspec
+#: What the libraries cost that every function with a database imports, without a line of ours: the floor.
+LIBRARIES = """
 import psycopg
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics
+from pydantic import BaseModel
 
 logger = Logger(service="bare")
 metrics = Metrics(namespace="Bare", service="bare")
 
 
-class Model(msgspec.Struct):
+class Model(BaseModel):
     value: int
 
 
 def handler(event, context):
     return event
 """
+
+#: The functions' entry point says this; without it the floor would be higher than it has to be.
+_NO_PLUGINS = {"PYDANTIC_DISABLE_PLUGINS": "true"}
 
 #: Values that let every function's settings be valid; nothing is connected before an event asks for it.
 ENVIRONMENT = {
@@ -94,7 +95,7 @@ class _Bench:
         self.artifacts = Artifacts(directory / "artifacts")
         for function in functions():
             self.artifacts.function(function)
-        for name, source in (("bare", _BARE), ("libraries", _LIBRARIES)):
+        for name, source in (("bare", _BARE), ("libraries", LIBRARIES)):
             (directory / name).mkdir()
             (directory / name / f"{name}.py").write_text(source)
             command = [sys.executable, "-m", "compileall", "-q", str(directory / name)]
@@ -107,7 +108,7 @@ class _Bench:
         """Start a handler of this benchmark; give the milliseconds."""
         task = self._directory / name
         path = [task, self.artifacts.layer, self.artifacts.carried]
-        return self._start(name, Runtime(f"{name}.handler", task, path, {}, self._output()))
+        return self._start(name, Runtime(f"{name}.handler", task, path, _NO_PLUGINS, self._output()))
 
     def start(self, function: str) -> float:
         """Start a function; give the milliseconds."""
@@ -148,10 +149,12 @@ def _starts(bench: _Bench, options: Options) -> dict[str, Any]:
     for name in names:
         init, ratio = spread(wall_ms[name]), ratios(wall_ms[name], wall_ms["bare"])
         cpu_ratio = ratios(bench.cpu_ms[name], bench.cpu_ms["bare"])
+        to_floor = ratios(bench.cpu_ms[name], bench.cpu_ms["libraries"])
         figures[name] = {
             "init_ms": round(init.median, 1),
             "ratio_to_bare": round(ratio.median, 2),
             "cpu_ratio_to_bare": round(cpu_ratio.median, 2),
+            "cpu_ratio_to_libraries": round(to_floor.median, 3),
         }
         rows.append(
             [
@@ -159,21 +162,24 @@ def _starts(bench: _Bench, options: Options) -> dict[str, Any]:
                 f"{init.median:.0f} ({init.least:.0f}..{init.most:.0f})",
                 str(ratio),
                 str(cpu_ratio),
+                f"{to_floor.median:.3f}",
             ]
         )
-    head = ["function", "init ms", "ratio to bare", "processor time, ratio"]
+    head = ["function", "init ms", "ratio to bare", "by processor time", "to the libraries"]
     print(table("Start: median (least..most)", head, rows))
-    checkout = figures[CHECKOUT]
-    print(
-        f"\nGoal for the checkout: a ratio of at most {GOAL_RATIO}. "
-        f"Here: {checkout['ratio_to_bare']}, by processor time {checkout['cpu_ratio_to_bare']}."
+    of_checkout = figures[CHECKOUT]["cpu_ratio_to_libraries"]
+    most = max(
+        (row for row in figures if row not in _TITLES),
+        key=lambda name: figures[name]["cpu_ratio_to_libraries"],
     )
-    slowest = max((row for row in figures if row not in _TITLES), key=lambda name: figures[name]["init_ms"])
-    slowest_ms = figures[slowest]["init_ms"]
-    print(f"Goal for every function: at most {GOAL_MS} ms. The slowest: {slowest}, {slowest_ms} ms.")
+    of_most = figures[most]["cpu_ratio_to_libraries"]
+    print(
+        f"\nGoals, by processor time: the checkout takes at most {GOAL_CHECKOUT} of what the libraries alone "
+        f"do, no function more than {GOAL_EACH}. Here: {of_checkout}, and {of_most} ({most})."
+    )
     return {
-        "goal_ratio_to_bare": GOAL_RATIO,
-        "goal_ms": GOAL_MS,
+        "goal_checkout_to_libraries": GOAL_CHECKOUT,
+        "goal_each_to_libraries": GOAL_EACH,
         "bare": figures.pop("bare"),
         "libraries": figures.pop("libraries"),
         "functions": figures,

@@ -13,7 +13,7 @@ from types import FrameType
 _INTERVAL_S = 0.001
 
 #: A piece of a file's path and the layer that it belongs to; the first that fits. Frames that fit none (json,
-#: logging, msgspec) count for whoever called them.
+#: logging, pydantic) count for whoever called them.
 LAYERS = (
     ("/psycopg", "database client"),
     ("/sql/transaction.py", "database client"),

@@ -6,6 +6,7 @@ from uuid import UUID
 from domain import refusals
 from domain.points import BalanceChange
 from domain.refusals import Refusal
+from domain.versions import Expected
 
 
 class Profile(NamedTuple):
@@ -32,16 +33,16 @@ class Member(NamedTuple):
     profile: Profile
 
 
-def decide_change(member: Member | None, expected_version: int, requested: Profile) -> int | Refusal:
+def decide_change(member: Member | None, expected: Expected, requested: Profile) -> int | Refusal:
     """Decide the version to store what was sent under, or that it is stored already under the present one.
 
     A change that is sent again after its answer was lost finds itself stored, which is no conflict.
     """
     if member is None or member.erased:
         return refusals.unknown_customer()
-    if member.profile == requested and expected_version in (member.version, member.version - 1):
+    if member.profile == requested and expected.includes_recent(member.version):
         return member.version
-    if member.version != expected_version:
+    if not expected.includes(member.version):
         return refusals.precondition_failed(actual=member.version)
     return member.version + 1
 

@@ -5,37 +5,42 @@ is a new version beside the old one, published together for a while.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
-from msgspec import Meta, Struct, json
+from pydantic import AwareDatetime, ConfigDict, Field
 
-#: A moment that says its time zone; without one it is refused.
-Moment = Annotated[datetime, Meta(tz=True)]
+from domain.contract import WHOLE, Contract
 
-NonNegative = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(gt=0)]
+NonNegative = Annotated[int, Field(ge=0), WHOLE]
+# guard: an event that no consumer could read is not made
+Positive = Annotated[int, Field(gt=0), WHOLE]
 
 
-class Payload(Struct, frozen=True):
+class Payload(Contract):
     """What happened. `type_name` is `<Noun><PastParticiple>.v<version>`, the bus's detail-type.
 
-    A payload is checked against its contract when it is written and when it is read, not when it is made.
+    A consumer of today reads an event with a field of tomorrow: what it does not know, it leaves out.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     type_name: ClassVar[str]
     aggregate_type: ClassVar[str]
 
 
-class OrderedLine(Struct, frozen=True):
+class OrderedLine(Contract):
     """One line of an order: units bought and the price in points of one."""
+
+    model_config = ConfigDict(extra="ignore")
 
     item_id: UUID
     quantity: Positive
     unit_points: NonNegative
 
 
-class OrderPlaced(Payload, frozen=True):
+class OrderPlaced(Payload):
     """A cart became an order and its points were debited."""
 
     type_name: ClassVar[str] = "OrderPlaced.v1"
@@ -47,7 +52,7 @@ class OrderPlaced(Payload, frozen=True):
     lines: tuple[OrderedLine, ...]
 
 
-class CustomerErased(Payload, frozen=True):
+class CustomerErased(Payload):
     """A customer asked to be forgotten; what the shop holds of them goes, orders and ledger stay nameless."""
 
     type_name: ClassVar[str] = "CustomerErased.v1"
@@ -56,7 +61,7 @@ class CustomerErased(Payload, frozen=True):
     customer_id: UUID
 
 
-class CatalogItemRetired(Payload, frozen=True):
+class CatalogItemRetired(Payload):
     """An item is no longer for sale, and will not be again."""
 
     type_name: ClassVar[str] = "CatalogItemRetired.v1"
@@ -65,7 +70,7 @@ class CatalogItemRetired(Payload, frozen=True):
     item_id: UUID
 
 
-class CustomerErasureResumed(Payload, frozen=True):
+class CustomerErasureResumed(Payload):
     """Erasing what a customer left takes more than one slice; the next slice begins at `step`.
 
     Published by the cascade, for itself: between two of its slices, other cascades have theirs.
@@ -78,7 +83,7 @@ class CustomerErasureResumed(Payload, frozen=True):
     step: str
 
 
-class ItemRetirementResumed(Payload, frozen=True):
+class ItemRetirementResumed(Payload):
     """Clearing up after a retired item takes more than one slice; the next slice begins at `step`.
 
     `after` is the key behind which it begins, None for the step's beginning. `retirement_id` is the id of the
@@ -94,7 +99,7 @@ class ItemRetirementResumed(Payload, frozen=True):
     after: UUID | None = None
 
 
-class OrderCancelled(Payload, frozen=True):
+class OrderCancelled(Payload):
     """An order was undone as a whole and its points were credited again."""
 
     type_name: ClassVar[str] = "OrderCancelled.v1"
@@ -106,7 +111,7 @@ class OrderCancelled(Payload, frozen=True):
     lines: tuple[OrderedLine, ...]
 
 
-class OrderRefunded(Payload, frozen=True):
+class OrderRefunded(Payload):
     """Units of an order were given back and their points credited; `complete` when none is left.
 
     `refund_id` is the id of the ledger entry.
@@ -123,7 +128,7 @@ class OrderRefunded(Payload, frozen=True):
     lines: tuple[OrderedLine, ...]
 
 
-class PointsTransferred(Payload, frozen=True):
+class PointsTransferred(Payload):
     """A member gave points to another. `transfer_id` is the id of the payer's ledger entry."""
 
     type_name: ClassVar[str] = "PointsTransferred.v1"
@@ -135,7 +140,7 @@ class PointsTransferred(Payload, frozen=True):
     points: Positive
 
 
-class PointsCredited(Payload, frozen=True):
+class PointsCredited(Payload):
     """A member got points from the shop. `credit_id` is the id of the ledger entry."""
 
     type_name: ClassVar[str] = "PointsCredited.v1"
@@ -144,10 +149,10 @@ class PointsCredited(Payload, frozen=True):
     credit_id: UUID
     customer_id: UUID
     points: Positive
-    kind: Annotated[Literal["EARN", "GIFT", "BOOST"], Meta(extra_json_schema={"type": "string"})]
+    kind: Literal["EARN", "GIFT", "BOOST"]
 
 
-class StockExhausted(Payload, frozen=True):
+class StockExhausted(Payload):
     """An order took the last unit of a limited item, as far as it could see.
 
     Where two orders take the last units from two slots at once, neither sees the other: then none says so.
@@ -165,7 +170,7 @@ class StockExhausted(Payload, frozen=True):
 P = TypeVar("P", bound=Payload)
 
 
-class Envelope(Struct, Generic[P], frozen=True, kw_only=True):
+class Envelope(Contract, Generic[P]):
     """What every event carries, whatever happened.
 
     `id` is the outbox row's id: the same in every republication, so consumers deduplicate by it.
@@ -174,12 +179,14 @@ class Envelope(Struct, Generic[P], frozen=True, kw_only=True):
     before this one.
     """
 
+    model_config = ConfigDict(extra="ignore")
+
     id: UUID
     type: str
-    occurred_at: Moment
+    occurred_at: AwareDatetime
     aggregate_type: str
     aggregate_id: UUID
-    aggregate_version: Annotated[int, Meta(ge=1)]
+    aggregate_version: Annotated[int, Field(ge=1), WHOLE]
     region: str
     correlation_id: str
     causation_id: str | None = None
@@ -187,18 +194,20 @@ class Envelope(Struct, Generic[P], frozen=True, kw_only=True):
     data: P
 
 
+@cache
+def envelope_of(contract: type[P]) -> type[Envelope[P]]:
+    """Give the model of a contract's whole event, envelope and payload."""
+    return Envelope[contract]  # type: ignore[valid-type]
+
+
 def write_event(event: Envelope[Any]) -> str:
-    """Write an event as JSON. Raises msgspec.ValidationError for one that its consumers could not read."""
-    detail = json.encode(event)
-    # guard: an event that no consumer could read is not committed
-    read_event(type(event.data), detail)
-    return detail.decode()
+    """Write an event as JSON. It was checked when it was made, so its consumers can read it."""
+    return event.model_dump_json()
 
 
 def read_event(contract: type[P], detail: bytes | str) -> Envelope[P]:
-    """Read an event from JSON. Raises msgspec.DecodeError for one that does not fit the contract."""
-    event: Envelope[P] = json.decode(detail, type=Envelope[contract])  # type: ignore[valid-type]
-    return event
+    """Read an event from JSON. Raises pydantic.ValidationError for one that does not fit the contract."""
+    return envelope_of(contract).model_validate_json(detail)
 
 
 def event_of(fact_id: UUID) -> UUID:
@@ -225,7 +234,7 @@ class Origin(NamedTuple):
         self, payload: P, aggregate_id: UUID, version: int = 1, causation_id: str | None = None
     ) -> Envelope[P]:
         """Put what happened into its envelope. `version` counts the changes of the aggregate."""
-        return Envelope(
+        return envelope_of(type(payload))(
             id=self.event_id,
             type=payload.type_name,
             occurred_at=self.now,

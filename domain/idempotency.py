@@ -8,7 +8,7 @@ from domain.refusals import Refusal
 
 
 class Request(NamedTuple):
-    """A write that may be sent again: whose it is, its key, and a hash of what it asks for.
+    """A write that may be sent again: whose it is, its key, and a hash of what was sent: `<version>:<hash>`.
 
     `result_id` is the id that this very call gives to what it creates; it tells our own commit, found again
     after a lost connection, from an earlier call's.
@@ -38,9 +38,16 @@ class Answer(NamedTuple):
 
 
 def answer_again(stored: StoredAnswer, request: Request) -> Answer | Refusal:
-    """Answer a request whose key is known: with the stored answer, or a refusal where the content differs."""
+    """Answer a request whose key is known: with the stored answer, or a refusal where the content differs.
+
+    A hash begins with the version of the form that it is of. While a deployment goes on, one release finds
+    what the other stored; hashes of two versions cannot be compared, and the key alone says that it is the
+    same request. To refuse it would ask for a new key, and so for a second order.
+    """
+    # guard: hashes of two forms are not compared
+    comparable = _version(stored.request_hash) == _version(request.hash)
     # guard: a key stands for one content
-    if stored.request_hash != request.hash:
+    if comparable and stored.request_hash != request.hash:
         return refusals.idempotency_key_reused()
     return Answer(
         stored.status,
@@ -48,3 +55,7 @@ def answer_again(stored: StoredAnswer, request: Request) -> Answer | Refusal:
         # guard: an own commit is no replay
         replayed=stored.result_id != request.result_id,
     )
+
+
+def _version(request_hash: str) -> str:
+    return request_hash.partition(":")[0]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from domain import refusals
 from domain.refusals import Refusal
+from domain.versions import Expected
 
 #: Larger prices would not fit an order's sums into what every JSON reader holds exactly.
 MAX_POINTS_PRICE = 2_000_000_000
@@ -53,7 +54,7 @@ def _in_bytes(data: ItemData) -> list[object]:
 
 
 def decide_item_change(
-    item_id: UUID, item: StoredItem | None, expected_version: int, requested: ItemData, image_known: bool
+    item_id: UUID, item: StoredItem | None, expected: Expected, requested: ItemData, image_known: bool
 ) -> int | Refusal:
     """Decide the version to store what was sent under, or that it is stored already under the present one.
 
@@ -65,12 +66,9 @@ def decide_item_change(
     if item.retired:
         return refusals.item_retired(item_id)
     # guard: an item change finds itself done
-    if _in_bytes(requested) == _in_bytes(item.data) and expected_version in (
-        item.version,
-        item.version - 1,
-    ):
+    if _in_bytes(requested) == _in_bytes(item.data) and expected.includes_recent(item.version):
         return item.version
-    if item.version != expected_version:
+    if not expected.includes(item.version):
         return refusals.precondition_failed(actual=item.version)
     return item.version + 1 if image_known else refusals.unknown_image()
 

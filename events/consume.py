@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from msgspec import DecodeError, Raw, Struct, field, json
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from domain.events import Envelope, Payload, read_event
 from events.log import logger
@@ -39,13 +40,6 @@ class UnknownEventError(Exception):
 
 class MalformedEventError(Exception):
     """An event that does not fit its contract. Compare it with the schema of its type in events/schemas/."""
-
-
-class _Message(Struct, frozen=True):
-    """What is read of EventBridge's message, the event still unread."""
-
-    detail_type: str = field(name="detail-type")
-    detail: Raw
 
 
 class Consumer:
@@ -135,17 +129,18 @@ def _understand(
     body: str, by_type: Mapping[str, tuple[type[Payload], EffectFunction]]
 ) -> tuple[Envelope[Any], EffectFunction]:
     try:
-        message = json.decode(body, type=_Message)
-    except (DecodeError, RecursionError, UnicodeEncodeError) as error:
+        message = from_json(body)
+        detail_type, detail = message["detail-type"], to_json(message["detail"])
+    except (ValueError, KeyError, TypeError) as error:
         raise MalformedEventError("the record holds no EventBridge event") from error
-    known = by_type.get(message.detail_type)
+    known = by_type.get(detail_type)
     if known is None:
-        raise UnknownEventError(f"no effect for events of type {message.detail_type!r}")
+        raise UnknownEventError(f"no effect for events of type {detail_type!r}")
     payload, effect = known
     try:
-        envelope = read_event(payload, bytes(message.detail))
-    except (DecodeError, RecursionError) as error:
-        raise MalformedEventError(f"{message.detail_type} does not fit its contract: {error}") from error
-    if envelope.type != message.detail_type:
-        raise MalformedEventError(f"an event of type {envelope.type!r} came as {message.detail_type!r}")
+        envelope = read_event(payload, detail)
+    except ValidationError as error:
+        raise MalformedEventError(f"{detail_type} does not fit its contract: {error}") from error
+    if envelope.type != detail_type:
+        raise MalformedEventError(f"an event of type {envelope.type!r} came as {detail_type!r}")
     return envelope, effect

@@ -16,9 +16,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from domain.events import CONTRACTS, Envelope, Payload
+from domain.events import CONTRACTS, Payload, envelope_of
 from events.publish import SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,12 +35,7 @@ Schema = dict[str, Any]
 
 def schema_of(contract: type[Payload]) -> Schema:
     """Give the JSON Schema of a contract's whole event, envelope and payload."""
-    envelope: Any = Envelope[contract]  # type: ignore[valid-type]
-    (reference,), definitions = msgspec.json.schema_components([envelope])
-    schema: Schema = definitions.pop(reference["$ref"].rpartition("/")[2])
-    schema["$defs"] = {
-        name: {**one, "description": cleandoc(one["description"])} for name, one in definitions.items()
-    }
+    schema: Schema = without_titles(envelope_of(contract).model_json_schema())
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = f"urn:rewards:event:{contract.type_name}"
     schema["title"] = contract.type_name
@@ -50,6 +43,17 @@ def schema_of(contract: type[Payload]) -> Schema:
     schema["properties"]["type"] = {"const": contract.type_name}
     schema["properties"]["aggregate_type"] = {"const": contract.aggregate_type}
     return schema
+
+
+def without_titles(schema: Any) -> Any:
+    """Leave out the titles that pydantic makes of names: they say nothing more."""
+    if isinstance(schema, dict):
+        return {
+            word: without_titles(value)
+            for word, value in schema.items()
+            if not (word == "title" and isinstance(value, str))
+        }
+    return [without_titles(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def asyncapi() -> Schema:

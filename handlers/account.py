@@ -1,53 +1,48 @@
 """A customer's own account: read it, change it without losing another's change, have it erased."""
 
-import json
-import time
-from typing import Annotated, TypedDict
-from uuid import uuid4
+from typing import Annotated, Literal
+from uuid import UUID, uuid4
 
-from msgspec import Meta
-from msgspec.structs import asdict
+from pydantic import Field
 
 from domain import refusals
-from domain.accounts import Member, Profile
+from domain.accounts import Profile
 from domain.refusals import Refusal
-from handlers.edge.fields import END, IdText, PlainText
-from handlers.edge.http import Api, Body, Call, Reply, Route
-from handlers.edge.problems import Problem
+from handlers.edge.http import Api, Call, Route
+from handlers.edge.models import AnswerBody, Body, PlainText, Versioned
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.writes import origin_of, record
+from handlers.edge.writes import counted, origin_of
 from sql.transactions.change_account import change_account, erase_account, read_account
 
 _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 #: The part of RFC 5321 that mail providers use; it holds no control character either.
-_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+" + END
+_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
 
-_Text20 = Annotated[PlainText, Meta(max_length=20)]
-_Text50 = Annotated[PlainText, Meta(max_length=50)]
+_Text20 = Annotated[PlainText, Field(max_length=20)]
+_Text50 = Annotated[PlainText, Field(max_length=50)]
 
 
-class AccountRequest(Body, frozen=True):
+class AccountRequest(Body):
     """All that a customer may change. What is left out or null is no longer known afterwards."""
 
     first_name: _Text50 | None = None
     last_name: _Text50 | None = None
-    email: Annotated[str, Meta(max_length=50, pattern=_EMAIL)] | None = None
+    email: Annotated[str, Field(max_length=50, pattern=_EMAIL)] | None = None
     phone_num: _Text20 | None = None
-    address: Annotated[PlainText, Meta(max_length=100)] | None = None
+    address: Annotated[PlainText, Field(max_length=100)] | None = None
     city: _Text50 | None = None
-    state: Annotated[PlainText, Meta(max_length=25)] | None = None
+    state: Annotated[PlainText, Field(max_length=25)] | None = None
     state_code: _Text20 | None = None
-    postal_code: Annotated[PlainText, Meta(max_length=10)] | None = None
+    postal_code: Annotated[PlainText, Field(max_length=10)] | None = None
 
 
-class Account(TypedDict):
+class Account(Versioned):
     """An account. `version` is also the ETag."""
 
-    customer_id: IdText
+    customer_id: UUID
     username: str
-    version: int
     first_name: str | None
     last_name: str | None
     email: str | None
@@ -59,69 +54,36 @@ class Account(TypedDict):
     postal_code: str | None
 
 
-class AccountChanged(TypedDict):
+class AccountChanged(Versioned):
     """The version, and so the ETag, that the account has now."""
 
-    version: int
 
-
-class Erasure(TypedDict):
+class Erasure(AnswerBody):
     """What becomes of an account that is erased."""
 
-    status: str
+    status: Literal["ERASING"]
 
 
-def _account(member: Member) -> Account:
-    profile = member.profile
-    return {
-        "customer_id": str(member.customer_id),
-        "username": member.username,
-        "version": member.version,
-        "first_name": profile.first_name,
-        "last_name": profile.last_name,
-        "email": profile.email,
-        "phone_num": profile.phone_num,
-        "address": profile.address,
-        "city": profile.city,
-        "state": profile.state,
-        "state_code": profile.state_code,
-        "postal_code": profile.postal_code,
-    }
-
-
-def _show_account(call: Call) -> Reply | Problem:
+def _show_account(call: Call) -> Account | Refusal:
     member = read_account(_DATABASE, call.caller.customer_id)
     if member is None or member.erased:
-        return Problem.of(refusals.unknown_customer())
-    return Reply(200, json.dumps(_account(member)), {"ETag": f'"{member.version}"'})
+        return refusals.unknown_customer()
+    return Account.of(member, member.profile)
 
 
-def _change_account(call: Call[AccountRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    completed = change_account(
-        _DATABASE, call.caller.customer_id, call.expected_version(), Profile(**asdict(call.body))
+def _change_account(call: Call[AccountRequest]) -> AccountChanged | Refusal:
+    changed = counted(
+        call,
+        change_account(_DATABASE, call.caller.customer_id, call.expected(), Profile(**dict(call.body))),
     )
-    outcome = completed.value
-    record(
-        call, "AccountChange", outcome.code if isinstance(outcome, Refusal) else "done", completed, start_s
-    )
-    if isinstance(outcome, Refusal):
-        return Problem.of(outcome)
-    answer: AccountChanged = {"version": outcome}
-    return Reply(200, json.dumps(answer), {"ETag": f'"{outcome}"'})
+    return changed if isinstance(changed, Refusal) else AccountChanged(version=changed)
 
 
-def _erase_account(call: Call) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _erase_account(call: Call) -> Erasure | Refusal:
     customer_id = call.caller.customer_id
     origin = origin_of(call, _ENVIRONMENT.region, customer_id)
-    completed = erase_account(_DATABASE, customer_id, uuid4(), origin)
-    outcome = completed.value
-    record(call, "Erasure", outcome.code if isinstance(outcome, Refusal) else "done", completed, start_s)
-    if isinstance(outcome, Refusal):
-        return Problem.of(outcome)
-    answer: Erasure = {"status": "ERASING"}
-    return Reply(202, json.dumps(answer))
+    erased = counted(call, erase_account(_DATABASE, customer_id, uuid4(), origin))
+    return erased if isinstance(erased, Refusal) else Erasure(status="ERASING")
 
 
 handler = Api(
@@ -141,6 +103,7 @@ handler = Api(
             _change_account,
             "Change the account, where it is still as it was read",
             body=AccountRequest,
+            counted="AccountChange",
             answer=AccountChanged,
             problems=("unknown-customer",),
             headers=("If-Match",),
@@ -151,6 +114,7 @@ handler = Api(
             "/account",
             _erase_account,
             "Have the account erased",
+            counted="Erasure",
             answer=Erasure,
             status=202,
             problems=("unknown-customer",),

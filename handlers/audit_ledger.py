@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
-from msgspec import Struct, convert
-
 from domain.audit import Difference
+from domain.contract import Contract
 from handlers.edge.jobs import Findings, clock, do_each
 from handlers.edge.observability import guarded, logger
 from handlers.edge.settings import DatabaseEnvironment
@@ -20,7 +19,7 @@ _DATABASE = DatabaseEnvironment.read().database()
 _MOST_LOGGED = 100
 
 
-class AuditInput(Struct, frozen=True):
+class AuditInput(Contract):
     """What the schedule asks for."""
 
     audit: Literal["sample", "whole"] = "sample"
@@ -29,7 +28,7 @@ class AuditInput(Struct, frozen=True):
 @guarded
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Audit until done or until the time is nearly up; give the differences by kind."""
-    asked = convert(event, AuditInput)
+    asked = AuditInput.model_validate(event)
     time_is_up = clock(context)
     findings = Findings[Difference]("LedgerDifferences")
     kinds: Counter[str] = Counter()

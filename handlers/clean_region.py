@@ -5,7 +5,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from msgspec import field
 
 from handlers.edge.jobs import PartsFailedError, clock
 from handlers.edge.observability import guarded, logger, metrics
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
-    user_pool_id: NonEmpty = field(name="USER_POOL_ID")
-    pictures_bucket: NonEmpty = field(name="PICTURES_BUCKET")
+class _Environment(DatabaseEnvironment):
+    user_pool_id: NonEmpty
+    pictures_bucket: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()

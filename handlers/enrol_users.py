@@ -4,8 +4,9 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Meta, Struct, field, json
+from pydantic import Field, SecretStr
 
+from domain.contract import Contract
 from handlers.edge.observability import logger
 from handlers.edge.settings import Environment, NonEmpty
 
@@ -15,15 +16,12 @@ if TYPE_CHECKING:
 _STAFF_GROUP = "staff"
 
 
-class _Environment(Environment, frozen=True):
-    user_pool_id: NonEmpty = field(name="USER_POOL_ID")
-    demo_password: Annotated[str, Meta(min_length=8)] = field(name="DEMO_PASSWORD")
-
-    def __repr__(self) -> str:
-        return "_Environment(...)"  # the password is nobody's to see
+class _Environment(Environment):
+    user_pool_id: NonEmpty
+    demo_password: Annotated[SecretStr, Field(min_length=8)]
 
 
-class Enrolment(Struct, frozen=True):
+class Enrolment(Contract):
     """One customer to enrol."""
 
     username: str
@@ -58,7 +56,10 @@ def _enrol(customer: Enrolment) -> None:
             ],
         )
     users.admin_set_user_password(
-        UserPoolId=pool, Username=customer.username, Password=_ENVIRONMENT.demo_password, Permanent=True
+        UserPoolId=pool,
+        Username=customer.username,
+        Password=_ENVIRONMENT.demo_password.get_secret_value(),
+        Permanent=True,
     )
     if customer.staff:
         users.admin_add_user_to_group(UserPoolId=pool, Username=customer.username, GroupName=_STAFF_GROUP)
@@ -69,7 +70,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     failures = []
     for record in event["Records"]:
         try:
-            _enrol(json.decode(record["body"], type=Enrolment))
+            _enrol(Enrolment.model_validate_json(record["body"]))
         except Exception as error:
             logger.warning(
                 "enrolment failed", extra={"message_id": record["messageId"], "error": type(error).__name__}

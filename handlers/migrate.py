@@ -9,8 +9,9 @@ whatever happens, CloudFormation gets an answer.
 
 from typing import Any
 
-from msgspec import Struct, convert, field
+from pydantic import ConfigDict, Field
 
+from domain.contract import Contract
 from handlers.edge.custom_resource import LambdaContext, ResourceResponse
 from handlers.edge.observability import logger
 from handlers.edge.settings import DatabaseEnvironment
@@ -20,10 +21,12 @@ from sql.migrate import migrate
 PHYSICAL_ID = "xpoints-schema"
 
 
-class Properties(Struct, frozen=True):
-    """The custom resource's properties that matter here."""
+class Properties(Contract):
+    """The custom resource's properties that matter here, among those of CloudFormation's own."""
 
-    role_arns: dict[str, list[str]] = field(name="RoleArns", default_factory=dict)
+    model_config = ConfigDict(extra="ignore")
+
+    role_arns: dict[str, list[str]] = Field(alias="RoleArns", default_factory=dict)
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
@@ -35,8 +38,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     database = None
     try:
         database = DatabaseEnvironment.read().database()
-        properties = convert(event.get("ResourceProperties", {}), Properties)
-        former = convert(event.get("OldResourceProperties", {}), Properties)
+        properties = Properties.model_validate(event.get("ResourceProperties", {}))
+        former = Properties.model_validate(event.get("OldResourceProperties", {}))
         applied = migrate(
             database, properties.role_arns, former_role_arns=former.role_arns, report=logger.info
         )

@@ -1,7 +1,5 @@
 """Consumer of OrderPlaced and OrderCancelled: sends the e-mail that confirms it."""
 
-from msgspec import field
-
 from domain.events import OrderCancelled, OrderPlaced
 from events.consume import Consumer
 from handlers.edge.mail import Mail
@@ -10,8 +8,8 @@ from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from sql.transactions.notify import confirm_cancellation, confirm_order
 
 
-class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
-    sender_address: NonEmpty = field(name="SENDER_ADDRESS")
+class _Environment(DatabaseEnvironment):
+    sender_address: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()

@@ -1,69 +1,75 @@
 """Orders as the API shows them, to their owners and to the staff."""
 
-import json
 from datetime import datetime
-from typing import TypedDict
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import from_json
 
 from domain.events import OrderPlaced
 from domain.refusals import Refusal
-from handlers.edge.fields import IdText, Timestamp
+from handlers.edge.models import AnswerBody
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from sql.connection import Database
 from sql.reads import OrderStatus, list_orders, show_order
 
 
-class OrderInList(TypedDict):
+class OrderInList(AnswerBody):
     """An order by its totals."""
 
-    order_id: IdText
+    order_id: UUID
     status: OrderStatus
-    placed_at: Timestamp
+    placed_at: datetime
     total_points: int
     refunded_points: int
-    unit_count: int
+    unit_count: int = Field(validation_alias="units")
 
 
-class OrderPage(TypedDict):
+class OrderPage(AnswerBody):
     """A page of orders, newest first; `next_cursor` is null on the last one."""
 
     orders: list[OrderInList]
     next_cursor: str | None
 
 
-class OrderLine(TypedDict):
+class OrderLine(AnswerBody):
     """A line of an order; `refunded` of its units were given back."""
 
-    item_id: IdText
+    item_id: UUID
     name: str
     quantity: int
     refunded: int
     unit_points: int
 
 
-class OrderLineChange(TypedDict):
+class OrderLineChange(AnswerBody):
     """Units of an item that an event was about."""
 
-    item_id: IdText
+    item_id: UUID = Field(strict=False)  # stored as JSON, where it is text
     quantity: int
 
 
-class OrderHistory(TypedDict):
+def _from_stored(lines: object) -> object:
+    return from_json(lines) if isinstance(lines, str) else lines
+
+
+class OrderHistory(AnswerBody):
     """Something that happened to an order; `points` is signed as in the ledger."""
 
     version: int
-    type: str
-    at: Timestamp
+    type: str = Field(validation_alias="event_type")
+    at: datetime = Field(validation_alias="occurred_at")
     points: int
-    lines: list[OrderLineChange]
+    lines: Annotated[list[OrderLineChange], BeforeValidator(_from_stored)]
 
 
-class Order(TypedDict):
+class Order(AnswerBody):
     """An order with its lines and all that happened to it, oldest first."""
 
-    order_id: IdText
+    order_id: UUID
     status: OrderStatus
-    placed_at: Timestamp
+    placed_at: datetime
     region: str
     total_points: int
     refunded_points: int
@@ -86,20 +92,7 @@ def order_page(
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
         cursor = write_cursor(last.placed_at.isoformat(), str(last.order_id))
-    return {
-        "orders": [
-            {
-                "order_id": str(row.order_id),
-                "status": row.status,
-                "placed_at": row.placed_at.isoformat(),
-                "total_points": row.total_points,
-                "refunded_points": row.refunded_points,
-                "unit_count": row.units,
-            }
-            for row in rows[: page.limit]
-        ],
-        "next_cursor": cursor,
-    }
+    return OrderPage.of(orders=rows[: page.limit], next_cursor=cursor)
 
 
 def order_view(
@@ -110,42 +103,11 @@ def order_view(
     if isinstance(found, Refusal):
         return found
     head, lines, events = found
-    placed: OrderHistory = {
-        "version": 1,
-        "type": OrderPlaced.type_name,
-        "at": head.placed_at.isoformat(),
-        "points": -head.total_points,
-        "lines": [{"item_id": str(line.item_id), "quantity": line.quantity} for line in lines],
-    }
-    return {
-        "order_id": str(head.order_id),
-        "status": head.status,
-        "placed_at": head.placed_at.isoformat(),
-        "region": head.region,
-        "total_points": head.total_points,
-        "refunded_points": head.refunded_points,
-        "version": head.version,
-        "lines": [
-            {
-                "item_id": str(line.item_id),
-                "name": line.name,
-                "quantity": line.quantity,
-                "refunded": line.refunded,
-                "unit_points": line.unit_points,
-            }
-            for line in lines
-        ],
-        "history": [
-            placed,
-            *(
-                OrderHistory(
-                    version=event.version,
-                    type=event.event_type,
-                    at=event.occurred_at.isoformat(),
-                    points=event.points,
-                    lines=json.loads(event.lines),
-                )
-                for event in events
-            ),
-        ],
-    }
+    placed = OrderHistory.of(
+        version=1,
+        event_type=OrderPlaced.type_name,
+        occurred_at=head.placed_at,
+        points=-head.total_points,
+        lines=[OrderLineChange(item_id=line.item_id, quantity=line.quantity) for line in lines],
+    )
+    return Order.of(head, lines=lines, history=[placed, *events])

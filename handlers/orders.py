@@ -1,18 +1,17 @@
 """What a customer does with points beside ordering: cancel, refund, give to another member."""
 
-import json
-import time
-from typing import Annotated, Literal, TypedDict
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
-from msgspec import Meta
+from pydantic import Field
 
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.points import MAX_POINTS_AT_ONCE, AcceptedTransfer
 from domain.refunds import requested_units
-from handlers.edge.fields import IdText, PlainText, Timestamp
-from handlers.edge.http import Api, Body, Call, Reply, Route
-from handlers.edge.problems import Problem
+from domain.refusals import Refusal
+from handlers.edge.http import Api, Call, Reply, Route
+from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.writes import origin_of, settle
 from sql.transactions.move_points import Transfer, transfer_points
@@ -22,113 +21,98 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-class RefundRequestLine(Body, frozen=True):
+class RefundRequestLine(Body):
     """Units of one line to give back."""
 
     item_id: UUID
-    quantity: Annotated[int, Meta(ge=1, le=MAX_LINE_QUANTITY)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_LINE_QUANTITY), WHOLE]
 
 
-class RefundRequest(Body, frozen=True):
+class RefundRequest(Body):
     """What to give back; without `lines`, all that is left of the order."""
 
-    lines: Annotated[list[RefundRequestLine], Meta(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
+    lines: Annotated[list[RefundRequestLine], Field(min_length=1, max_length=MAX_ORDER_LINES)] | None = None
 
 
-class RefundedLine(TypedDict):
+class RefundedLine(AnswerBody):
     """Units that were given back."""
 
-    item_id: IdText
+    item_id: UUID
     quantity: int
     unit_points: int
 
 
-class Refund(TypedDict):
+class Refund(AnswerBody):
     """A refund: the order's state after it, the points credited, the balance that they leave."""
 
-    refund_id: IdText
-    order_id: IdText
+    refund_id: UUID
+    order_id: UUID
     status: Literal["CANCELLED", "PART_REFUNDED", "REFUNDED"]
-    refunded_at: Timestamp
+    refunded_at: datetime
     points: int
     balance_after: int
-    lines: list[RefundedLine]
+    lines: tuple[RefundedLine, ...]
 
 
 def _render_refund(command: RefundOrder, done: Refunded) -> tuple[int, str]:
-    answer: Refund = {
-        "refund_id": str(command.request.result_id),
-        "order_id": str(command.order_id),
-        "status": done.refund.status,
-        "refunded_at": command.origin.now.isoformat(),
-        "points": done.refund.points,
-        "balance_after": done.balance_after,
-        "lines": [
-            {"item_id": str(line.item_id), "quantity": line.quantity, "unit_points": line.unit_points}
-            for line in done.refund.lines
-        ],
-    }
-    return 201, json.dumps(answer)
+    answer = Refund.of(
+        done.refund,
+        refund_id=command.request.result_id,
+        order_id=command.order_id,
+        refunded_at=command.origin.now,
+        balance_after=done.balance_after,
+    )
+    return 201, answer.model_dump_json()
 
 
-def _refund_order(call: Call[RefundRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    order_id = call.path_id("order_id")
+def _refund_order(call: Call[RefundRequest]) -> Reply | Refusal:
     lines = call.body.lines
-    request = call.idempotent(f"POST /orders/{order_id}/refunds", result_id=uuid4())
-    command = RefundOrder(
-        request=request,
-        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
-        order_id=order_id,
-        units=None if lines is None else requested_units([(line.item_id, line.quantity) for line in lines]),
-    )
-    completed = refund_order(_DATABASE, command, _render_refund)
-    return settle(call, "Refund", "refunded", completed, start_s)
+    units = None if lines is None else requested_units([(line.item_id, line.quantity) for line in lines])
+    return _give_back(call, units)
 
 
-def _cancel_order(call: Call) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _cancel_order(call: Call) -> Reply | Refusal:
+    return _give_back(call, cancel=True)
+
+
+def _give_back(
+    call: Call[Any], units: dict[UUID, int] | None = None, cancel: bool = False
+) -> Reply | Refusal:
     order_id = call.path_id("order_id")
-    request = call.idempotent(f"POST /orders/{order_id}/cancel", result_id=uuid4())
-    command = RefundOrder(
-        request=request,
-        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
-        order_id=order_id,
-        cancel=True,
-    )
-    completed = refund_order(_DATABASE, command, _render_refund)
-    return settle(call, "Cancellation", "cancelled", completed, start_s)
+    request = call.idempotent(result_id=uuid4())
+    origin = origin_of(call, _ENVIRONMENT.region, request.result_id)
+    command = RefundOrder(request, origin, order_id, units=units, cancel=cancel)
+    return settle(call, refund_order(_DATABASE, command, _render_refund))
 
 
-class TransferRequest(Body, frozen=True):
+class TransferRequest(Body):
     """Points for another member."""
 
-    payee_username: Annotated[PlainText, Meta(min_length=1, max_length=50)]
-    points: Annotated[int, Meta(ge=1, le=MAX_POINTS_AT_ONCE)]
+    payee_username: Annotated[PlainText, Field(min_length=1, max_length=50)]
+    points: Annotated[int, Field(ge=1, le=MAX_POINTS_AT_ONCE), WHOLE]
 
 
-class TransferDone(TypedDict):
+class TransferDone(AnswerBody):
     """A transfer, and the balance that it leaves the payer."""
 
-    transfer_id: IdText
-    transferred_at: Timestamp
+    transfer_id: UUID
+    transferred_at: datetime
     points: int
     balance_after: int
 
 
 def _render_transfer(command: Transfer, done: AcceptedTransfer) -> tuple[int, str]:
-    answer: TransferDone = {
-        "transfer_id": str(command.request.result_id),
-        "transferred_at": command.origin.now.isoformat(),
-        "points": command.points,
-        "balance_after": done.payer.balance_after,
-    }
-    return 201, json.dumps(answer)
+    answer = TransferDone(
+        transfer_id=command.request.result_id,
+        transferred_at=command.origin.now,
+        points=command.points,
+        balance_after=done.payer.balance_after,
+    )
+    return 201, answer.model_dump_json()
 
 
-def _transfer_points(call: Call[TransferRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    request = call.idempotent("POST /points/transfers", result_id=uuid4())
+def _transfer_points(call: Call[TransferRequest]) -> Reply | Refusal:
+    request = call.idempotent(result_id=uuid4())
     command = Transfer(
         request=request,
         origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
@@ -136,8 +120,7 @@ def _transfer_points(call: Call[TransferRequest]) -> Reply | Problem:
         points=call.body.points,
         payee_entry_id=uuid4(),
     )
-    completed = transfer_points(_DATABASE, command, _render_transfer)
-    return settle(call, "Transfer", "transferred", completed, start_s)
+    return settle(call, transfer_points(_DATABASE, command, _render_transfer))
 
 
 handler = Api(
@@ -147,6 +130,8 @@ handler = Api(
             "/orders/{order_id}/cancel",
             _cancel_order,
             "Cancel an order of which nothing was given back yet",
+            counted="Cancellation",
+            done="cancelled",
             answer=Refund,
             status=201,
             problems=(
@@ -164,6 +149,8 @@ handler = Api(
             _refund_order,
             "Give an order back, whole or by line and quantity",
             body=RefundRequest,
+            counted="Refund",
+            done="refunded",
             answer=Refund,
             status=201,
             problems=(
@@ -183,6 +170,8 @@ handler = Api(
             _transfer_points,
             "Give points to another member",
             body=TransferRequest,
+            counted="Transfer",
+            done="transferred",
             answer=TransferDone,
             status=201,
             problems=(

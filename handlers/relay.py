@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 from uuid import uuid4
 
 from aws_lambda_powertools.metrics import MetricUnit
-from msgspec import Meta, field
+from pydantic import Field
 
 from events.publish import EventsClient
 from events.relay import Relay, RelaySettings
@@ -31,10 +31,10 @@ _READ_TIMEOUT_S = 2
 _TRIES = 2
 
 
-class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
-    event_bus_name: NonEmpty = field(name="EVENT_BUS_NAME")
-    run_s: Annotated[float, Meta(gt=0, le=800)] = field(name="RELAY_RUN_S", default=65.0)
-    takeover_s: Annotated[float, Meta(gt=0)] = field(name="RELAY_TAKEOVER_S", default=60.0)
+class _Environment(DatabaseEnvironment):
+    event_bus_name: NonEmpty
+    run_s: Annotated[float, Field(alias="RELAY_RUN_S", gt=0, le=800)] = 65.0
+    takeover_s: Annotated[float, Field(alias="RELAY_TAKEOVER_S", gt=0)] = 60.0
 
 
 _ENVIRONMENT = _Environment.read()

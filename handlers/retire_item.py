@@ -4,8 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import field
-
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded
@@ -15,8 +13,8 @@ from sql.cascade import Slice
 from sql.transactions.retire_item_data import retire_item_data
 
 
-class _Environment(DatabaseEnvironment, kw_only=True, frozen=True):
-    sender_address: NonEmpty = field(name="SENDER_ADDRESS")
+class _Environment(DatabaseEnvironment):
+    sender_address: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()

@@ -1,28 +1,26 @@
 """What the shop's staff do: the catalogue, stock, points for members, a look at a customer's orders."""
 
-import json
-import time
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
-from msgspec import Meta
-from msgspec.structs import asdict, force_setattr
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from domain import refusals
 from domain.items import MAX_POINTS_PRICE, ItemData, as_stored
 from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal
 from domain.stock import MAX_SLOTS, MAX_STOCK
-from handlers.edge.fields import END, IdText, PlainName, PlainText, Timestamp
-from handlers.edge.http import Api, Body, Call, Parameters, Reply, Route
+from handlers.edge.http import Api, Call, Reply, Route
+from handlers.edge.models import WHOLE, AnswerBody, Body, Parameters, PlainName, PlainText, Versioned
 from handlers.edge.paging import Page
-from handlers.edge.problems import FieldError, Problem, ProblemError
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.writes import origin_of, record, settle
+from handlers.edge.writes import counted, origin_of, refusal_in, settle
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import find_members
-from sql.transactions.change_item import ItemRecord, add_item, change_item, read_item, retire_item
+from sql.transactions.change_item import add_item, change_item, read_item, retire_item
 from sql.transactions.change_stock import adjust_stock, set_stock
 from sql.transactions.move_points import Boost, Credit, boost_household, credit_points
 
@@ -33,144 +31,104 @@ _STAFF = frozenset({"staff"})
 
 # --- Items --------------------------------------------------------------------------------------------------
 
-_Measure = Annotated[float, Meta(ge=0, le=1_000_000)]
-_Points = Annotated[int, Meta(ge=1, le=MAX_POINTS_AT_ONCE)]
+_Measure = Annotated[float, Field(ge=0, le=1_000_000), AfterValidator(as_stored)]
+_Points = Annotated[int, Field(ge=1, le=MAX_POINTS_AT_ONCE), WHOLE]
 
 
-class ItemRequest(Body, kw_only=True, frozen=True):
+class ItemRequest(Body):
     """All that the staff decide of an item. What is left out or null is not known of it."""
 
-    name: Annotated[PlainName, Meta(min_length=1, max_length=50)]
-    description: Annotated[PlainText, Meta(max_length=200)] | None = None
-    category: Annotated[PlainName, Meta(min_length=1, max_length=20)] | None = None
-    points_price: Annotated[int, Meta(ge=0, le=MAX_POINTS_PRICE)]
-    usd_price: Annotated[str, Meta(pattern=r"^[0-9]{1,6}\.[0-9]{2}" + END, examples=["34.90"])] | None = None
-    rating: Annotated[float, Meta(ge=0, le=5)] | None = None
-    sku: Annotated[PlainText, Meta(max_length=20)] | None = None
+    name: Annotated[PlainName, Field(min_length=1, max_length=50)]
+    description: Annotated[PlainText, Field(max_length=200)] | None = None
+    category: Annotated[PlainName, Field(min_length=1, max_length=20)] | None = None
+    points_price: Annotated[int, Field(ge=0, le=MAX_POINTS_PRICE), WHOLE]
+    usd_price: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{2}$", examples=["34.90"])] | None = None
+    rating: Annotated[float, Field(ge=0, le=5), AfterValidator(as_stored)] | None = None
+    sku: Annotated[PlainText, Field(max_length=20)] | None = None
     weight: _Measure | None = None
     width: _Measure | None = None
     height: _Measure | None = None
     depth: _Measure | None = None
     thumbnail_id: UUID | None = None
 
-    def __post_init__(self) -> None:
-        # What is stored alike is the same request, under an Idempotency-Key too.
-        for name, value in asdict(self).items():
-            if isinstance(value, float):
-                force_setattr(self, name, as_stored(value))
 
-
-class Slot(TypedDict):
+class Slot(AnswerBody):
     """A part of an item's stock that buyers compete for on its own."""
 
     slot: int
     available: int
 
 
-class StaffItem(TypedDict):
+class StaffItem(Versioned):
     """An item as the staff see it. `version` is also the ETag; `stock` is null where it is unlimited."""
 
-    item_id: IdText
-    version: int
-    retired_at: Timestamp | None
+    item_id: UUID
+    retired_at: datetime | None
     name: str
     description: str | None
     category: str | None
     points_price: int
-    usd_price: str | None
+    usd_price: Decimal | None
     rating: float | None
     sku: str | None
     weight: float | None
     width: float | None
     height: float | None
     depth: float | None
-    thumbnail_id: IdText | None
+    thumbnail_id: UUID | None
     stock: list[Slot] | None
 
 
-class ItemVersion(TypedDict):
+class ItemVersion(Versioned):
     """An item's id and the version that it has now, which is also its ETag."""
 
-    item_id: IdText
-    version: int
+    item_id: UUID
 
 
-def _data(body: ItemRequest) -> ItemData:
-    fields: dict[str, Any] = asdict(body)
-    fields["usd_price"] = None if body.usd_price is None else Decimal(body.usd_price)
-    return ItemData(**fields)
+def _data(request: ItemRequest) -> ItemData:
+    usd_price = None if request.usd_price is None else Decimal(request.usd_price)
+    return ItemData(**{**dict(request), "usd_price": usd_price})
 
 
-def _staff_item(item_id: UUID, item: ItemRecord) -> StaffItem:
-    data = item.data
-    return {
-        "item_id": str(item_id),
-        "version": item.version,
-        "retired_at": item.retired_at.isoformat() if item.retired_at else None,
-        "name": data.name,
-        "description": data.description,
-        "category": data.category,
-        "points_price": data.points_price,
-        "usd_price": None if data.usd_price is None else str(data.usd_price),
-        "rating": data.rating,
-        "sku": data.sku,
-        "weight": data.weight,
-        "width": data.width,
-        "height": data.height,
-        "depth": data.depth,
-        "thumbnail_id": str(data.thumbnail_id) if data.thumbnail_id else None,
-        "stock": [{"slot": slot.slot, "available": slot.available} for slot in item.stock] or None,
-    }
-
-
-def _show_item(call: Call) -> Reply | Problem:
+def _show_item(call: Call) -> StaffItem | Refusal:
     item_id = call.path_id("item_id")
     item = read_item(_DATABASE, item_id)
     if item is None:
-        return Problem.of(refusals.unknown_item(item_id))
-    return Reply(200, json.dumps(_staff_item(item_id, item)), {"ETag": f'"{item.version}"'})
+        return refusals.unknown_item(item_id)
+    return StaffItem.of(
+        item.data,
+        item_id=item_id,
+        version=item.version,
+        retired_at=item.retired_at,
+        stock=list(item.stock) or None,
+    )
 
 
 def _render_item(item_id: UUID, _: ItemData) -> tuple[int, str]:
-    answer: ItemVersion = {"item_id": str(item_id), "version": 1}
-    return 201, json.dumps(answer)
+    return 201, ItemVersion(item_id=item_id, version=1).model_dump_json()
 
 
-def _add_item(call: Call[ItemRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    request = call.idempotent("POST /staff/items", result_id=uuid4())
-    completed = add_item(_DATABASE, request, _data(call.body), _render_item)
-    return settle(call, "ItemAddition", "added", completed, start_s)
+def _add_item(call: Call[ItemRequest]) -> Reply | Refusal:
+    request = call.idempotent(result_id=uuid4())
+    return settle(call, add_item(_DATABASE, request, _data(call.body), _render_item))
 
 
-def _change_item(call: Call[ItemRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _change_item(call: Call[ItemRequest]) -> ItemVersion | Refusal:
     item_id = call.path_id("item_id")
-    completed = change_item(_DATABASE, item_id, call.expected_version(), _data(call.body))
-    outcome = completed.value
-    record(
-        call, "ItemChange", outcome.code if isinstance(outcome, Refusal) else "changed", completed, start_s
-    )
-    if isinstance(outcome, Refusal):
-        return Problem.of(outcome)
-    answer: ItemVersion = {"item_id": str(item_id), "version": outcome}
-    return Reply(200, json.dumps(answer), {"ETag": f'"{outcome}"'})
+    changed = counted(call, change_item(_DATABASE, item_id, call.expected(), _data(call.body)))
+    return changed if isinstance(changed, Refusal) else ItemVersion(item_id=item_id, version=changed)
 
 
-def _retire_item(call: Call) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _retire_item(call: Call) -> Refusal | None:
     item_id = call.path_id("item_id")
     completed = retire_item(_DATABASE, item_id, origin_of(call, _ENVIRONMENT.region, item_id))
-    outcome = completed.value
-    done = outcome.code if isinstance(outcome, Refusal) else "retired" if outcome else "unchanged"
-    record(call, "ItemRetirement", done, completed, start_s)
-    return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
+    return refusal_in(counted(call, completed, None if completed.value else "unchanged"))
 
 
 # --- Stock --------------------------------------------------------------------------------------------------
 
 
-class StockRequest(Body, frozen=True):
+class StockRequest(Body):
     """The stock that an item shall have.
 
     One slot does for an ordinary item. For a drop that thousands wait for, lay the units into many: buyers of
@@ -178,87 +136,89 @@ class StockRequest(Body, frozen=True):
     """
 
     available: Annotated[
-        Annotated[int, Meta(ge=0, le=MAX_STOCK)] | None, Meta(description="Units; null for unlimited stock.")
+        Annotated[int, Field(ge=0, le=MAX_STOCK), WHOLE] | None,
+        Field(description="Units; null for unlimited stock."),
     ]
     slots: Annotated[
-        int, Meta(ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit.")
+        int,
+        Field(ge=1, le=MAX_SLOTS, description="Slots to lay the units into, at most one a unit."),
+        WHOLE,
     ] = 1
 
 
-class Stock(TypedDict):
+class Stock(AnswerBody):
     """An item's stock; null where it is unlimited."""
 
     available: int | None
     slots: int
 
 
-class StockChange(Body, frozen=True):
+def _not_0(delta: int) -> int:
+    if delta == 0:
+        raise PydanticCustomError("zero", "must not be 0")
+    return delta
+
+
+class StockChange(Body):
     """Units that came in, or, negative, that went missing."""
 
     delta: Annotated[
         int,
-        Meta(ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.", extra_json_schema={"not": {"const": 0}}),
+        Field(ge=-MAX_STOCK, le=MAX_STOCK, description="Not 0.", json_schema_extra={"not": {"const": 0}}),
+        AfterValidator(_not_0),
+        WHOLE,
     ]
 
 
-class StockLeft(TypedDict):
+class StockLeft(AnswerBody):
     """An item's stock after a change."""
 
-    item_id: IdText
+    item_id: UUID
     available: int
 
 
 def _render_stock_set(available: int | None, slots: int) -> tuple[int, str]:
-    answer: Stock = {"available": available, "slots": slots}
-    return 200, json.dumps(answer)
+    return 200, Stock(available=available, slots=slots).model_dump_json()
 
 
-def _set_stock(call: Call[StockRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    item_id, body = call.path_id("item_id"), call.body
-    request = call.idempotent(f"PUT /staff/items/{item_id}/stock", result_id=uuid4())
-    completed = set_stock(_DATABASE, request, item_id, body.available, body.slots, _render_stock_set)
-    return settle(call, "StockSetting", "set", completed, start_s)
+def _set_stock(call: Call[StockRequest]) -> Reply | Refusal:
+    item_id, wanted = call.path_id("item_id"), call.body
+    request = call.idempotent(result_id=uuid4())
+    completed = set_stock(_DATABASE, request, item_id, wanted.available, wanted.slots, _render_stock_set)
+    return settle(call, completed)
 
 
 def _render_stock(item_id: UUID, available: int) -> tuple[int, str]:
-    answer: StockLeft = {"item_id": str(item_id), "available": available}
-    return 201, json.dumps(answer)
+    return 201, StockLeft(item_id=item_id, available=available).model_dump_json()
 
 
-def _adjust_stock(call: Call[StockChange]) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _adjust_stock(call: Call[StockChange]) -> Reply | Refusal:
     item_id = call.path_id("item_id")
-    if call.body.delta == 0:
-        raise ProblemError(
-            "invalid-request", "Name a change other than 0.", [FieldError("/delta", "must not be 0")]
-        )
-    request = call.idempotent(f"POST /staff/items/{item_id}/stock/adjustments", result_id=uuid4())
-    completed = adjust_stock(_DATABASE, request, item_id, call.body.delta, _render_stock)
-    return settle(call, "StockAdjustment", "adjusted", completed, start_s)
+    request = call.idempotent(result_id=uuid4())
+    return settle(call, adjust_stock(_DATABASE, request, item_id, call.body.delta, _render_stock))
 
 
 # --- Points -------------------------------------------------------------------------------------------------
 
 
-class CreditRequest(Body, frozen=True):
+class CreditRequest(Body):
     """Points for a member, and what for. The description is not about the member: it outlives the account."""
 
     points: _Points
     kind: CreditKind
-    description: Annotated[PlainName, Meta(min_length=1, max_length=50)] = "Credited by the shop"
+    description: Annotated[PlainName, Field(min_length=1, max_length=50)] = "Credited by the shop"
 
 
-class CreditDone(TypedDict):
+class CreditDone(AnswerBody):
     """A credit, and the balance that it leaves."""
 
-    credit_id: IdText
-    customer_id: IdText
+    credit_id: UUID
+    customer_id: UUID
     points: int
     balance_after: int
 
 
-class BoostRequest(Body, frozen=True):
+class BoostRequest(Body):
     """Points for one of a household's two members, while both together have fewer than `below_points`."""
 
     beneficiary: UUID
@@ -268,93 +228,65 @@ class BoostRequest(Body, frozen=True):
 
 
 def _render_credit(command: Credit | Boost, change: BalanceChange) -> tuple[int, str]:
-    answer: CreditDone = {
-        "credit_id": str(command.request.result_id),
-        "customer_id": str(change.customer_id),
-        "points": change.points,
-        "balance_after": change.balance_after,
-    }
-    return 201, json.dumps(answer)
+    return 201, CreditDone.of(change, credit_id=command.request.result_id).model_dump_json()
 
 
-def _credit_points(call: Call[CreditRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
+def _credit_points(call: Call[CreditRequest]) -> Reply | Refusal:
     customer_id = call.path_id("customer_id")
-    request = call.idempotent(f"POST /staff/customers/{customer_id}/credits", result_id=uuid4())
+    request = call.idempotent(result_id=uuid4())
     command = Credit(
         request=request,
         origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
         customer_id=customer_id,
-        points=call.body.points,
-        kind=call.body.kind,
-        description=call.body.description,
+        **dict(call.body),
     )
-    completed = credit_points(_DATABASE, command, _render_credit)
-    return settle(call, "Credit", "credited", completed, start_s)
+    return settle(call, credit_points(_DATABASE, command, _render_credit))
 
 
-def _boost_household(call: Call[BoostRequest]) -> Reply | Problem:
-    start_s = time.perf_counter()
-    request = call.idempotent("POST /staff/boosts", result_id=uuid4())
-    command = Boost(
-        request=request,
-        origin=origin_of(call, _ENVIRONMENT.region, request.result_id),
-        beneficiary=call.body.beneficiary,
-        partner=call.body.partner,
-        points=call.body.points,
-        below_points=call.body.below_points,
-    )
-    completed = boost_household(_DATABASE, command, _render_credit)
-    return settle(call, "Boost", "boosted", completed, start_s)
+def _boost_household(call: Call[BoostRequest]) -> Reply | Refusal:
+    request = call.idempotent(result_id=uuid4())
+    origin = origin_of(call, _ENVIRONMENT.region, request.result_id)
+    command = Boost(request=request, origin=origin, **dict(call.body))
+    return settle(call, boost_household(_DATABASE, command, _render_credit))
 
 
 # --- Customers ----------------------------------------------------------------------------------------------
 
 
-class MemberQuery(Parameters, frozen=True):
+class MemberQuery(Parameters):
     """Whom to look for."""
 
-    username: Annotated[PlainText, Meta(min_length=1, max_length=50)]
+    username: Annotated[PlainText, Field(min_length=1, max_length=50)]
 
 
-class MemberFound(TypedDict):
+class MemberFound(AnswerBody):
     """A customer of that username; `status` says ERASING for one who asked to be forgotten."""
 
-    customer_id: IdText
+    customer_id: UUID
     username: str
     balance: int | None
     status: Literal["ACTIVE", "ERASING"]
 
 
-class Members(TypedDict):
+class Members(AnswerBody):
     """The customers of that username, normally one."""
 
     customers: list[MemberFound]
 
 
-def _find_members(call: Call[None, MemberQuery]) -> Reply:
-    answer: Members = {
-        "customers": [
-            {
-                "customer_id": str(member.customer_id),
-                "username": member.username,
-                "balance": member.balance,
-                "status": "ERASING" if member.erased else "ACTIVE",
-            }
-            for member in find_members(_DATABASE, call.query.username)
-        ]
-    }
-    return Reply(200, json.dumps(answer))
+def _find_members(call: Call[None, MemberQuery]) -> Members:
+    found = find_members(_DATABASE, call.query.username)
+    return Members(
+        customers=[MemberFound.of(one, status="ERASING" if one.erased else "ACTIVE") for one in found]
+    )
 
 
-def _list_orders(call: Call[None, Page]) -> Reply | Problem:
-    page = order_page(_DATABASE, call.path_id("customer_id"), call.query, by_staff=True)
-    return Problem.of(page) if isinstance(page, Refusal) else Reply(200, json.dumps(page))
+def _list_orders(call: Call[None, Page]) -> OrderPage | Refusal:
+    return order_page(_DATABASE, call.path_id("customer_id"), call.query, by_staff=True)
 
 
-def _show_order(call: Call) -> Reply | Problem:
-    order = order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"), by_staff=True)
-    return Problem.of(order) if isinstance(order, Refusal) else Reply(200, json.dumps(order))
+def _show_order(call: Call) -> Order | Refusal:
+    return order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"), by_staff=True)
 
 
 handler = Api(
@@ -364,6 +296,8 @@ handler = Api(
             "/staff/items",
             _add_item,
             "Add an item to the catalogue",
+            counted="ItemAddition",
+            done="added",
             body=ItemRequest,
             groups=_STAFF,
             answer=ItemVersion,
@@ -386,6 +320,8 @@ handler = Api(
             "/staff/items/{item_id}",
             _change_item,
             "Change an item, where it is still as it was read",
+            counted="ItemChange",
+            done="changed",
             body=ItemRequest,
             groups=_STAFF,
             answer=ItemVersion,
@@ -398,6 +334,8 @@ handler = Api(
             "/staff/items/{item_id}",
             _retire_item,
             "Retire an item",
+            counted="ItemRetirement",
+            done="retired",
             groups=_STAFF,
             status=204,
             problems=("unknown-item",),
@@ -407,6 +345,8 @@ handler = Api(
             "/staff/items/{item_id}/stock",
             _set_stock,
             "Set an item's stock, or lift its limit",
+            counted="StockSetting",
+            done="set",
             body=StockRequest,
             groups=_STAFF,
             answer=Stock,
@@ -422,6 +362,8 @@ handler = Api(
             "/staff/items/{item_id}/stock/adjustments",
             _adjust_stock,
             "Add units to an item's stock, or take some out",
+            counted="StockAdjustment",
+            done="adjusted",
             body=StockChange,
             groups=_STAFF,
             answer=StockLeft,
@@ -440,6 +382,8 @@ handler = Api(
             "/staff/customers/{customer_id}/credits",
             _credit_points,
             "Credit points to a member",
+            counted="Credit",
+            done="credited",
             body=CreditRequest,
             groups=_STAFF,
             answer=CreditDone,
@@ -452,6 +396,8 @@ handler = Api(
             "/staff/boosts",
             _boost_household,
             "Boost a household that has few points",
+            counted="Boost",
+            done="boosted",
             body=BoostRequest,
             groups=_STAFF,
             answer=CreditDone,

@@ -1,24 +1,24 @@
 """What a customer looks at: the catalogue, their cart (which they also change here), orders and points."""
 
-import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypedDict
+from decimal import Decimal
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, field
+from pydantic import Field
 
 from domain import refusals
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
 from domain.refusals import Refusal
-from handlers.edge.fields import IdText, PlainText, Timestamp
-from handlers.edge.http import Api, Body, Call, Reply, Route, tagged
+from handlers.edge.http import Api, Call, Route
+from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from handlers.edge.pictures import PictureUrls
-from handlers.edge.problems import FieldError, Problem, ProblemError
+from handlers.edge.problems import FieldError, ProblemError
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
+from handlers.edge.writes import refusal_in
 from handlers.order_views import Order, OrderPage, order_page, order_view
 from sql.reads import (
-    Item,
     Sort,
     list_items,
     list_ledger,
@@ -29,10 +29,10 @@ from sql.reads import (
 from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 
 
-class StorefrontEnvironment(DatabaseEnvironment, frozen=True):
+class StorefrontEnvironment(DatabaseEnvironment):
     """The environment of this function. Without a bucket, items have no pictures."""
 
-    pictures_bucket: NonEmpty | None = field(name="PICTURES_BUCKET", default=None)
+    pictures_bucket: NonEmpty | None = None
 
 
 _ENVIRONMENT = StorefrontEnvironment.read()
@@ -52,13 +52,13 @@ _STARTS: dict[Sort, tuple[Any, UUID, type]] = {
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
-class CatalogQuery(Page, frozen=True):
+class CatalogQuery(Page):
     """Which items, in which order."""
 
     category: (
         Annotated[
             PlainText,
-            Meta(
+            Field(
                 min_length=1,
                 max_length=20,
                 description="A category as items show it, letter by letter; there is no list of them.",
@@ -69,19 +69,19 @@ class CatalogQuery(Page, frozen=True):
     q: (
         Annotated[
             PlainText,
-            Meta(min_length=1, max_length=50, description="Text within the name or the description."),
+            Field(min_length=1, max_length=50, description="Text within the name or the description."),
         ]
         | None
     ) = None
     sort: Annotated[
-        Sort, Meta(description="By -rating, best first, items that nobody rated are left out.")
+        Sort, Field(description="By -rating, best first, items that nobody rated are left out.")
     ] = "name"
 
 
-class CatalogItem(TypedDict):
+class CatalogItem(AnswerBody):
     """An item of the catalogue. `available` is null where stock is unlimited."""
 
-    item_id: IdText
+    item_id: UUID
     name: str
     description: str | None
     category: str | None
@@ -91,24 +91,24 @@ class CatalogItem(TypedDict):
     picture_url: str | None
 
 
-class CatalogPage(TypedDict):
+class CatalogPage(AnswerBody):
     """A page of the catalogue; `next_cursor` is null on the last one."""
 
     items: list[CatalogItem]
     next_cursor: str | None
 
 
-class Picture(TypedDict):
+class Picture(AnswerBody):
     """A picture of an item; the URL works for at least ten minutes."""
 
-    image_id: IdText
+    image_id: UUID
     url: str
 
 
 class CatalogItemDetail(CatalogItem):
     """An item with all that is known of it, and up to 20 of its pictures, the thumbnail among them."""
 
-    usd_price: str | None
+    usd_price: Decimal | None
     sku: str | None
     weight: float | None
     width: float | None
@@ -117,7 +117,7 @@ class CatalogItemDetail(CatalogItem):
     pictures: list[Picture]
 
 
-def _list_catalog(call: Call[None, CatalogQuery]) -> Reply:
+def _list_catalog(call: Call[None, CatalogQuery]) -> CatalogPage:
     query = call.query
     after, after_id, kind = _STARTS[query.sort]
     if query.cursor is not None:
@@ -139,57 +139,41 @@ def _list_catalog(call: Call[None, CatalogQuery]) -> Reply:
         last = page[-1][0]
         value = {"name": last.name, "rating": last.rating}.get(query.sort.lstrip("-"), last.points)
         cursor = write_cursor(query.sort, value, str(last.item_id))
-    items = [_item(item, urls.get(picture.image_id) if picture else None) for item, picture in page]
-    answer: CatalogPage = {"items": items, "next_cursor": cursor}
-    return tagged(call, json.dumps(answer))
+    items = [
+        CatalogItem.of(item, picture_url=urls.get(picture.image_id) if picture else None)
+        for item, picture in page
+    ]
+    return CatalogPage(items=items, next_cursor=cursor)
 
 
-def _item(item: Item, picture_url: str | None) -> CatalogItem:
-    return {
-        "item_id": str(item.item_id),
-        "name": item.name,
-        "description": item.description,
-        "category": item.category,
-        "points": item.points,
-        "rating": item.rating,
-        "available": item.available,
-        "picture_url": picture_url,
-    }
-
-
-def _show_item(call: Call) -> Reply | Problem:
+def _show_item(call: Call) -> CatalogItemDetail | Refusal:
     item_id = call.path_id("item_id")
     found = show_item(_DATABASE, _ENVIRONMENT.region, item_id)
     if found is None:
-        return Problem.of(refusals.unknown_item(item_id))
+        return refusals.unknown_item(item_id)
     item, detail, pictures = found
     urls = _PICTURES.resolve(_DATABASE, pictures, datetime.now(UTC))
-    answer: CatalogItemDetail = {
-        **_item(item, urls.get(detail.thumbnail_id) if detail.thumbnail_id else None),
-        "usd_price": None if detail.usd_price is None else str(detail.usd_price),
-        "sku": detail.sku,
-        "weight": detail.weight,
-        "width": detail.width,
-        "height": detail.height,
-        "depth": detail.depth,
-        "pictures": [{"image_id": str(image_id), "url": url} for image_id, url in sorted(urls.items())],
-    }
-    return tagged(call, json.dumps(answer))
+    return CatalogItemDetail.of(
+        item,
+        detail,
+        picture_url=urls.get(detail.thumbnail_id) if detail.thumbnail_id else None,
+        pictures=[Picture(image_id=image_id, url=url) for image_id, url in sorted(urls.items())],
+    )
 
 
 # --- The cart -----------------------------------------------------------------------------------------------
 
 
-class Quantity(Body, frozen=True):
+class Quantity(Body):
     """How many units of the item the cart shall hold."""
 
-    quantity: Annotated[int, Meta(ge=1, le=MAX_LINE_QUANTITY)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_LINE_QUANTITY), WHOLE]
 
 
-class CartLine(TypedDict):
+class CartLine(AnswerBody):
     """A line of the cart at today's price; `unit_points` is null where the item is no longer for sale."""
 
-    item_id: IdText
+    item_id: UUID
     name: str | None
     quantity: int
     unit_points: int | None
@@ -197,7 +181,7 @@ class CartLine(TypedDict):
     available: int | None
 
 
-class Cart(TypedDict):
+class Cart(AnswerBody):
     """The cart with live totals: send `total_points` as `expected_total_points` to order it.
 
     The totals are those of all lines; `lines` holds the first 100, as many as one order may have.
@@ -209,92 +193,78 @@ class Cart(TypedDict):
     total_points: int
 
 
-def _show_cart(call: Call[Any, Any]) -> Reply | Problem:
+def _show_cart(call: Call) -> Cart | Refusal:
     rows = show_cart(_DATABASE, call.caller.customer_id, MAX_ORDER_LINES)
     if isinstance(rows, Refusal):
-        return Problem.of(rows)
-    answer: Cart = {
-        "lines": [
-            {
-                "item_id": str(row.item_id),
-                "name": row.name,
-                "quantity": row.quantity,
-                "unit_points": row.unit_points,
-                "line_points": None if row.unit_points is None else row.unit_points * row.quantity,
-                "available": row.available,
-            }
-            for row in rows
-        ],
-        "line_count": rows[0].lines if rows else 0,
-        "unit_count": rows[0].units if rows else 0,
-        "total_points": rows[0].total_points if rows else 0,
-    }
-    return Reply(200, json.dumps(answer))
+        return rows
+    lines = [
+        CartLine.of(row, line_points=None if row.unit_points is None else row.unit_points * row.quantity)
+        for row in rows
+    ]
+    first = rows[0] if rows else None
+    return Cart(
+        lines=lines,
+        line_count=first.lines if first else 0,
+        unit_count=first.units if first else 0,
+        total_points=first.total_points if first else 0,
+    )
 
 
-def _set_cart_item(call: Call[Quantity]) -> Reply | Problem:
+def _set_cart_item(call: Call[Quantity]) -> Refusal | None:
     item_id = call.path_id("item_id")
-    outcome = set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity).value
-    return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
+    return refusal_in(set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity).value)
 
 
-def _remove_cart_item(call: Call) -> Reply | Problem:
-    outcome = remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")).value
-    return Problem.of(outcome) if isinstance(outcome, Refusal) else Reply(204, "")
+def _remove_cart_item(call: Call) -> Refusal | None:
+    return refusal_in(remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")).value)
 
 
-def _clear_cart(call: Call) -> Reply | Problem:
-    refusal = clear_cart(_DATABASE, call.caller.customer_id)
-    return Problem.of(refusal) if refusal is not None else Reply(204, "")
+def _clear_cart(call: Call) -> Refusal | None:
+    return clear_cart(_DATABASE, call.caller.customer_id)
 
 
 # --- Orders and points --------------------------------------------------------------------------------------
 
 
-def _list_orders(call: Call[None, Page]) -> Reply | Problem:
-    page = order_page(_DATABASE, call.caller.customer_id, call.query)
-    return Problem.of(page) if isinstance(page, Refusal) else Reply(200, json.dumps(page))
+def _list_orders(call: Call[None, Page]) -> OrderPage | Refusal:
+    return order_page(_DATABASE, call.caller.customer_id, call.query)
 
 
-def _show_order(call: Call) -> Reply | Problem:
-    order = order_view(_DATABASE, call.caller.customer_id, call.path_id("order_id"))
-    return Problem.of(order) if isinstance(order, Refusal) else Reply(200, json.dumps(order))
+def _show_order(call: Call) -> Order | Refusal:
+    return order_view(_DATABASE, call.caller.customer_id, call.path_id("order_id"))
 
 
-class Points(TypedDict):
+class Points(AnswerBody):
     """The balance."""
 
     balance: int
 
 
-class Entry(TypedDict):
+class Entry(AnswerBody):
     """A ledger entry: signed points and the balance that it left. `at` is UTC."""
 
-    entry_id: IdText
+    entry_id: UUID
     kind: str
     points: int
     balance_after: int
-    at: Timestamp
+    at: datetime
     description: str | None
-    reference_id: IdText | None
+    reference_id: UUID | None
 
 
-class LedgerPage(TypedDict):
+class LedgerPage(AnswerBody):
     """A page of the ledger, newest entry first; `next_cursor` is null on the last one."""
 
     entries: list[Entry]
     next_cursor: str | None
 
 
-def _show_points(call: Call) -> Reply | Problem:
+def _show_points(call: Call) -> Points | Refusal:
     balance = read_balance(_DATABASE, call.caller.customer_id)
-    if balance is None:
-        return Problem.of(refusals.unknown_customer())
-    answer: Points = {"balance": balance}
-    return Reply(200, json.dumps(answer))
+    return refusals.unknown_customer() if balance is None else Points(balance=balance)
 
 
-def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
+def _list_ledger(call: Call[None, Page]) -> LedgerPage | Refusal:
     page = call.query
     after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
@@ -302,27 +272,16 @@ def _list_ledger(call: Call[None, Page]) -> Reply | Problem:
     # What entries left behind is reckoned back from the balance: rows of other tools have no such column.
     running, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
     if running is None:
-        return Problem.of(refusals.unknown_customer())
-    entries: list[Entry] = []
+        return refusals.unknown_customer()
+    entries = []
     for row in rows[: page.limit]:
-        entries.append(
-            {
-                "entry_id": str(row.entry_id),
-                "kind": row.kind,
-                "points": row.points,
-                "balance_after": running,
-                "at": row.at.replace(tzinfo=UTC).isoformat(),
-                "description": row.description,
-                "reference_id": str(row.reference_id) if row.reference_id else None,
-            }
-        )
+        entries.append(Entry.of(row, balance_after=running, at=row.at.replace(tzinfo=UTC)))
         running -= row.points
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
         cursor = write_cursor(last.at.isoformat(), str(last.entry_id))
-    answer: LedgerPage = {"entries": entries, "next_cursor": cursor}
-    return Reply(200, json.dumps(answer))
+    return LedgerPage(entries=entries, next_cursor=cursor)
 
 
 handler = Api(

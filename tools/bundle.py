@@ -30,6 +30,7 @@ CLOUD_PLATFORM = "aarch64-manylinux_2_28"
 #: with its sample event against the layer without them, and one that imports them is not built.
 UNUSED = (
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # a web page's scripts
+    "pydantic/v1",  # imported for a class of version 1 alone
     # Tools of Powertools beside Logger and Metrics, which import none of them, not even inside a function.
     "aws_lambda_powertools/utilities/auth_alpha",
     "aws_lambda_powertools/utilities/batch",

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta
+from pydantic import Field
 
-from handlers.edge.fields import END
-from handlers.edge.http import Parameters
+from handlers.edge.models import NUMBER, Parameters
 from handlers.edge.problems import FieldError, ProblemError
 
 #: Entries of a page, where the caller asks for no number of their own, and at most.
@@ -27,22 +26,22 @@ LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 #: Numbers that every column which a list is sorted by can be compared with.
 _LARGEST: dict[type[Any], float] = {int: 2**53, float: 1e6}
 
-Limit = Annotated[int, Meta(ge=1, le=LARGEST_PAGE, description="Entries of a page.")]
+Limit = Annotated[int, Field(ge=1, le=LARGEST_PAGE, description="Entries of a page."), NUMBER]
 #: Characters of a cursor. The longest holds a name of 50 characters, each of up to six bytes in JSON (control
 #: characters, which only other tools write), an order and an id: some 350 bytes, a third more in base64.
 LONGEST_CURSOR = 512
 
 Cursor = Annotated[
     str,
-    Meta(
+    Field(
         max_length=LONGEST_CURSOR,
-        pattern="^[A-Za-z0-9_-]+" + END,
+        pattern="^[A-Za-z0-9_-]+$",
         description="The next_cursor of the page before, as it was; only for the same query.",
     ),
 ]
 
 
-class Page(Parameters, frozen=True):
+class Page(Parameters):
     """Which part of a list."""
 
     limit: Limit = USUAL_PAGE

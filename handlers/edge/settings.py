@@ -4,37 +4,50 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from msgspec import Meta, Struct, convert, field
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from sql.connection import Database
 
 
-NonEmpty = Annotated[str, Meta(min_length=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 
-class Environment(Struct, frozen=True):
-    """What every function finds in its environment."""
+class Environment(BaseModel):
+    """What every function finds in its environment, where a variable has the field's name in capitals.
 
-    region: NonEmpty = field(name="AWS_REGION")
+    Most of a process's variables are none of ours, and all are text: so, unlike other models, it lets unknown
+    ones be and reads text as what is asked for. What an error says quotes no value: some are secrets.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=str.upper,
+        allow_inf_nan=False,
+        defer_build=True,
+        hide_input_in_errors=True,
+    )
+
+    region: NonEmpty = Field(alias="AWS_REGION")
 
     @classmethod
     def read(cls, variables: Mapping[str, str] = os.environ) -> Self:
-        """Read the process environment. Raises msgspec.ValidationError naming a wrong variable."""
-        return convert(variables, cls, strict=False)
+        """Read the process environment. Raises pydantic.ValidationError naming each wrong variable."""
+        return cls.model_validate(variables)
 
 
-class DatabaseEnvironment(Environment, frozen=True):
+class DatabaseEnvironment(Environment):
     """The environment of a function that uses the database."""
 
-    database_host: NonEmpty = field(name="DATABASE_HOST")
-    database_role: Annotated[str, Meta(pattern=r"^[a-z_]+\Z")] = field(name="DATABASE_ROLE")
-    database_port: Annotated[int, Meta(ge=1, le=65535)] = field(name="DATABASE_PORT", default=5432)
-    database_name: NonEmpty = field(name="DATABASE_NAME", default="postgres")
-    database_tls: Literal["verify-full", "disable"] = field(name="DATABASE_TLS", default="verify-full")
-    database_pipeline: Literal["on", "off"] = field(name="DATABASE_PIPELINE", default="on")
-    database_attempt_s: Annotated[float, Meta(gt=0, le=300)] = field(name="DATABASE_ATTEMPT_S", default=5.0)
-    function_name: str = field(name="AWS_LAMBDA_FUNCTION_NAME", default="local")
+    database_host: NonEmpty
+    database_role: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    database_port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database_name: NonEmpty = "postgres"
+    database_tls: Literal["verify-full", "disable"] = "verify-full"
+    database_pipeline: Literal["on", "off"] = "on"
+    database_attempt_s: Annotated[float, Field(gt=0, le=300)] = 5.0
+    function_name: str = Field("local", alias="AWS_LAMBDA_FUNCTION_NAME")
 
     def database(self) -> "Database":
         """Give the way to the database; nothing is connected yet."""

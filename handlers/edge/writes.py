@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -12,43 +12,45 @@ from domain.idempotency import Answer
 from domain.refusals import Refusal
 from handlers.edge.http import Call, Reply
 from handlers.edge.observability import count_faults, logger, metrics
-from handlers.edge.problems import Problem
 from sql.transaction import Completed
 
+T = TypeVar("T")
 
-def settle(
-    call: Call[Any, Any],
-    operation: str,
-    done: str,
-    completed: Completed[Answer | Refusal],
-    start_s: float,
-) -> Reply | Problem:
-    """Answer a write under an Idempotency-Key. `operation` and `done` name it in metrics: Checkout, placed.
 
-    `start_s` is when it began, by time.perf_counter.
-    """
+def settle(call: Call[Any, Any], completed: Completed[Answer | Refusal]) -> Reply | Refusal:
+    """Give the answer to a write under an Idempotency-Key, once it is counted and logged."""
     answer = completed.value
-    outcome = answer.code if isinstance(answer, Refusal) else "replayed" if answer.replayed else done
-    duration_ms = record(call, operation, outcome, completed, start_s)
     if isinstance(answer, Refusal):
-        return Problem.of(answer)
+        _record(call, completed, answer.code)
+        return answer
+    duration_ms = _record(call, completed, "replayed" if answer.replayed else call.route.done)
     headers = {
         "Idempotency-Replayed": "true" if answer.replayed else "false",
         "Rewards-Attempts": str(completed.attempts),
         "Rewards-Round-Trips": str(completed.round_trips),
-        "Server-Timing": f"{operation.lower()};dur={duration_ms}",
+        "Server-Timing": f"{call.route.counted.lower()};dur={duration_ms}",
     }
     return Reply(answer.status, answer.body, headers)
 
 
-def record(
-    call: Call[Any, Any], operation: str, outcome: str, completed: Completed[Any], start_s: float
-) -> float:
+def counted(call: Call[Any, Any], completed: Completed[T], done: str | None = None) -> T:
+    """Give what became of a write, once it is counted and logged. `done` is for the route's own word."""
+    value = completed.value
+    _record(call, completed, value.code if isinstance(value, Refusal) else done or call.route.done)
+    return value
+
+
+def refusal_in(outcome: object) -> Refusal | None:
+    """Give the refusal that an outcome is, or None: for a route whose answer has no body."""
+    return outcome if isinstance(outcome, Refusal) else None
+
+
+def _record(call: Call[Any, Any], completed: Completed[Any], outcome: str) -> float:
     """Count and log how a write ended; give the milliseconds that it took. `outcome` is of a closed list."""
-    duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
-    refused = isinstance(completed.value, Refusal)
+    operation = call.route.counted
+    duration_ms = round((time.perf_counter() - call.began_s) * 1000, 1)
     metrics().add_metric(f"{operation}_{outcome}", MetricUnit.Count, 1)
-    if refused:
+    if isinstance(completed.value, Refusal):
         metrics().add_metric(f"{operation}Refused", MetricUnit.Count, 1)
     count_faults(completed.faults)
     logger.info(

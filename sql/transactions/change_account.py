@@ -6,6 +6,7 @@ from uuid import UUID
 from domain.accounts import Member, Profile, decide_change, decide_erasure
 from domain.events import CustomerErased, Origin
 from domain.refusals import Refusal
+from domain.versions import Expected
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
@@ -28,10 +29,10 @@ def read_account(database: Database, customer_id: UUID) -> Member | None:
 def change_account(
     database: Database,
     customer_id: UUID,
-    expected_version: int,
+    expected: Expected,
     requested: Profile,
 ) -> Completed[int | Refusal]:
-    """Store the profile where the account is at the expected version; give the version that it is at then.
+    """Store the profile where the account is at an expected version; give the version that it is at then.
 
     Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
@@ -39,7 +40,7 @@ def change_account(
     def attempt(transaction: Transaction) -> int | Refusal:
         (rows,) = transaction.read(_READ_MEMBER(customer_id=customer_id))
         member = _member(rows)
-        decision = decide_change(member, expected_version, requested)
+        decision = decide_change(member, expected, requested)
         if isinstance(decision, Refusal) or (member is not None and decision == member.version):
             return decision
         transaction.commit(_CHANGE_MEMBER(customer_id=customer_id, version=decision, **requested._asdict()))

@@ -11,6 +11,7 @@ from domain.events import CatalogItemRetired, Origin
 from domain.idempotency import Answer, Request
 from domain.items import ItemData, StoredItem, decide_item_change, decide_retirement
 from domain.refusals import Refusal
+from domain.versions import Expected
 from sql.connection import Database
 from sql.outbox import enqueue
 from sql.queries import Statement, load, part
@@ -64,15 +65,15 @@ def add_item(
 def change_item(
     database: Database,
     item_id: UUID,
-    expected_version: int,
+    expected: Expected,
     data: ItemData,
 ) -> Completed[int | Refusal]:
-    """Store an item's data where it is at the expected version; give the version that it is at then."""
+    """Store an item's data where it is at an expected version; give the version that it is at then."""
 
     def attempt(transaction: Transaction) -> int | Refusal:
         rows, images = transaction.read(_READ_ITEM(item_id=item_id), _image(data))
         item = _stored(rows)
-        decision = decide_item_change(item_id, item, expected_version, data, _image_known(data, images))
+        decision = decide_item_change(item_id, item, expected, data, _image_known(data, images))
         if isinstance(decision, Refusal) or (item is not None and decision == item.version):
             return decision
         transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **data._asdict()))

@@ -133,7 +133,7 @@ def order_command(
 ) -> PlaceOrder:
     """Give the command that the checkout's handler would make."""
     return PlaceOrder(
-        request=Request(customer_id=customer_id, key=key, hash=body, result_id=uuid4()),
+        request=Request(customer_id=customer_id, key=key, hash=f"1:{body}", result_id=uuid4()),
         expected_points=expected_points,
         now=datetime.now(UTC),
         region=REGION,

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from msgspec import to_builtins
 
 from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
 from domain.events import OrderedLine, OrderPlaced, Origin
@@ -262,7 +261,7 @@ def _announced(buyer: Buyer, item: UUID) -> dict[str, Any]:
     line = OrderedLine(item_id=item, quantity=1, unit_points=10)
     placed = OrderPlaced(order_id=order_id, customer_id=buyer.id, total_points=10, lines=(line,))
     envelope = Origin(uuid4(), datetime.now(UTC), "us-east-1", "test").announce(placed, order_id)
-    return {"source": SOURCE, "detail-type": envelope.type, "detail": to_builtins(envelope)}
+    return {"source": SOURCE, "detail-type": envelope.type, "detail": envelope.model_dump(mode="json")}
 
 
 def _collect(region: LocalRegion, mark: str, found: set[str]) -> set[str]:

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 
 # What each folder may import beside the standard library and itself.
 MAY_IMPORT: dict[str, set[str]] = {
-    "domain": {"msgspec"},
+    "domain": {"pydantic"},
     "sql": {"domain", "psycopg", "botocore"},
-    "events": {"domain", "msgspec", "boto3", "botocore", "aws_lambda_powertools"},
+    "events": {"domain", "pydantic", "pydantic_core", "boto3", "botocore", "aws_lambda_powertools"},
     "handlers": {
         *("domain", "sql", "events"),
-        *("msgspec", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
+        *("pydantic", "pydantic_core", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
     },
     "operations": {"domain", "sql", "events", "psycopg", "boto3", "botocore", "rich"},
 }
@@ -168,7 +168,7 @@ def test_every_exception_is_still_needed() -> None:
 
 PLANTED_IMPORTS = [
     ("domain/x.py", "import boto3", "import json"),
-    ("domain/x.py", "from aws_lambda_powertools import Logger", "from msgspec import Struct"),
+    ("domain/x.py", "from aws_lambda_powertools import Logger", "from pydantic import BaseModel"),
     ("domain/x.py", "def f():\n    import psycopg", "def f():\n    import decimal"),
     ("domain/x.py", "from sql.queries import load", "from domain.checkout import PricedCartLine"),
     ("domain/x.py", "import events.publish", "import domain.events"),

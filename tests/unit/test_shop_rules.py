@@ -35,6 +35,7 @@ from domain.refunds import (
 )
 from domain.refusals import Refusal
 from domain.stock import MAX_SLOTS, MAX_STOCK, decide_adjustment, give_back, spread
+from domain.versions import Expected
 
 points = st.integers(1, MAX_POINTS_AT_ONCE)
 balances = st.integers(0, MAX_BALANCE)
@@ -284,17 +285,19 @@ def test_what_is_added_to_stock_stays_within_what_an_item_may_have(there: int, d
 # --- Items ---
 
 
+def expected(*versions: int) -> Expected:
+    return Expected(frozenset(versions))
+
+
 def test_an_item_change_meets_the_version_that_was_read_or_is_stored_already() -> None:
     # What single precision makes of 4.3 is not 4.3, and of 0.1234567891 less than was sent.
     sent = ItemData("Mug", None, None, Decimal("9.50"), 5, 4.3, None, 0.1234567891, None, None, None, None)
     stored = sent._replace(usd_price=Decimal("9.5"), weight=0.12345679)
     other = sent._replace(points_price=6)
 
-    def decide(
-        version: int, data: ItemData, expected: int, requested: ItemData, image_known: bool = True
-    ) -> Any:
+    def decide(version: int, data: ItemData, at: int, requested: ItemData, image_known: bool = True) -> Any:
         return decide_item_change(
-            UUID(int=1), StoredItem(version, False, data), expected, requested, image_known
+            UUID(int=1), StoredItem(version, False, data), expected(at), requested, image_known
         )
 
     assert decide(3, other, 3, sent) == 4
@@ -303,7 +306,9 @@ def test_an_item_change_meets_the_version_that_was_read_or_is_stored_already() -
     assert decide(4, stored, 2, sent) == refusals.precondition_failed(actual=4)
     assert decide(3, other, 3, sent, image_known=False) == refusals.unknown_image()
     retired = StoredItem(4, True, stored)
-    assert decide_item_change(UUID(int=1), retired, 3, sent, True) == refusals.item_retired(UUID(int=1))
+    assert decide_item_change(UUID(int=1), retired, expected(3), sent, True) == refusals.item_retired(
+        UUID(int=1)
+    )
 
 
 # --- Account ---
@@ -317,12 +322,26 @@ def member(version: int = 3, erased: bool = False, name: str | None = None) -> M
 
 def test_a_change_meets_the_version_that_was_read_or_is_stored_already() -> None:
     requested = Profile("Ana", *([None] * 8))
-    assert decide_change(member(3), 3, requested) == 4
-    assert decide_change(member(4), 3, requested) == refusals.precondition_failed(actual=4)
-    assert decide_change(member(4, name="Ana"), 3, requested) == 4, "sent again after its answer was lost"
-    assert decide_change(member(4, name="Ana"), 2, requested) == refusals.precondition_failed(actual=4)
-    assert decide_change(member(3, erased=True), 3, requested) == refusals.unknown_customer()
-    assert decide_change(None, 3, requested) == refusals.unknown_customer()
+    assert decide_change(member(3), expected(3), requested) == 4
+    assert decide_change(member(4), expected(3), requested) == refusals.precondition_failed(actual=4)
+    assert decide_change(member(4, name="Ana"), expected(3), requested) == 4, (
+        "sent again after its answer was lost"
+    )
+    assert decide_change(member(4, name="Ana"), expected(2), requested) == refusals.precondition_failed(
+        actual=4
+    )
+    assert decide_change(member(3, erased=True), expected(3), requested) == refusals.unknown_customer()
+    assert decide_change(None, expected(3), requested) == refusals.unknown_customer()
+
+
+def test_a_change_may_be_for_several_versions_or_for_any_and_for_none_it_is_not_made() -> None:
+    requested = Profile("Ana", *([None] * 8))
+    assert decide_change(member(3), expected(1, 3, 9), requested) == 4
+    assert decide_change(member(3), Expected(None), requested) == 4
+    assert decide_change(member(3, name="Ana"), Expected(None), requested) == 3
+    assert decide_change(member(3), expected(1, 2), requested) == refusals.precondition_failed(actual=3)
+    assert decide_change(member(3), expected(), requested) == refusals.precondition_failed(actual=3)
+    assert decide_change(None, Expected(None), requested) == refusals.unknown_customer()
 
 
 @given(balance=st.none() | balances)

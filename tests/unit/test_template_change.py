@@ -7,10 +7,9 @@ import tomllib
 from typing import Any
 
 import pytest
-from msgspec.structs import fields
 
-from handlers.edge.http import MAX_BODY_BYTES
 from handlers.edge.problems import KINDS
+from handlers.edge.reading import MAX_BODY_BYTES
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
@@ -79,7 +78,7 @@ def test_a_broken_route_that_few_call_takes_a_deployment_back_and_a_single_reque
 def test_a_function_has_answered_before_its_time_is_up_although_the_database_has_not() -> None:
     to_say_so_s, cold_start_s, gateway_s = 2, 3, 29
     usual = template()["Globals"]["Function"]["Timeout"]
-    of_all = next(one.default for one in fields(DatabaseEnvironment) if one.name == "database_attempt_s")
+    of_all = DatabaseEnvironment.model_fields["database_attempt_s"].default
     for name, each in functions().items():
         if "DATABASE_ROLE" not in variables(name):
             continue

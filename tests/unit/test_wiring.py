@@ -5,7 +5,6 @@ import json
 import sys
 from typing import Any
 
-import msgspec
 import pytest
 
 from domain.events import CONTRACTS
@@ -165,6 +164,6 @@ def test_what_a_schedule_sends_is_what_its_function_reads() -> None:
     assert set(sent) == set(INPUTS)
     for function, inputs in sent.items():
         module, kind = INPUTS[function]
-        read = [msgspec.convert(one, getattr(importlib.import_module(module), kind)) for one in inputs]
-        assert [msgspec.to_builtins(one) for one in read] == inputs
+        read = [getattr(importlib.import_module(module), kind).model_validate(one) for one in inputs]
+        assert [one.model_dump() for one in read] == inputs
         assert json.loads((ROOT / "events" / "samples" / f"{function}.json").read_text()) in inputs

@@ -36,9 +36,14 @@ def test_an_account_is_changed_by_whoever_knows_its_version(client: Client) -> N
 
 def test_a_change_without_or_with_another_version_is_refused(client: Client) -> None:
     assert client.put("/account", INPUT).problem == "precondition-required"
-    for tag in ('"2"', '"0"', "*", 'W/"1"', "1", '"99999999999"', '""'):
+    for tag in ('"2"', '"0"', 'W/"1"', "1", '"99999999999"', '""', '"0", "2"', 'W/"1", "2"'):
         assert client.put("/account", INPUT, If_Match=tag).problem == "precondition-failed"
     assert client.get("/account").json["version"] == 1
+
+
+@pytest.mark.parametrize("tags", ["*", '"0", "1"', '"1",W/"1"'])
+def test_a_change_may_be_for_several_versions_or_for_any(client: Client, tags: str) -> None:
+    assert client.put("/account", INPUT, If_Match=tags).status == 200
 
 
 def test_a_change_that_is_sent_again_finds_itself_done(client: Client) -> None:

@@ -1,0 +1,67 @@
+"""What bodies, queries and answers are made of, and the kinds of values in them."""
+
+from typing import Annotated, Any, Protocol, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from domain.contract import WHOLE as WHOLE
+from domain.contract import Contract
+
+#: What a person may write: no control characters, nothing that turns the reading order.
+#: Refused: C0 and C1 controls (NUL among them), zero-width space, line and paragraph separators, byte-order
+#: mark, interlinear marks, and whatever turns the direction of text: marks (the Arabic letter mark too),
+#: embeddings, overrides, isolates. Letters of every script pass, those written from right to left included.
+_REFUSED = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
+PLAIN = f"^[^{_REFUSED}]*$"
+
+PlainText = Annotated[str, Field(pattern=PLAIN)]
+
+#: Plain text with something to see in it: not of spaces only.
+PlainName = Annotated[str, Field(pattern=rf"^[^{_REFUSED}]*[^\s{_REFUSED}][^{_REFUSED}]*$")]
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+#: A whole number in a query string, where everything comes as text.
+NUMBER = BeforeValidator(_number)
+
+
+class Body(Contract):
+    """What a request body's model starts from: no unknown member, no value of another type."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Parameters(Contract):
+    """What a query string's model starts from: no unknown parameter."""
+
+
+class Record(Protocol):
+    """A record from inside: a named tuple."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+class AnswerBody(Contract):
+    """What an answer's model starts from. It takes records as they are, and writes itself as JSON."""
+
+    model_config = ConfigDict(extra="ignore", from_attributes=True)
+
+    @classmethod
+    def of(cls, *records: Record, **more: Any) -> Self:
+        """Make the answer of records, by the names of their fields, and of what they do not hold.
+
+        Raises pydantic.ValidationError for what the contract does not have: a fault of ours.
+        """
+        fields: dict[str, Any] = {}
+        for record in records:
+            fields |= record._asdict()
+        return cls(**(fields | more))
+
+
+class Versioned(AnswerBody):
+    """An answer whose `version` is also its ETag."""
+
+    version: int

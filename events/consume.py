@@ -15,6 +15,9 @@ from events.log import logger
 #: go to the dead-letter queue.
 EffectFunction = Callable[[Envelope[Any]], object]
 
+#: The same, and it is given the question whether the function's time is up: one that is long asks it.
+TimedEffect = Callable[[Envelope[Any], Callable[[], bool]], object]
+
 #: Is told what became of each record: a word, and the milliseconds since what the event tells of happened,
 #: None where no event could be read.
 Observer = Callable[[str, float | None], None]
@@ -43,22 +46,32 @@ class MalformedEventError(Exception):
 
 
 class Consumer:
-    """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes."""
+    """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes.
+
+    `margin_ms` is what an effect needs at most to come to its end once the time is up.
+    """
 
     def __init__(
-        self, effects: Mapping[type[Payload], EffectFunction], observe: Observer = lambda _word, _lag_ms: None
+        self,
+        effects: Mapping[type[Payload], TimedEffect],
+        observe: Observer = lambda _word, _lag_ms: None,
+        margin_ms: int = MARGIN_MS,
     ) -> None:
         self.effects = dict(effects)
         self._observe = observe
+        self._margin_ms = margin_ms
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Have the effects of a batch; give the records that are to come again."""
-        return consume(
-            event,
-            self.effects,
-            time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS,
-            observe=self._observe,
-        )
+
+        def time_is_up() -> bool:
+            return context.get_remaining_time_in_millis() < self._margin_ms
+
+        def timed(effect: TimedEffect) -> EffectFunction:
+            return lambda envelope: effect(envelope, time_is_up)
+
+        effects = {payload: timed(effect) for payload, effect in self.effects.items()}
+        return consume(event, effects, time_is_up=time_is_up, observe=self._observe)
 
 
 def consume(

@@ -1,17 +1,16 @@
 """Scheduled: audits a sample of the ledger often, and all of it every day."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
 from domain.audit import Difference
 from domain.contract import Contract
-from handlers.edge.jobs import Findings, clock, do_each
+from handlers.edge.jobs import Findings, Parts, clock
 from handlers.edge.observability import guarded, logger
 from handlers.edge.settings import DatabaseEnvironment
-from sql.transactions.audit_ledger import PARTS, Part, audit_pass, audit_sample, audit_stock
+from sql.transactions.audit_ledger import PARTS, audit_pass, audit_sample, audit_stock
 
 _DATABASE = DatabaseEnvironment.read().database()
 
@@ -39,19 +38,19 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
                 _log(difference)
             kinds[difference.kind] += 1
 
-    def audit(part: Part) -> None:
-        if asked.audit == "whole":
-            scanned = audit_pass(_DATABASE, part, found, time_is_up)
-            batches, done = scanned.batches, scanned.done
-        else:
-            batches, done = audit_sample(_DATABASE, part, found, uuid4(), time_is_up), True
-        logger.info(
-            "audited",
-            extra={"audit": asked.audit, "part": part.table.name, "batches": batches, "done": done},
-        )
-
-    parts: dict[str, Callable[[], object]] = {part.table.name: partial(audit, part) for part in PARTS}
-    do_each({**parts, "stock": lambda: audit_stock(_DATABASE, found)})
+    parts = Parts()
+    for part in PARTS:
+        with parts.part(part.table.name):
+            if asked.audit == "whole":
+                scanned = audit_pass(_DATABASE, part, found, time_is_up)
+                batches, done = scanned.batches, scanned.done
+            else:
+                batches, done = audit_sample(_DATABASE, part, found, uuid4(), time_is_up), True
+            extra = {"audit": asked.audit, "part": part.table.name, "batches": batches, "done": done}
+            logger.info("audited", extra=extra)
+    with parts.part("stock"):
+        audit_stock(_DATABASE, found)
+    parts.end()
     # Emitted when it is 0, too: "no difference" is not "no audit".
     findings.end()
     return dict(kinds)

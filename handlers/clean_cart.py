@@ -9,5 +9,5 @@ from sql.transactions.clean_cart import clean_cart
 _DATABASE = DatabaseEnvironment.read().database()
 
 handler = guarded(
-    Consumer({OrderPlaced: lambda envelope: value_of(clean_cart(_DATABASE, envelope))}, observe_effect)
+    Consumer({OrderPlaced: lambda envelope, _: value_of(clean_cart(_DATABASE, envelope))}, observe_effect)
 )

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.events import CustomerErased, CustomerErasureResumed, Envelope
-from handlers.edge.observability import guarded
+from events.consume import Consumer
+from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment
-from handlers.edge.slices import CascadeConsumer
+from handlers.edge.slices import MARGIN_MS, start_slice
 from sql.cascade import Slice
 from sql.transactions.erase_customer_data import erase_customer_data
 
@@ -15,8 +16,11 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-def _erase(envelope: Envelope[Any], is_over: Callable[[], bool]) -> Slice:
+def _erase(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
+    is_over = start_slice(time_is_up)
     return erase_customer_data(_DATABASE, envelope, is_over, _ENVIRONMENT.region, datetime.now(UTC))
 
 
-handler = guarded(CascadeConsumer((CustomerErased, CustomerErasureResumed), _erase))
+handler = guarded(
+    Consumer({CustomerErased: _erase, CustomerErasureResumed: _erase}, observe_effect, MARGIN_MS)
+)

@@ -19,8 +19,8 @@ _MAIL = Mail(_ENVIRONMENT.sender_address)
 handler = guarded(
     Consumer(
         {
-            OrderPlaced: lambda envelope: confirm_order(_DATABASE, envelope, _MAIL.send),
-            OrderCancelled: lambda envelope: confirm_cancellation(_DATABASE, envelope, _MAIL.send),
+            OrderPlaced: lambda envelope, _: confirm_order(_DATABASE, envelope, _MAIL.send),
+            OrderCancelled: lambda envelope, _: confirm_cancellation(_DATABASE, envelope, _MAIL.send),
         },
         observe_effect,
     )

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
+from events.consume import Consumer
 from handlers.edge.mail import Mail
-from handlers.edge.observability import guarded
+from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from handlers.edge.slices import CascadeConsumer
+from handlers.edge.slices import MARGIN_MS, start_slice
 from sql.cascade import Slice
 from sql.transactions.retire_item_data import retire_item_data
 
@@ -22,15 +23,17 @@ _DATABASE = _ENVIRONMENT.database()
 _MAIL = Mail(_ENVIRONMENT.sender_address)
 
 
-def _retire(envelope: Envelope[Any], is_over: Callable[[], bool]) -> Slice:
+def _retire(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
     return retire_item_data(
         _DATABASE,
         envelope,
         _MAIL.send,
-        is_over,
+        start_slice(time_is_up),
         _ENVIRONMENT.region,
         datetime.now(UTC),
     )
 
 
-handler = guarded(CascadeConsumer((CatalogItemRetired, ItemRetirementResumed), _retire))
+handler = guarded(
+    Consumer({CatalogItemRetired: _retire, ItemRetirementResumed: _retire}, observe_effect, MARGIN_MS)
+)

@@ -1,6 +1,7 @@
 """What scheduled jobs share: parts that do not wait for each other, and findings that are not lost."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -22,18 +23,26 @@ def clock(context: Any) -> Callable[[], bool]:
     return lambda: bool(context.get_remaining_time_in_millis() < _MARGIN_MS)
 
 
-def do_each(parts: Mapping[str, Callable[[], object]]) -> None:
-    """Do a job's parts, each whatever becomes of the others. Raises PartsFailedError when all are done."""
-    failed = []
-    for name, do in parts.items():
+class Parts:
+    """A job's parts, each done whatever becomes of the others: `with parts.part(name): ...`, then `end`."""
+
+    def __init__(self) -> None:
+        self._failed: list[str] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Do a part; its failure is logged and remembered."""
         try:
-            do()
+            yield
         except Exception:
             logger.exception("part failed", extra={"part": name})
             # guard: a part of a job that fails stops no other
-            failed.append(name)
-    if failed:
-        raise PartsFailedError(", ".join(failed))
+            self._failed.append(name)
+
+    def end(self) -> None:
+        """Raise PartsFailedError if any part failed."""
+        if self._failed:
+            raise PartsFailedError(", ".join(self._failed))
 
 
 class Findings(Generic[F]):

@@ -87,7 +87,7 @@ def test_records_that_the_time_does_not_suffice_for_are_left_for_later() -> None
             return next(left_ms)
 
     done: list[object] = []
-    consumer = Consumer({OrderPlaced: done.append})
+    consumer = Consumer({OrderPlaced: lambda envelope, _: done.append(envelope)})
     assert failed(consumer(batch(record("a"), record("b"), record("c")), Context())) == ["c"]
     assert len(done) == 2
 

@@ -6,9 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 from domain.events import CustomerErased, CustomerErasureResumed, Envelope
-from events.consume import consume
+from events.consume import Consumer
 from handlers.edge.observability import guarded
-from handlers.edge.slices import MARGIN_MS, SLICE_S, CascadeConsumer, start_slice
+from handlers.edge.slices import MARGIN_MS, SLICE_S, start_slice
 
 
 class Context:
@@ -39,7 +39,7 @@ def record(kind: str, **data: Any) -> dict[str, Any]:
 
 def test_a_slice_is_over_when_it_was_long_enough_however_much_time_the_function_has() -> None:
     now_s = 100.0
-    is_over = start_slice(Context(10**9), lambda: now_s)
+    is_over = start_slice(lambda: False, lambda: now_s)
     assert not is_over()
     now_s += SLICE_S - 0.1
     assert not is_over()
@@ -49,10 +49,16 @@ def test_a_slice_is_over_when_it_was_long_enough_however_much_time_the_function_
 
 def test_a_slice_is_over_when_the_function_needs_the_rest_of_its_time_to_hand_on() -> None:
     context = Context(MARGIN_MS)
-    is_over = start_slice(context, lambda: 0.0)
-    assert not is_over()
-    context.left_ms -= 1
-    assert is_over()
+    over: list[bool] = []
+
+    def take(_: Envelope[Any], time_is_up: Callable[[], bool]) -> None:
+        is_over = start_slice(time_is_up, lambda: 0.0)
+        over.append(is_over())
+        context.left_ms -= 1
+        over.append(is_over())
+
+    Consumer({CustomerErased: take}, margin_ms=MARGIN_MS)({"Records": [record("CustomerErased.v1")]}, context)
+    assert over == [False, True]
 
 
 def test_each_record_gets_a_slice_whichever_of_its_events_it_holds() -> None:
@@ -62,7 +68,7 @@ def test_each_record_gets_a_slice_whichever_of_its_events_it_holds() -> None:
         taken.append((envelope.type, is_over()))
         return "done"
 
-    handler = guarded(CascadeConsumer((CustomerErased, CustomerErasureResumed), take))
+    handler = guarded(Consumer({CustomerErased: take, CustomerErasureResumed: take}, margin_ms=MARGIN_MS))
     records = [record("CustomerErased.v1"), record("CustomerErasureResumed.v1", step="cart")]
     assert handler({"Records": records}, Context(60_000)) == {"batchItemFailures": []}
     assert taken == [("CustomerErased.v1", False), ("CustomerErasureResumed.v1", False)]
@@ -72,14 +78,6 @@ def test_a_record_that_comes_when_the_time_is_short_is_left_for_later() -> None:
     def take(_: Envelope[Any], is_over: Callable[[], bool]) -> None:
         raise AssertionError("no slice may begin")
 
-    handler = guarded(CascadeConsumer((CustomerErased,), take))
+    handler = guarded(Consumer({CustomerErased: take}, margin_ms=MARGIN_MS))
     answer = handler({"Records": [record("CustomerErased.v1")]}, Context(MARGIN_MS - 1))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
-
-
-def test_the_effects_are_there_for_whoever_compares_them_with_the_rules() -> None:
-    def take(_: Envelope[Any], is_over: Callable[[], bool]) -> None:
-        return None
-
-    assert set(CascadeConsumer((CustomerErased,), take).effects) == {CustomerErased}
-    assert consume({"Records": []}, {}) == {"batchItemFailures": []}

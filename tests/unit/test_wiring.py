@@ -152,7 +152,7 @@ def test_a_run_of_the_relay_has_the_time_to_end_in_order() -> None:
 
 
 #: What the functions that schedules send something make of it.
-INPUTS = {"AuditLedgerFunction": ("handlers.audit_ledger", "Order")}
+INPUTS = {"AuditLedgerFunction": ("handlers.audit_ledger", "AuditInput")}
 
 
 @pytest.mark.usefixtures("_environment")

@@ -15,25 +15,29 @@ from functools import partial
 from io import StringIO
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import boto3
 import pytest
 from aws_lambda_powertools.metrics import Metrics
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from psycopg import OperationalError, errors
 
 from bench.scale import COUNTED, ORDER_LINES
 from domain.events import OrderPlaced
+from domain.messages import MessageText
+from events.consume import Consumer
 from handlers import account, checkout, orders, staff, storefront
 from handlers.edge import observability
 from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
-from handlers.edge.slices import CascadeConsumer
 from sql.cascade import Slice, SliceOutcome
 from sql.connection import Database
 from sql.errors import Fault, RetriesExhaustedError
 from sql.pipeline import Connection
 from sql.queries import Statement
+from sql.transactions.notify import DueMessage, UndeliverableError
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
 from tests.unit.test_template_alarms import Metric, metrics_used, searches
@@ -315,6 +319,25 @@ def _notify_nobody(teller: Teller, ana: UUID) -> None:
         notify.handler(teller.records("OrderPlaced.v1"), Context())
 
 
+def _refuse_an_address(teller: Teller) -> None:
+    """Have SES call a recipient's address none, at both functions that send mail."""
+
+    def send_email(**mail: Any) -> None:
+        if MARK in mail["Destination"]["ToAddresses"][0]:
+            raise ClientError({"Error": {"Code": "BadRequestException"}}, "SendEmail")
+
+    for function, module, role in (
+        ("NotifyFunction", "notify", "consumers"),
+        ("RetireItemFunction", "retire_item", "cascades"),
+    ):
+        with teller.as_function(function), pytest.MonkeyPatch.context() as patch:
+            loaded = teller.load(module, role, SENDER_ADDRESS=SENDER)
+            patch.setattr("handlers.edge.mail._client", lambda: Mock(send_email=send_email))
+            with suppress(UndeliverableError):
+                loaded._MAIL.send(DueMessage(uuid4(), f"{MARK}@example", MessageText("s", "b")))
+            observability.metrics().flush_metrics()
+
+
 def _erase(teller: Teller, ana: UUID) -> None:
     with teller.as_function("AccountFunction"):
         assert teller.api.as_customer(ana).delete("/account").status in (202, 204)
@@ -345,10 +368,10 @@ def _cascades(teller: Teller, ana: UUID) -> None:
     for name in ("EraseCustomerFunction", "RetireItemFunction"):
         with teller.as_function(name):
             for outcome in SliceOutcome:
-                consumer = CascadeConsumer((OrderPlaced,), partial(_ended, outcome))
+                consumer = Consumer({OrderPlaced: partial(_ended, outcome)}, observability.observe_effect)
                 observability.guarded(consumer)(teller.records("OrderPlaced.v1"), Context())
             broken = {"Records": [{"messageId": "b", "body": MARK}]}
-            observability.guarded(CascadeConsumer((), lambda _event, _over: None))(broken, Context())
+            observability.guarded(Consumer({}, observability.observe_effect))(broken, Context())
 
 
 def _jobs(teller: Teller) -> None:
@@ -410,6 +433,7 @@ def story(
         _follow_up(teller)
         _cascades(teller, ana)
         _notify_nobody(teller, ana)
+        _refuse_an_address(teller)
         _meet_bugs(teller)
         _give_up(teller, ana)
         _erase(teller, ana)

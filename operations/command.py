@@ -29,7 +29,7 @@ from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_sample, audit_stock
-from sql.transactions.operations import Record
+from sql.transactions.operations import NamedRow
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PROGRESS_EVERY_S = 1.0
@@ -213,7 +213,7 @@ def _customer_id(site: Site, given: str) -> UUID:
     return found[0]
 
 
-def _log_lines(site: Site, correlation_id: str | None, since: datetime) -> list[Record]:
+def _log_lines(site: Site, correlation_id: str | None, since: datetime) -> list[NamedRow]:
     """Give the functions' log lines of one request, made at about `since`, and all that followed it."""
     if correlation_id is None or "FunctionLogGroupName" not in site.outputs:
         return []

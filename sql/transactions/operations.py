@@ -17,7 +17,7 @@ _QUERIES = {name: query.of(dict) for name, query in _LOADED.items()}
 _FIND_CUSTOMERS = _LOADED["find_customers_by_username"].of(UUID)
 _COUNT_DEAD = load("jobs")["count_outbox_dead_letters"].of(int)
 
-Record = dict[str, Any]
+NamedRow = dict[str, Any]
 
 #: Rows of a list in a story.
 MOST = 50
@@ -40,7 +40,7 @@ class DeadLetterFilter(NamedTuple):
     ids: Sequence[UUID] | None = None
 
 
-def outbox_status(database: Database) -> Record:
+def outbox_status(database: Database) -> NamedRow:
     """Give what waits by Region and type, the relays, and the number of outbox dead letters."""
     waiting, types, workers, holders, (dead,) = snapshot(
         database,
@@ -59,10 +59,10 @@ def outbox_status(database: Database) -> Record:
     }
 
 
-def list_dead_letters(database: Database, which: DeadLetterFilter) -> list[Record]:
+def list_dead_letters(database: Database, which: DeadLetterFilter) -> list[NamedRow]:
     """Give all outbox dead letters that are meant, oldest first, without their events."""
-    messages: list[Record] = []
-    page: list[Record] | None = None
+    messages: list[NamedRow] = []
+    page: list[NamedRow] | None = None
     while page is None or len(page) == _PAGE:
         statement = _QUERIES["list_outbox_dead_letters"](
             event_type=which.event_type,
@@ -79,7 +79,7 @@ def list_dead_letters(database: Database, which: DeadLetterFilter) -> list[Recor
     return messages
 
 
-def read_dead_letter(database: Database, dead_letter_id: UUID) -> Record | None:
+def read_dead_letter(database: Database, dead_letter_id: UUID) -> NamedRow | None:
     """Give one outbox dead letter with its event."""
     (found,) = snapshot(database, _QUERIES["read_outbox_dead_letter"](id=dead_letter_id))
     return first(found)
@@ -101,7 +101,7 @@ def requeue_dead_letters(database: Database, ids: Sequence[UUID]) -> int:
     return requeued
 
 
-def order_story(database: Database, order_id: UUID) -> Record | None:
+def order_story(database: Database, order_id: UUID) -> NamedRow | None:
     """Give everything that the tables hold of an order, None where there is no such order."""
     names = ("order", "lines", "ledger", "events", "record", "notifications")
     *answers, attempts = snapshot(
@@ -109,7 +109,7 @@ def order_story(database: Database, order_id: UUID) -> Record | None:
         *(_QUERIES[f"read_order_story_{name}"](order_id=order_id) for name in names),
         _QUERIES["read_attempts"](id=order_id, most=MOST),
     )
-    story: Record = dict(zip(names, answers, strict=True))
+    story: NamedRow = dict(zip(names, answers, strict=True))
     if not story["order"]:
         return None
     (order,) = story["order"]
@@ -137,7 +137,7 @@ def find_customers(database: Database, username: str) -> list[UUID]:
     return ids
 
 
-def customer_story(database: Database, customer_id: UUID, personal: bool = False) -> Record | None:
+def customer_story(database: Database, customer_id: UUID, personal: bool = False) -> NamedRow | None:
     """Give what the tables hold of a customer, personal data only where asked for; None for nobody."""
     customer, person, ledger, orders, cart, notifications = snapshot(
         database,
@@ -150,7 +150,7 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
     )
     if not customer:
         return None
-    story: Record = {
+    story: NamedRow = {
         "customer": customer[0],
         "orders": orders,
         "ledger": ledger,
@@ -169,7 +169,7 @@ def customer_story(database: Database, customer_id: UUID, personal: bool = False
     return story
 
 
-def _messages_and_effects(database: Database, subject_id: UUID, *events: UUID) -> Record:
+def _messages_and_effects(database: Database, subject_id: UUID, *events: UUID) -> NamedRow:
     """Give messages that name the id and have not left, and the effects of their events and those given."""
     (waiting,) = snapshot(database, _QUERIES["read_waiting_messages"](id=str(subject_id)))
     ids = {*events, *(message["id"] for message in waiting)}

@@ -219,7 +219,7 @@ def test_an_event_that_no_consumer_could_read_is_not_made(total: Any, quantity: 
         )
 
 
-def test_a_number_is_whole_however_it_is_written() -> None:
+def test_a_number_of_an_event_is_whole_however_it_is_written() -> None:
     contract = CONTRACTS["OrderPlaced.v1"]
     detail = example(schema_of(contract))
     detail["aggregate_version"], detail["data"]["total_points"] = 2.0, 2e2

@@ -136,6 +136,9 @@ create or replace function pg_dsql.tables() returns json language sql stable sec
             ) k
         ),
         'has_primary', exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary),
+        'primary_key_name', coalesce(
+            (select k.conname from pg_constraint k where k.conrelid = c.oid and k.contype = 'p'), ''
+        ),
         'has_odd_key', exists (
             select from pg_index i where i.indrelid = c.oid and i.indisunique
                 and (i.indexprs is not null or i.indpred is not null or i.indnullsnotdistinct)
@@ -165,6 +168,19 @@ create or replace function pg_dsql.tables() returns json language sql stable sec
     )), '[]')
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'v') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'sys')
+$$;
+
+-- How many there are of what DSQL limits.
+create or replace function pg_dsql.counts() returns json language sql stable security definer as $$
+    select json_build_array(
+        (select count(*) from pg_namespace n where n.nspname !~ '^pg_'
+            and n.nspname not in ('information_schema', 'public', 'sys')),
+        count(*) filter (where c.relkind = 'r'),
+        count(*) filter (where c.relkind = 'v'),
+        count(*) filter (where c.relkind = 'S')
+    )
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'sys')
 $$;
 
 create or replace function pg_dsql.types() returns json language sql stable as $$

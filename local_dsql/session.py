@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pglast import ast
+
 from local_dsql import refusals, statements, wire
 from local_dsql.backend import (
     BOUND,
@@ -39,6 +41,7 @@ from local_dsql.doomed import doubles, lock_trace, on_copies, rows_to_bring, wit
 from local_dsql.refusals import Refusal
 from local_dsql.state import Database, Lock, Transaction
 from local_dsql.statements import EFFECTS, Kind, Query, Rows, Table, Write
+from local_dsql.table_refusals import LIMITED, Counts, find_with_counts, find_with_table
 from local_dsql.tables import Facts, Tables
 from local_dsql.wire import Inbox, Link
 
@@ -466,16 +469,28 @@ class Session:
             index_name = getattr(tree, "idxname", None) or ""
             values = (run.job, query.job_type, table.sql, index_name, self._plan.failed_job)
             run.own = ("job", tuple(value.encode() for value in values))
-        dropped = _dropped_columns(query)
-        if dropped:
+        return await self._refuse_for_what_is_there(query, index)
+
+    async def _refuse_for_what_is_there(self, query: Query, index: int) -> Failure | None:
+        """Refuse a change of a table for what the table is, and a CREATE for how many there are."""
+        refusal = None
+        if isinstance(query.tree, ast.IndexStmt | ast.AlterTableStmt):
             failure, tables = await self._ask_for_tables()
             if failure is not None:
                 return failure
-            facts = tables.find(next(iter(query.changes))) if tables is not None else None
-            for column in dropped:
-                if facts is not None and column in facts.primary_key:
-                    self._refuse(refusals.drop_key_column(column), index)
-                    break
+            facts = tables.find(next(iter(query.changes))) if tables is not None and query.changes else None
+            if facts is not None:
+                refusal = find_with_table(query.tree, facts.state)
+        elif isinstance(query.tree, LIMITED):
+            if (failure := await self._send(sync=False)) is not None:
+                return failure
+            failure, answers = await self._ask_own(["select pg_dsql.counts()"])
+            if failure is not None:
+                return failure
+            counted = Counts(*json.loads(wire.row_values(answers[0])[0] or b"[]"))
+            refusal = find_with_counts(query.tree, counted)
+        if refusal is not None:
+            self._refuse(refusal, index)
         return None
 
     def _bound_rows(self, query: Query, facts: Sequence[Facts | None], values: bytes) -> None:
@@ -506,14 +521,8 @@ class Session:
         if failure is not None:
             return failure, None
         database, version = self.database, self.database.version
-        answers: list[bytes] = []
         queries = ["select pg_dsql.tables()", "select pg_dsql.types()"]
-        for text in queries[: 1 if database.types else 2]:
-            name, steps = self.backend.prepared(f"/* local_dsql */ {text}", b"\0\0", -1)
-            self._steps += steps
-            self._steps.append(Step(wire.bind(b"", name), BOUND))
-            self._steps.append(Step(wire.execute(), EXECUTED, watch=answers.append))
-        failure = await self._send(sync=False)
+        failure, answers = await self._ask_own(queries[: 1 if database.types else 2])
         if failure is not None:
             return failure, None
         tables = Tables.parse(wire.row_values(answers[0])[0] or b"[]")
@@ -524,6 +533,16 @@ class Session:
         if self.transaction is None or self.transaction.version == version:
             database.learn(tables)
         return None, tables
+
+    async def _ask_own(self, queries: Sequence[str]) -> tuple[Failure | None, list[bytes]]:
+        """Ask for one row each, in the client's transaction."""
+        answers: list[bytes] = []
+        for text in queries:
+            name, steps = self.backend.prepared(f"/* local_dsql */ {text}", b"\0\0", -1)
+            self._steps += steps
+            self._steps.append(Step(wire.bind(b"", name), BOUND))
+            self._steps.append(Step(wire.execute(), EXECUTED, watch=answers.append))
+        return await self._send(sync=False), answers
 
     def _add_fix(self, run: Run, index: int, *, is_replay: bool = False) -> None:
         """Have random() and clock_timestamp() answer as they do whenever this is run again."""
@@ -1367,14 +1386,6 @@ def _moment() -> bytes:
     now = time.time()
     whole = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
     return f"{whole}.{int(now % 1 * 1_000_000):06d}+00".encode()
-
-
-def _dropped_columns(query: Query) -> list[str]:
-    return [
-        str(command.name)
-        for command in getattr(query.tree, "cmds", None) or ()
-        if getattr(command, "subtype", None) is not None and command.subtype.name == "AT_DropColumn"
-    ]
 
 
 def _note_planned(transaction: Transaction, query: Query, write: Write, facts: Facts) -> None:

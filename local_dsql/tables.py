@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from local_dsql.statements import Table
+from local_dsql.table_refusals import TableState, key_column
 
 _RANDOM_WORDS = ("random", "uuid")
 _CLOCK_WORDS = ("clock_timestamp", "timeofday", "statement_timestamp")
@@ -22,6 +23,8 @@ class Facts(NamedTuple):
     keys: tuple[tuple[str, ...], ...]
     """The columns of each unique index over plain columns, the primary key first if there is one."""
     has_primary: bool
+    primary_key_name: str
+    """Of the constraint; empty without one."""
     has_odd_key: bool
     """Whether a unique index is partial, over expressions, or takes nulls as equal."""
     index_count: int
@@ -40,6 +43,12 @@ class Facts(NamedTuple):
     def primary_key(self) -> tuple[str, ...]:
         """The primary key's columns; empty without one."""
         return self.keys[0] if self.has_primary and self.keys else ()
+
+    @property
+    def state(self) -> TableState:
+        """What may make DSQL refuse a change of the table."""
+        columns = {name: key_column(shown) for name, shown in self.columns.items()}
+        return TableState(columns, self.primary_key, self.primary_key_name, self.index_count)
 
 
 class Tables:
@@ -76,6 +85,7 @@ def _facts(given: Mapping[str, Any]) -> Facts:
         columns=dict(given["columns"]),
         keys=tuple(tuple(columns) for columns in given["keys"] if columns),
         has_primary=given["has_primary"],
+        primary_key_name=given["primary_key_name"],
         has_odd_key=given["has_odd_key"],
         index_count=given["index_count"],
         has_random_default=_mentions(defaults, _RANDOM_WORDS),

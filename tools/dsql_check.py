@@ -24,9 +24,9 @@ from pglast.enums import parsenodes as p
 
 from local_dsql import dialect, refusals
 from local_dsql.dialect import Node, UnreadableError, is_a
-from local_dsql.limits import TABLE_COLUMNS, TABLE_INDEXES
 from local_dsql.postgres import ExecutedStatement
 from local_dsql.refusals import KeyColumn, Refusal
+from local_dsql.table_refusals import TableState, find_with_table
 from sql import queries
 from sql.migrate import DIRECTORY as MIGRATIONS
 from sql.migrate import read_migrations, split
@@ -170,6 +170,11 @@ class _Table:
     primary_key_name: str = ""
     indexes: set[str] = field(default_factory=set)
 
+    @property
+    def state(self) -> TableState:
+        """The table before the next statement."""
+        return TableState(self.columns, self.primary_key, self.primary_key_name, len(self.indexes))
+
 
 def table_findings(statements: Iterable[Statement]) -> Iterator[Finding]:
     """Find what DSQL refuses because of what a table is by then, from the statements that made it."""
@@ -178,17 +183,13 @@ def table_findings(statements: Iterable[Statement]) -> Iterator[Finding]:
         tree = statement.tree
         if is_a(tree, ast.CreateStmt):
             tables[tree.relation.relname] = _created(tree)
-        elif is_a(tree, ast.AlterTableStmt):
+        elif is_a(tree, ast.AlterTableStmt, ast.IndexStmt):
             table = tables.setdefault(tree.relation.relname, _Table())
-            yield from (refused(statement, refusal) for refusal in _altered(table, tree))
-        elif is_a(tree, ast.IndexStmt):
-            table = tables.setdefault(tree.relation.relname, _Table())
-            table.indexes.add(tree.idxname or f"unnamed {len(table.indexes)}")
-            key = [table.columns.get(each.name, KeyColumn("unknown")) for each in tree.indexParams]
-            if (refusal := refusals.find_in_key(key)) is not None and len(key) <= 8:
+            refusal = find_with_table(tree, table.state)
+            # What the statement says by itself was found without its table.
+            if refusal is not None and statement.refusal is None:
                 yield refused(statement, refusal)
-            if len(table.indexes) == TABLE_INDEXES + 1:
-                yield refused(statement, refusals.TOO_MANY_INDEXES)
+            _change(table, tree)
         elif is_a(tree, ast.DropStmt):
             for name in (names[-1].sval for names in tree.objects or () if isinstance(names, tuple)):
                 tables.pop(name, None)
@@ -212,20 +213,16 @@ def _created(tree: Node) -> _Table:
     return table
 
 
-def _altered(table: _Table, tree: Node) -> Iterator[Refusal]:
+def _change(table: _Table, tree: Node) -> None:
+    if is_a(tree, ast.IndexStmt):
+        table.indexes.add(tree.idxname or f"unnamed {len(table.indexes)}")
+        return
     for command in tree.cmds:
         if command.subtype == p.AlterTableType.AT_DropColumn:
-            if command.name in table.primary_key:
-                yield refusals.drop_key_column(command.name)
             table.columns.pop(command.name, None)
         elif command.subtype == p.AlterTableType.AT_DropConstraint:
-            if command.name == table.primary_key_name:
-                yield refusals.DROP_PRIMARY_KEY
             table.indexes.discard(command.name)
-    before = len(table.columns)
     table.columns |= refusals.key_columns(tree)
-    if before <= TABLE_COLUMNS < len(table.columns):
-        yield refusals.TABLE_TOO_WIDE
 
 
 def main(arguments: list[str] | None = None) -> int:

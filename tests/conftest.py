@@ -17,6 +17,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from local_dsql.postgres import EmbeddedPostgres
+from tests.not_tested import BROWSER_TESTS, NotTested
 from tools.dsql_check import executed_findings
 
 # No test may reach a real account, whoever runs it.
@@ -46,7 +47,8 @@ class FilesOfTests(LoadScopeScheduling):  # type: ignore[misc]  # it has no type
         self._has_region: set[Any] = set()
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0]
+        # One browser and one pair of Regions serve all tests of the pages.
+        return BROWSER_TESTS if nodeid.startswith(BROWSER_TESTS) else nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: Any) -> None:
         wants_region = node in self._has_region or not self._has_region
@@ -126,6 +128,7 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is not None:  # a worker has none
         config.pluginmanager.register(FailuresAtOnce(terminal), "failures-at-once")
+        config.pluginmanager.register(NotTested(), "not-tested")
 
 
 @pytest.hookimpl(optionalhook=True)

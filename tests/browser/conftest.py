@@ -1,0 +1,238 @@
+"""Two Regions on one database, a shop in them, one real browser; a member and a page for each test.
+
+`screen()` opens a page that is signed in, without the password: tests of their own are about that. Whatever a
+page says on its console, an error or a report of what its policy forbids, fails the test.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from local.region import LocalRegion
+from local.sample_data import generate, load
+from local.sample_data.pictures import upload_pictures
+from sql.connection import Connection
+from tests.integration.shop import Shop
+from tools.browser import find
+
+try:
+    from playwright import sync_api as playwright
+except ImportError:  # in .local/dev; the tests skip themselves
+    playwright = None
+
+#: Points of every member, and how many members there are to be used up: each test takes new ones.
+POINTS = 30_000
+MEMBERS = 60
+
+#: The first call of a function starts a process, on a busy machine for seconds.
+PATIENCE_MS = 60_000
+
+if playwright is not None:
+    playwright.expect.set_options(timeout=PATIENCE_MS)
+
+#: What Chromium itself says of every answer that is not 2xx, and of every request without one.
+_OF_ANSWERS = re.compile(r"Failed to load resource: (the server responded with a status of|net::ERR_)")
+
+
+@dataclass
+class Member:
+    """Somebody who can sign in."""
+
+    username: str
+    customer_id: UUID
+
+
+@dataclass
+class World:
+    """What all tests share."""
+
+    home: LocalRegion
+    away: LocalRegion
+    database: Connection
+    browser: Any
+    password: str
+    _members: Iterator[Member] = field(repr=False)
+
+    @cached_property
+    def shop(self) -> Shop:
+        """The database as tests may change it: directly."""
+        return Shop(self.database)
+
+    def member(self, points: int = POINTS) -> Member:
+        """Give a member whom no other test has, with an empty cart and this many points."""
+        member = next(self._members)
+        taken = POINTS - points
+        if taken:
+            self.database.execute(
+                "insert into xpoints.transactions (customer_id, tx_type, points, balance_after) "
+                "values (%s, 'CORRECTION', %s, %s)",
+                (member.customer_id, -taken, points),
+            )
+            self.database.execute(
+                "update xpoints.points_balances set points_balance = %s where customer_id = %s",
+                (points, member.customer_id),
+            )
+        return member
+
+    def balance(self, member: Member) -> int:
+        """Give a member's points."""
+        return self.shop.balance(member.customer_id)
+
+    def orders(self, member: Member) -> int:
+        """Count a member's orders."""
+        query = "select count(*) from xpoints.orders where customer_id = %s"
+        return int(self.shop.scalar(query, (member.customer_id,)))
+
+
+@dataclass
+class Screen:
+    """A page with what the tests ask of it."""
+
+    page: Any
+    world: World
+    member: Member
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self._note("error", str(error)))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning") and not _OF_ANSWERS.match(text):
+            self.said.append(f"{kind}: {text}")
+
+    def go(self, address: str) -> None:
+        """Go to an address of the page's own: "/cart"."""
+        self.page.evaluate("(address) => { location.hash = address; }", f"#{address}")
+
+    def button(self, name: str, **options: Any) -> Any:
+        """Give the button of a name."""
+        return self.page.get_by_role("button", name=name, **{"exact": True, **options})
+
+    def expect_heading(self, text: str) -> None:
+        """Wait until the page has this first heading."""
+        heading = self.page.get_by_role("heading", level=1)
+        playwright.expect(heading).to_have_text(text)
+
+    @property
+    def live(self) -> Any:
+        """What is read out to people who do not see the page."""
+        return self.page.locator("#live")
+
+    @property
+    def alert(self) -> Any:
+        """What stands there as wrong."""
+        return self.page.get_by_role("alert")
+
+    def cart_badge(self) -> Any:
+        """The number beside the cart's sign."""
+        return self.page.locator(".badge")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    path = find()
+    if path is None:
+        pytest.skip("there is no browser: make test looks for one, or fetches it")
+    with playwright.sync_playwright() as driver:
+        # Chromium's own sandbox is not to be had by root.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        started = driver.chromium.launch(executable_path=str(path), args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="package")
+def world(browser: Any) -> Iterator[World]:
+    with ExitStack() as stack:
+        home = stack.enter_context(LocalRegion("us-east-1", parameters={"DemoUsernames": "browser_0"}))
+        away = stack.enter_context(
+            LocalRegion("us-east-2", home.postgres, parameters={"OtherRegion": home.outputs["PagesRegion"]})
+        )
+        database = stack.enter_context(Connection.connect(home.postgres.conninfo(), autocommit=True))
+        data = generate(10)
+        load(database, data)
+        for region in (home, away):
+            upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
+        shop = Shop(database)
+        members = [
+            Member(f"browser_{number}", shop.customer(POINTS, f"browser_{number}"))
+            for number in range(MEMBERS)
+        ]
+        for region in (home, away):
+            region.enrol(
+                [
+                    {
+                        "username": one.username,
+                        "email": f"{one.username}@example.com",
+                        "customer_id": str(one.customer_id),
+                    }
+                    for one in members
+                ]
+            )
+        yield World(home, away, database, browser, home.outputs["DemoPassword"], iter(members))
+
+
+_SESSION = "sessionStorage.setItem('rewards.refresh.' + {region}, {token});"
+
+
+@pytest.fixture
+def screen(world: World) -> Iterator[Callable[..., Screen]]:
+    """Open pages: `screen()` for a new member, `screen(member, signed_in=False, locale=...)` and so on."""
+    opened: list[Screen] = []
+    contexts = []
+
+    def open_screen(
+        member: Member | None = None,
+        *,
+        at: LocalRegion | None = None,
+        address: str = "",
+        signed_in: bool = True,
+        **options: Any,
+    ) -> Screen:
+        member = member or world.member()
+        at = at or world.home
+        context = world.browser.new_context(viewport={"width": 1200, "height": 900}, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        if signed_in:
+            regions = (world.home, world.away) if at is world.away else (world.home,)
+            # Once: a page that is loaded again keeps its own, or has none because somebody signed out.
+            script = "if (!sessionStorage.getItem('test')) { sessionStorage.setItem('test', '1'); " + "".join(
+                _SESSION.format(
+                    region=json.dumps(each.region_name),
+                    token=json.dumps(refresh_token(each, member.username, world.password)),
+                )
+                for each in regions
+            )
+            page.add_init_script(script + " }")
+        screen = Screen(page, world, member)
+        opened.append(screen)
+        page.goto(at.pages_url + (f"#{address}" if address else ""))
+        if signed_in:
+            page.locator(".wallet .amount").wait_for()
+        return screen
+
+    yield open_screen
+    for context in contexts:
+        context.close()
+    assert [said for each in opened for said in each.said] == []
+
+
+def refresh_token(region: LocalRegion, username: str, password: str) -> str:
+    """Sign in beside the page, and give what it would have kept of that."""
+    answer = region.client("cognito-idp").initiate_auth(
+        ClientId=region.outputs["UserPoolClientId"],
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": username, "PASSWORD": password},
+    )
+    return str(answer["AuthenticationResult"]["RefreshToken"])

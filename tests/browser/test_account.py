@@ -1,0 +1,148 @@
+"""A member's account, past orders, and what is given back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import POINTS, Screen, World
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+Open = Callable[..., Screen]
+
+
+def placed_order(world: World, screen: Open, price: int = 100, quantity: int = 3) -> Screen:
+    """Open the page of a new order of one line."""
+    member = world.member()
+    world.shop.fill_cart(member.customer_id, {world.shop.item(price, "Returned Robe"): quantity})
+    shop = screen(member, address="/cart")
+    shop.button("Order").click()
+    shop.page.get_by_role("button", name="Order for").click()
+    shop.expect_heading("Thank you, it is yours")
+    return shop
+
+
+def test_an_order_is_given_back_by_line_and_then_cannot_be_cancelled(world: World, screen: Open) -> None:
+    shop = placed_order(world, screen)
+    shop.button("Give back Returned Robe").click()
+    dialog = shop.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("You get 300 points back")
+    dialog.get_by_role("button", name="One Returned Robe less").click()
+    dialog.get_by_role("button", name="One Returned Robe less").click()
+    expect(dialog).to_contain_text("You get 100 points back")
+    dialog.get_by_role("button", name="Give back", exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(shop.live).to_contain_text("100 points are back on your balance")
+    expect(shop.page.locator(".order-head .tag")).to_have_text("Partly given back")
+    expect(shop.page.locator(".line").first).to_contain_text("1 given back")
+    expect(shop.button("Cancel the order")).to_have_count(0)
+    assert world.balance(shop.member) == POINTS - 200
+
+
+def test_an_order_is_cancelled_and_its_points_are_back(world: World, screen: Open) -> None:
+    shop = placed_order(world, screen)
+    shop.button("Cancel the order").click()
+    shop.page.get_by_role("dialog").get_by_role("button", name="Cancel the order").click()
+    expect(shop.page.locator(".order-head .tag")).to_have_text("Cancelled")
+    expect(shop.page.locator(".wallet .amount")).to_have_text(f"{POINTS:,}")
+    assert world.balance(shop.member) == POINTS
+
+
+def test_an_order_that_somebody_else_gave_back_from_says_why_it_cannot_be_cancelled(
+    world: World, screen: Open
+) -> None:
+    shop = placed_order(world, screen)
+    other = screen(shop.member, address=shop.page.url.partition("#")[2])
+    other.button("Give back Returned Robe").click()
+    other.page.get_by_role("dialog").get_by_role("button", name="Give back", exact=True).click()
+    expect(other.page.locator(".order-head .tag")).to_have_text("Given back")
+    shop.button("Cancel the order").click()
+    shop.page.get_by_role("dialog").get_by_role("button", name="Cancel the order").click()
+    expect(shop.alert).to_contain_text("It cannot be cancelled")
+    assert world.balance(shop.member) == POINTS
+
+
+def test_an_order_of_somebody_else_is_not_there(world: World, screen: Open) -> None:
+    shop = placed_order(world, screen)
+    other = screen(address=shop.page.url.partition("#")[2])
+    expect(other.page.get_by_role("heading", name="Nothing here")).to_be_visible()
+
+
+def test_an_address_is_changed_and_read_again(world: World, screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("City").fill("São Paulo")
+    shop.page.get_by_label("Postal code").fill("01310-100")
+    shop.button("Save").click()
+    expect(shop.live).to_have_text("Your account was changed.")
+    shop.page.reload()
+    expect(shop.page.get_by_label("City")).to_have_value("São Paulo")
+
+
+def test_a_wrong_value_is_marked_at_its_field(screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("E-mail").fill("ana@localhost")
+    shop.button("Save").click()
+    expect(shop.page.get_by_label("E-mail")).to_have_attribute("aria-invalid", "true")
+    expect(shop.alert).to_contain_text("Something is not right")
+
+
+def test_an_account_that_was_changed_elsewhere_shows_both_and_lets_choose(world: World, screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("City").fill("Lima")
+    other = screen(shop.member, address="/account")
+    other.page.get_by_label("City").fill("Quito")
+    other.button("Save").click()
+    expect(other.live).to_have_text("Your account was changed.")
+    shop.button("Save").click()
+    expect(shop.alert).to_contain_text("Changed elsewhere meanwhile")
+    row = shop.alert.get_by_role("row").nth(1)
+    expect(row).to_contain_text("Lima")
+    expect(row).to_contain_text("Quito")
+    assert _city(world, shop) == "Quito"
+    shop.button("Keep mine").click()
+    expect(shop.live).to_have_text("Your account was changed.")
+    expect(shop.alert).to_have_count(0)
+    assert _city(world, shop) == "Lima"
+
+
+def _city(world: World, shop: Screen) -> Any:
+    return world.shop.scalar("select city from xpoints.customers where id = %s", (shop.member.customer_id,))
+
+
+def test_points_are_given_once_and_stand_in_the_ledger(world: World, screen: Open) -> None:
+    payee = world.member()
+    shop = screen(address="/account")
+    shop.page.get_by_label("Username of the member").fill(payee.username)
+    shop.page.get_by_label("Points to give").fill("1200")
+    shop.button("Give").click()
+    dialog = shop.page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Give 1,200 points to {payee.username}?")
+    dialog.get_by_role("button", name="Give", exact=True).dblclick()
+    expect(dialog).to_be_hidden()
+    expect(shop.page.locator(".ledger tbody tr").first).to_contain_text("-1,200")
+    expect(shop.page.locator(".ledger tbody tr").first).to_contain_text(f"{POINTS - 1_200:,}")
+    assert (world.balance(shop.member), world.balance(payee)) == (POINTS - 1_200, POINTS + 1_200)
+
+
+def test_a_payee_who_is_not_there_is_said_in_the_dialog(screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("Username of the member").fill("nobody_here")
+    shop.page.get_by_label("Points to give").fill("5")
+    shop.button("Give").click()
+    shop.page.get_by_role("dialog").get_by_role("button", name="Give", exact=True).click()
+    expect(shop.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("No such member")
+
+
+def test_erasing_asks_for_the_name_and_signs_out(world: World, screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.button("Erase the account").click()
+    dialog = shop.page.get_by_role("dialog")
+    go = dialog.get_by_role("button", name="Erase it for ever")
+    expect(go).to_be_disabled()
+    dialog.get_by_role("textbox").fill(shop.member.username)
+    go.click()
+    shop.expect_heading("Sign in")
+    expect(shop.live).to_contain_text("Your account is being erased")
+    query = "select erased_at is not null from xpoints.customers where id = %s"
+    assert world.shop.scalar(query, (shop.member.customer_id,))

@@ -1,0 +1,127 @@
+"""Signing in and out, and a session that ends in the middle of something."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Screen, World
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+Open = Callable[..., Screen]
+
+
+def fill_in(screen: Screen, password: str) -> None:
+    screen.page.get_by_label("Username").fill(screen.member.username)
+    screen.page.get_by_label("Password").fill(password)
+    screen.button("Sign in").click()
+
+
+def test_the_password_signs_in_and_never_leaves_the_page(world: World, screen: Open) -> None:
+    shop = screen(signed_in=False)
+    sent: list[str] = []
+    shop.page.on("request", lambda request: sent.append(f"{request.url} {request.post_data or ''}"))
+    shop.expect_heading("Sign in")
+    fill_in(shop, world.password)
+    expect(shop.page.locator("li.card").first).to_be_visible()
+    assert any("USER_SRP_AUTH" in each for each in sent)
+    assert not any(world.password in each for each in sent)
+    kept = shop.page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})")
+    assert world.password not in kept
+
+
+def test_a_wrong_password_is_said_and_announced_and_no_more_is_told(screen: Open) -> None:
+    shop = screen(signed_in=False)
+    fill_in(shop, "Wrong-Password-1")
+    expect(shop.alert).to_contain_text("do not fit")
+    shop.page.get_by_label("Username").fill("nobody_of_that_name")
+    shop.button("Sign in").click()
+    expect(shop.alert).to_contain_text("do not fit")
+
+
+def test_the_sample_users_are_offered_where_the_deployment_names_them(world: World, screen: Open) -> None:
+    shop = screen(signed_in=False)
+    shop.button("browser_0").click()
+    expect(shop.page.locator("li.card").first).to_be_visible()
+    other = screen(at=world.away, signed_in=False)
+    other.expect_heading("Sign in")
+    expect(other.button("browser_0")).to_have_count(0)
+
+
+def test_signing_out_revokes_and_forgets(world: World, screen: Open) -> None:
+    shop = screen()
+    shop.page.evaluate("0")
+    token = shop.page.evaluate("sessionStorage.getItem('rewards.refresh.us-east-1')")
+    shop.button("Sign out").click()
+    shop.expect_heading("Sign in")
+    assert "rewards.refresh" not in shop.page.evaluate("JSON.stringify({...sessionStorage})")
+    cognito = world.home.client("cognito-idp")
+    try:
+        cognito.initiate_auth(
+            ClientId=world.home.outputs["UserPoolClientId"],
+            AuthFlow="REFRESH_TOKEN_AUTH",
+            AuthParameters={"REFRESH_TOKEN": token},
+        )
+    except cognito.exceptions.NotAuthorizedException:
+        return
+    raise AssertionError("the refresh token still works")
+
+
+def expire(route: Any) -> None:
+    """Answer as the gateway does for a token whose hour is over."""
+    problem = {"type": "urn:rewards:problem:unauthenticated", "title": "Not signed in", "status": 401}
+    route.fulfill(
+        status=401,
+        body=json.dumps(problem),
+        headers={"content-type": "application/problem+json", "access-control-allow-origin": "*"},
+    )
+
+
+def test_an_expired_token_is_renewed_without_a_word(screen: Open) -> None:
+    shop = screen()
+    refused: list[str] = []
+
+    def first_only(route: Any) -> None:
+        refused.append(route.request.url)
+        expire(route) if len(refused) == 1 else route.continue_()
+
+    shop.page.route("**/v1/orders?*", first_only)
+    shop.go("/orders")
+    expect(shop.page.get_by_text("No orders yet")).to_be_visible()
+    assert len(refused) == 2
+
+
+def test_a_session_that_cannot_be_renewed_asks_for_the_password_and_goes_on(
+    world: World, screen: Open
+) -> None:
+    shop = screen()
+    item = world.shop.item(100, "Kept Teapot")
+    shop.go(f"/item/{item}")
+    shop.expect_heading("Kept Teapot")
+    # Nothing that was kept is good any more: neither the token in memory nor the one that renews it.
+    shop.page.evaluate("sessionStorage.setItem('rewards.refresh.us-east-1', 'dead')")
+    dead = {"on": True}
+    shop.page.route("**/v1/cart/items/*", lambda route: expire(route) if dead["on"] else route.continue_())
+    shop.button("Add to the cart").click()
+    dialog = shop.page.get_by_role("dialog", name="Sign in again")
+    expect(dialog).to_be_visible()
+    dead["on"] = False
+    expect(dialog.get_by_label("Username")).to_have_value(shop.member.username)
+    dialog.get_by_label("Password").fill(world.password)
+    dialog.get_by_role("button", name="Sign in", exact=True).click()
+    expect(dialog).to_be_hidden()
+    expect(shop.cart_badge()).to_have_text("1")
+    shop.expect_heading("Kept Teapot")
+
+
+def test_a_region_that_does_not_answer_is_said_and_the_other_is_offered(world: World, screen: Open) -> None:
+    shop = screen(at=world.away, signed_in=False)
+    shop.expect_heading("Sign in")
+    shop.page.route(f"{world.away.endpoint_url}/", lambda route: route.abort())
+    fill_in(shop, world.password)
+    expect(shop.alert).to_contain_text("us-east-2 does not answer")
+    shop.button("Try us-east-1").click()
+    fill_in(shop, world.password)
+    expect(shop.page.locator("li.card").first).to_be_visible()

@@ -14,6 +14,7 @@ DEV := .local/dev/.done
 EMULATOR := .local/emulator/.done
 SAM := .local/sam/.done
 CHECKOV := .local/checkov/.done
+BROWSER_PY := .local/browser/.done
 LOCAL := $(DEV) $(EMULATOR) $(SAM)
 PY := .local/dev/bin/python
 UV := .local/tools/bin/uv
@@ -65,10 +66,14 @@ dsql-model: $(DEV) ## Hold the local DSQL against a model of its isolation, at r
 
 # --- Check ----------------------------------------------------------------------------------------------
 
-.PHONY: test check unit chaos mutations release format
-test: check $(LOCAL) ## Run everything: the checks, then all tests, on all cores
-	@echo "pytest: unit, integration, system and chaos tests, at most $(MOST_WORKERS) at once"
-	@$(PY) -m pytest -q --numprocesses logical --maxprocesses $(MOST_WORKERS)
+.PHONY: test pages check unit chaos mutations release format
+test: check $(LOCAL) $(BROWSER_PY) ## Run everything: the checks, then all tests, on all cores
+	@echo "pytest: unit, integration, system, browser and chaos tests, at most $(MOST_WORKERS) at once"
+	@$(PAGES_PY) -m tools.browser
+	@$(PAGES_PY) -m pytest -q --numprocesses logical --maxprocesses $(MOST_WORKERS)
+
+# The environment of the pages' tests: what the others need, and what drives a browser.
+PAGES_PY := .local/browser/bin/python
 
 # Each worker of the tests has a PostgreSQL server of its own.
 MOST_WORKERS := 8
@@ -100,6 +105,10 @@ check-cfn-lint:
 
 check-checkov:
 	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml $(FOUND)
+
+pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (ARGS="-k cart")
+	@$(PAGES_PY) -m tools.browser
+	@$(PAGES_PY) -m pytest -q tests/browser $(ARGS)
 
 unit: $(DEV) $(SAM) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit
@@ -139,7 +148,7 @@ build-%:
 # --- Environments and their lock files ------------------------------------------------------------------
 
 .PHONY: tools lock clean
-tools: $(TOOLS) $(LOCAL) $(CHECKOV) ## Make the environments under .local/ without doing anything with them
+tools: $(TOOLS) $(LOCAL) $(CHECKOV) $(BROWSER_PY) ## Make the environments under .local/ without doing anything with them
 	@:
 
 $(TOOLS): requirements/tools.txt

@@ -1,0 +1,269 @@
+"""What can be said of the pages without a browser: files, policy, words, colours, kilobytes."""
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from api.__main__ import DOCUMENT
+from handlers.edge.problems import KINDS
+from tools.template import ROOT, template
+from tools.vendor import FILES
+
+WEB = ROOT / "web"
+VENDOR = WEB / "vendor"
+
+#: What a customer's page may weigh, before and after compression: everything but pictures.
+MOST_BYTES = 130_000
+MOST_GZIPPED_BYTES = 48_000
+
+#: Kinds of problems that only the staff meet.
+OF_THE_STAFF = {
+    *("self-credit", "not-a-household", "household-above-limit", "stock-unlimited", "stock-limit"),
+    *("stock-too-low", "item-retired", "unknown-image"),
+}
+
+PAGES = sorted(WEB.glob("*.html"))
+OURS = sorted(path for path in WEB.rglob("*.js") if VENDOR not in path.parents)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(WEB).as_posix()
+
+
+# --- The policy: nothing inline, nothing that it would stop ------------------------------------------------
+
+
+class _Inline(HTMLParser):
+    """Gathers what a strict policy forbids, and what the page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forbidden: list[str] = []
+        self.wanted: list[str] = []
+        self._open = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        for attribute, value in attributes:
+            if attribute.startswith("on") or attribute == "style" or (value or "").startswith("javascript:"):
+                self.forbidden.append(f"<{tag} {attribute}>")
+            if attribute == "src" or (tag == "link" and attribute == "href"):
+                self.wanted.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style") and data.strip():
+            self.forbidden.append(f"<{self._open}>{data.strip()[:30]}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+
+def inline(text: str) -> _Inline:
+    found = _Inline()
+    found.feed(text)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_has_nothing_inline_and_all_that_it_asks_for(page: Path) -> None:
+    found = inline(page.read_text())
+    assert found.forbidden == []
+    assert found.wanted
+    assert [each for each in found.wanted if not (WEB / each).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<script>a()</script>", '<p onclick="a()">', '<p style="color: red">', "<style>p {}</style>"],
+)
+def test_something_inline_would_be_found(text: str) -> None:
+    assert inline(text).forbidden
+
+
+def templates(text: str) -> Iterator[str]:
+    """Give the HTML in a module's templates, roughly: what stands between backticks after html or svg."""
+    yield from re.findall(r"(?:html|svg)`(.*?)`", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("module", OURS, ids=name)
+def test_a_module_has_nothing_that_the_policy_would_stop(module: Path) -> None:
+    text = module.read_text()
+    assert not re.search(
+        r"\beval\(|new Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write", text
+    )
+    assert not re.search(r"unsafe(HTML|SVG|Static)", text)
+    for html in templates(text):
+        assert not re.search(r"\sstyle=|\son[a-z]+=", html), html[:80]
+
+
+def imports(path: Path) -> list[str]:
+    """Give the files that a module imports, by their path in web/."""
+    found = re.findall(
+        r"""(?:^|[\s;}])(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]""", path.read_text()
+    )
+    found += re.findall(r"""\bimport\(\s*['"]([^'"]+)['"]""", path.read_text())
+    return [(path.parent / each).resolve().relative_to(WEB).as_posix() for each in found]
+
+
+def reached(page: Path) -> set[Path]:
+    """Give all that a page loads: itself, its styles and sign, its modules and theirs."""
+    waiting = [WEB / each for each in inline(page.read_text()).wanted]
+    found = {page}
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [WEB / each for each in imports(path)] if path.suffix == ".js" else []
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_import_is_a_file_of_ours(page: Path) -> None:
+    assert [name(path) for path in reached(page) if not path.is_file()] == []
+
+
+def test_no_file_is_published_that_nobody_loads() -> None:
+    loaded = {path for page in PAGES for path in reached(page)}
+    kept = {path for path in WEB.rglob("*.*") if path.is_file() and path.suffix in (".js", ".css", ".html")}
+    assert [name(path) for path in sorted(kept - loaded)] == []
+
+
+def test_the_policy_of_the_template_is_strict() -> None:
+    headers = template()["Resources"]["PagesHeaders"]["Properties"]["ResponseHeadersPolicyConfig"]
+    text, _ = headers["SecurityHeadersConfig"]["ContentSecurityPolicy"]["ContentSecurityPolicy"]["Fn::Sub"]
+    policy = {each.split()[0]: each.split()[1:] for each in text.split(";")}
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == policy["style-src"] == policy["form-action"] == ["'self'"]
+    assert policy["base-uri"] == policy["frame-ancestors"] == ["'none'"]
+    assert policy["require-trusted-types-for"] == ["'script'"]
+    assert policy["trusted-types"] == ["lit-html"]
+    assert not re.search(r"unsafe|\*|data:|blob:", text)
+    assert headers["SecurityHeadersConfig"].keys() >= {
+        "ContentTypeOptions",
+        "FrameOptions",
+        "ReferrerPolicy",
+        "StrictTransportSecurity",
+    }
+
+
+def test_names_that_the_account_shares_carry_the_region() -> None:
+    resources = template()["Resources"]
+    access = resources["PagesAccess"]["Properties"]["OriginAccessControlConfig"]["Name"]
+    headers = resources["PagesHeaders"]["Properties"]["ResponseHeadersPolicyConfig"]["Name"]
+    assert "${AWS::Region}" in access["Fn::Sub"]
+    assert "${AWS::Region}" in headers["Fn::Sub"]
+
+
+# --- What others made -------------------------------------------------------------------------------------
+
+
+def test_vendored_files_are_the_registrys_with_their_licence() -> None:
+    record = json.loads((VENDOR / "vendor.json").read_text())
+    assert record.keys() == FILES.keys()
+    for package, entry in record.items():
+        held = {path.relative_to(VENDOR / package).as_posix() for path in (VENDOR / package).rglob("*.*")}
+        held = {each for each in held if (VENDOR / package / each).is_file()} | {"LICENSE"}
+        assert held == set(entry["sha256"]) == set(FILES[package])
+        assert entry["integrity"].startswith("sha512-")
+        for file, digest in entry["sha256"].items():
+            assert hashlib.sha256((VENDOR / package / file).read_bytes()).hexdigest() == digest, file
+
+
+# --- The API ----------------------------------------------------------------------------------------------
+
+
+def called(text: str) -> set[str]:
+    """Give the paths of the API that a module names, their parts that vary as {}."""
+    found = re.findall(r"""(?<![\w#])['"`](/[a-z]+(?:/[a-z]+|/\$\{[^}]+\})*)[?'"`]""", text)
+    return {re.sub(r"\$\{[^}]+\}", "{}", each).rstrip("/") for each in found}
+
+
+def test_every_path_that_the_pages_call_is_in_the_document() -> None:
+    documented = {re.sub(r"\{[^}]+\}", "{}", path) for path in json.loads(DOCUMENT.read_text())["paths"]}
+    used = {path for module in OURS for path in called(module.read_text())}
+    assert used - documented == set()
+    assert {
+        "/catalog",
+        "/cart",
+        "/cart/items/{}",
+        "/orders",
+        "/orders/{}/refunds",
+        "/points/transfers",
+    } <= used
+
+
+def test_every_kind_of_problem_has_its_words() -> None:
+    words = (WEB / "words.js").read_text()
+    table = words[words.index("export const problems") :]
+    said = set(re.findall(r"^  '?([a-z-]+)'?: \[", table, re.MULTILINE))
+    assert said == set(KINDS) - OF_THE_STAFF
+
+
+# --- Colours ----------------------------------------------------------------------------------------------
+
+#: Foreground and background, and how many times lighter one has to be: 4.5 for text, 3 for what is drawn.
+CONTRASTS = [
+    *(("ink", ground, 4.5) for ground in ("ground", "surface", "raised", "warn-soft", "alarm-soft")),
+    *(("muted", ground, 4.5) for ground in ("ground", "surface", "raised")),
+    ("brand", "brand-soft", 4.5),
+    ("on-brand", "brand", 4.5),
+    ("alarm", "surface", 4.5),
+    ("alarm", "alarm-soft", 3),
+    ("on-alarm", "alarm", 4.5),
+    ("good", "good-soft", 4.5),
+    ("good", "surface", 4.5),
+    ("warn", "warn-soft", 4.5),
+    ("ground", "ink", 4.5),
+    ("brand", "ground", 3),
+    ("edge", "surface", 3),
+    ("edge", "ground", 3),
+]
+
+
+def colours() -> dict[str, tuple[str, str]]:
+    """Give the tokens: their colours in light and in dark."""
+    text = (WEB / "shop.css").read_text()
+    return {
+        token: (light, dark)
+        for token, light, dark in re.findall(r"--([a-z-]+): light-dark\((#\w{6}), (#\w{6})\)", text)
+    }
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance, 0 to 1."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize(("front", "back", "least"), CONTRASTS, ids=lambda value: str(value))
+def test_colours_can_be_told_apart_in_light_and_in_dark(front: str, back: str, least: float) -> None:
+    for scheme in (0, 1):
+        found = contrast(colours()[front][scheme], colours()[back][scheme])
+        assert found >= least, f"{found:.2f} in {('light', 'dark')[scheme]}"
+
+
+def test_black_on_white_is_21_times_as_light() -> None:
+    assert round(contrast("#000000", "#ffffff"), 2) == 21
+
+
+# --- Weight -----------------------------------------------------------------------------------------------
+
+
+def test_the_shop_keeps_within_its_budget() -> None:
+    files = reached(WEB / "index.html")
+    assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) <= MOST_GZIPPED_BYTES

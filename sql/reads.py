@@ -64,7 +64,7 @@ class ItemDetail(NamedTuple):
 
 
 class CartRow(NamedTuple):
-    """A cart line with live price; the last three are those of the whole cart."""
+    """A cart line with live price and thumbnail; `lines`, `units` and `total_points` are the whole cart's."""
 
     item_id: UUID
     name: str | None
@@ -74,6 +74,36 @@ class CartRow(NamedTuple):
     lines: int
     units: int
     total_points: int
+    image_id: UUID | None
+    filename: str | None
+    url: str | None
+    created: datetime | None
+
+    @property
+    def picture(self) -> StoredPicture | None:
+        """The item's thumbnail."""
+        return _picture(self)
+
+
+class OrderPicture(NamedTuple):
+    """The thumbnail of an item in an order."""
+
+    item_id: UUID
+    image_id: UUID
+    filename: str | None
+    url: str | None
+    created: datetime | None
+
+    @property
+    def picture(self) -> StoredPicture | None:
+        """The picture by itself."""
+        return _picture(self)
+
+
+def _picture(row: CartRow | OrderPicture) -> StoredPicture | None:
+    if row.image_id is None:
+        return None
+    return StoredPicture(row.image_id, row.filename, row.url, row.created)
 
 
 class OrderSummary(NamedTuple):
@@ -97,6 +127,14 @@ class OrderHead(NamedTuple):
     placed_at: datetime
     region: str
     version: int
+    cart_cleaned_at: datetime | None
+
+
+class Confirmation(NamedTuple):
+    """What became of an order's confirmation: PENDING, SENT or SKIPPED."""
+
+    status: str
+    sent_at: datetime | None
 
 
 class OrderLineRow(NamedTuple):
@@ -152,6 +190,9 @@ _SHOW_CART = load("cart")["show_cart"].of(CartRow)
 _LIST_ORDERS = _ORDERS["list_orders"].of(OrderSummary)
 _SHOW_ORDER = _ORDERS["show_order"].of(OrderHead)
 _LIST_LINES = _ORDERS["list_order_lines"].of(OrderLineRow)
+_LIST_ORDER_PICTURES = _ORDERS["list_order_pictures"].of(OrderPicture)
+_READ_CONFIRMATION = _ORDERS["read_confirmation"].of(Confirmation)
+_LIST_CATEGORIES = _CATALOG["list_categories"].of(str)
 _LIST_EVENTS = _ORDERS["list_order_events"].of(OrderEvent)
 _FIND_MEMBERS = _ACCOUNTS["find_members"].of(FoundMember)
 _FIND_CUSTOMER = _ACCOUNTS["find_customer"]
@@ -210,10 +251,29 @@ def keep_picture_urls(database: Database, region: str, urls: dict[UUID, str], cr
     run(database, lambda transaction: transaction.commit(statement), RetryPolicy(attempts=1))
 
 
-def show_cart(database: Database, customer_id: UUID, most: int) -> list[CartRow] | Refusal:
-    """Give the first `most` lines of a cart."""
-    found = _for_customer(database, customer_id, _SHOW_CART(customer_id=customer_id, most=most))
-    return found if isinstance(found, Refusal) else found[0]
+def list_categories(database: Database) -> list[str]:
+    """Give what the items on the shelf are filed under, 100 categories at most."""
+    (rows,) = snapshot(database, _LIST_CATEGORIES())
+    return rows
+
+
+def show_cart(
+    database: Database, region: str, customer_id: UUID, most: int
+) -> tuple[list[CartRow], int | None] | Refusal:
+    """Give the first `most` lines of a cart, and the customer's balance, of one snapshot.
+
+    The balance is None for a customer without a points account.
+    """
+    found = _for_customer(
+        database,
+        customer_id,
+        _SHOW_CART(customer_id=customer_id, region=region, most=most),
+        _READ_ACCOUNT(customer_id=customer_id),
+    )
+    if isinstance(found, Refusal):
+        return found
+    rows, accounts = found
+    return rows, accounts[0].balance if accounts else None
 
 
 def list_orders(
@@ -238,6 +298,28 @@ def show_order(
     if not heads:
         return refusals.unknown_order(order_id)
     return heads[0], lines, events
+
+
+def show_progress(
+    database: Database, region: str, customer_id: UUID, order_id: UUID
+) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent], list[OrderPicture], Confirmation | None] | Refusal:
+    """Give what `show_order` gives its owner, with the lines' thumbnails and the confirmation, if it is written."""
+    key = {"order_id": order_id, "customer_id": customer_id}
+    found = _for_customer(
+        database,
+        customer_id,
+        _SHOW_ORDER(**key),
+        _LIST_LINES(**key),
+        _LIST_EVENTS(**key),
+        _LIST_ORDER_PICTURES(**key, region=region),
+        _READ_CONFIRMATION(confirmation_id=confirmation_of(order_id)),
+    )
+    if isinstance(found, Refusal):
+        return found
+    heads, lines, events, pictures, confirmations = found
+    if not heads:
+        return refusals.unknown_order(order_id)
+    return heads[0], lines, events, pictures, first(confirmations)
 
 
 def read_balance(database: Database, customer_id: UUID) -> int | None:

@@ -2,7 +2,8 @@
 -- order count as gone: every reader subtracts them, every writer adds them.
 
 -- name: show_cart
--- The first lines of the cart with live prices, and the sums of all its lines.
+-- The first lines of the cart with live prices, each with its thumbnail and what is cached of its URL in this
+-- Region, and the sums of all its lines.
 with ordered as (
     select l.cat_item_id, sum(l.unit_cnt) as units
     from xpoints.orders o
@@ -16,13 +17,34 @@ select c.item_id, i.name, (c.quantity - coalesce(ordered.units, 0))::int as quan
     count(*) over () as lines,
     (sum(c.quantity - coalesce(ordered.units, 0)) over ())::bigint as units,
     coalesce(sum(case when i.retired_at is null then (c.quantity - coalesce(ordered.units, 0)) * i.points_price end)
-        over (), 0)::bigint as total_points
+        over (), 0)::bigint as total_points,
+    m.id as image_id, m.filename, u.presigned_url as url, u.created
+from xpoints.shopping_cart_items c
+left join ordered on ordered.cat_item_id = c.item_id
+left join xpoints.catalog_items i on i.id = c.item_id
+left join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where c.customer_id = %(customer_id)s and c.quantity > coalesce(ordered.units, 0)
+order by c.item_id
+limit %(most)s
+
+-- name: sum_cart
+-- What the cart comes to. It goes along with a change of the cart, and counts it.
+with ordered as (
+    select l.cat_item_id, sum(l.unit_cnt) as units
+    from xpoints.orders o
+    join xpoints.order_items l on l.tx_id = o.id
+    where o.customer_id = %(customer_id)s and o.cart_cleaned_at is null
+    group by l.cat_item_id
+)
+select count(*) as lines,
+    coalesce(sum(c.quantity - coalesce(ordered.units, 0)), 0)::bigint as units,
+    coalesce(sum(case when i.retired_at is null then (c.quantity - coalesce(ordered.units, 0)) * i.points_price end), 0)
+        ::bigint as total_points
 from xpoints.shopping_cart_items c
 left join ordered on ordered.cat_item_id = c.item_id
 left join xpoints.catalog_items i on i.id = c.item_id
 where c.customer_id = %(customer_id)s and c.quantity > coalesce(ordered.units, 0)
-order by c.item_id
-limit %(most)s
 
 -- name: read_line_to_set
 -- What setting one line's quantity depends on: the item's price, the stored quantity (null: no line), the units

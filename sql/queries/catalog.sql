@@ -53,6 +53,22 @@ where (i.rating, i.id) < (%(after)s::real, %(after_id)s)
 order by i.rating desc, i.id desc
 limit %(most)s
 
+-- name: list_categories
+-- What an item on the shelf is filed under: each category from the one before by a step in the index, whatever the
+-- number of items.
+with recursive step (category) as (
+    (select i.category from xpoints.catalog_items i
+        where i.retired_at is null and i.category is not null
+        order by i.category limit 1)
+    union all
+    select (select i.category from xpoints.catalog_items i
+        where i.retired_at is null and i.category > step.category
+        order by i.category limit 1)
+    from step
+    where step.category is not null
+)
+select step.category from step where step.category is not null limit 100
+
 -- name: show_item
 -- One item on the shelf.
 select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,

@@ -11,7 +11,8 @@ limit %(most)s
 
 -- name: show_order
 -- One order, for its owner alone.
-select o.id as order_id, o.status, o.total_points, o.refunded_points, o.placed_at, o.region, o.version
+select o.id as order_id, o.status, o.total_points, o.refunded_points, o.placed_at, o.region, o.version,
+    o.cart_cleaned_at
 from xpoints.orders o
 where o.id = %(order_id)s and o.customer_id = %(customer_id)s
 
@@ -24,6 +25,23 @@ join xpoints.order_items l on l.tx_id = o.id
 left join xpoints.catalog_items i on i.id = l.cat_item_id
 where o.id = %(order_id)s and o.customer_id = %(customer_id)s
 order by l.cat_item_id
+
+-- name: list_order_pictures
+-- The thumbnails of an order's items, with what is cached of their URLs in this Region; for its owner alone.
+select l.cat_item_id as item_id, m.id as image_id, m.filename, u.presigned_url as url, u.created
+from xpoints.orders o
+join xpoints.order_items l on l.tx_id = o.id
+join xpoints.catalog_items i on i.id = l.cat_item_id
+join xpoints.images m on m.id = i.thumbnail_id
+left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
+where o.id = %(order_id)s and o.customer_id = %(customer_id)s
+order by l.cat_item_id
+
+-- name: read_confirmation
+-- What became of an order's confirmation; no row while nobody has written it.
+select c.status, c.sent_at
+from xpoints.confirmations c
+where c.id = %(confirmation_id)s
 
 -- name: list_order_events
 -- What happened to an order after it was placed; for its owner alone.

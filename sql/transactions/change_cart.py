@@ -1,6 +1,6 @@
 """Changes of the cart: set a line, remove a line, clear it all. Each is idempotent by its nature."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain import refusals
@@ -16,11 +16,22 @@ CLEARED_AT_ONCE = 1000
 
 _FIND_CUSTOMER = load("accounts")["find_customer"]
 _CART = load("cart")
+
+
+class CartSums(NamedTuple):
+    """What a cart comes to after a change: all its lines and units, and today's prices of what is for sale."""
+
+    lines: int
+    units: int
+    total_points: int
+
+
 _READ_LINE = _CART["read_line_to_set"].of(LineFacts)
 _INSERT_HELD_LINE = _CART["insert_held_line"]
 _INSERT_LINE = _CART["insert_line"]
 _CHANGE_LINE = _CART["change_line"]
 _DELETE_LINE = _CART["delete_line"]
+_SUM_CART = _CART["sum_cart"].of(CartSums)
 _HOLD_ORDERED = _CART["hold_ordered_lines"]
 _DELETE_OTHERS = _CART["delete_other_lines"]
 

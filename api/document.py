@@ -75,15 +75,21 @@ _REQUEST_HEADERS: dict[str, dict[str, Any]] = {
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 _COUNT: dict[str, Any] = {"schema": {"type": "integer", "minimum": 1}}
 #: Headers that routes may name as their answers'.
-_ANSWER_HEADERS: dict[str, Any] = {"ETag": {"description": "Names this state of the resource.", **_TEXT}}
+_WRITE_HEADERS: dict[str, Any] = {
+    "Rewards-Attempts": {"description": "Transactions that were tried.", **_COUNT},
+    "Rewards-Round-Trips": {"description": "Exchanges with the database.", **_COUNT},
+    "Server-Timing": {"description": "Milliseconds that the write took in the function.", **_TEXT},
+}
+_ANSWER_HEADERS: dict[str, Any] = {
+    "ETag": {"description": "Names this state of the resource.", **_TEXT},
+    **_WRITE_HEADERS,
+}
 _KEYED_HEADERS: dict[str, Any] = {
     "Idempotency-Replayed": {
         "description": "Whether this is the stored answer of an earlier request.",
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
-    "Rewards-Attempts": {"description": "Transactions that were tried.", **_COUNT},
-    "Rewards-Round-Trips": {"description": "Exchanges with the database.", **_COUNT},
-    "Server-Timing": {"description": "Milliseconds that the write took in the function.", **_TEXT},
+    **_WRITE_HEADERS,
 }
 _RETRY: dict[str, Any] = {"Retry-After": {"description": "Seconds to wait before trying again.", **_COUNT}}
 

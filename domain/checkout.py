@@ -1,6 +1,7 @@
 """Checkout: what turns a cart into an order, decided from facts that were read in one snapshot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
 
@@ -73,6 +74,23 @@ def total(lines: Sequence[PricedCartLine | AcceptedLine]) -> int:
     return sum(line.quantity * (line.unit_points or 0) for line in lines)
 
 
+class ShownLine(NamedTuple):
+    """What a shopper sees of a cart line. `unit_points` is None where the item is not for sale."""
+
+    item_id: UUID
+    quantity: int
+    unit_points: int | None
+
+
+def cart_version(lines: Iterable[ShownLine]) -> str:
+    """Give a fingerprint of what a shopper sees: items, quantities and prices, in whatever order.
+
+    Two carts of one total have different ones, so that nobody orders what they did not see.
+    """
+    seen = sorted(f"{line.item_id} {line.quantity} {line.unit_points}" for line in lines)
+    return sha256("\n".join(seen).encode()).hexdigest()[:32]
+
+
 def allocate(slots: Sequence[StockSlot], quantity: int, start: int) -> list[StockSlot] | None:
     """Choose where `quantity` units come from, or None when there are too few.
 
@@ -103,11 +121,13 @@ def decide_checkout(
     balance: int | None,
     expected_points: int,
     pick: Callable[[int], int] = lambda _: 0,
+    seen: str | None = None,
 ) -> AcceptedOrder | Refusal:
     """Decide whether the cart becomes an order.
 
     `balance` is None for a customer without a points account; `expected_points` is the total that the shopper
-    saw; `pick(n)` gives a number from 0 to n-1 and spreads buyers over a limited item's slots.
+    saw; `pick(n)` gives a number from 0 to n-1 and spreads buyers over a limited item's slots. `seen` is the
+    `cart_version` of what the shopper saw, None where they did not say.
     """
     if balance is None:
         return refusals.unknown_customer()
@@ -121,6 +141,10 @@ def decide_checkout(
     required = total(cart)
     if required != expected_points:
         return refusals.price_changed(expected_points=expected_points, actual_points=required)
+    now = cart_version(ShownLine(line.item_id, line.quantity, line.unit_points) for line in cart)
+    # guard: nobody orders what they did not see, even for the same total
+    if seen is not None and seen != now:
+        return refusals.cart_changed()
     stock: list[StockTake] = []
     exhausted: list[UUID] = []
     for line in cart:

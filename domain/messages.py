@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedLine
 
@@ -58,3 +58,8 @@ def item_retired(name: str) -> MessageText:
 def address_message(text: MessageText, first_name: str) -> MessageText:
     """Add the greeting and the signature around a message's body."""
     return MessageText(text.subject, f"Dear {first_name},\n\n{text.body}\n\nYour rewards shop\n")
+
+
+def confirmation_of(order_id: UUID) -> UUID:
+    """Give the id of an order's confirmation: by the order, so that its cancellation knows it as well."""
+    return uuid5(order_id, "order-confirmation")

@@ -131,6 +131,12 @@ def price_changed(expected_points: int, actual_points: int) -> str:
     return f"The cart now costs {actual_points} points, not {expected_points}."
 
 
+@_kind("Read the cart again, show what is in it, and check out with the `cart_version` of that.")
+def cart_changed() -> str:
+    """The cart holds something else than the shopper saw, if for the same total."""
+    return "The cart, or a price in it, has changed since it was read."
+
+
 @_kind("Ask for less, or earn points first.")
 def insufficient_points(required_points: int, available_points: int) -> str:
     """The balance does not cover the amount."""

@@ -24,6 +24,17 @@ class OrderRequest(Body):
     expected_total_points: Annotated[
         int, Field(ge=0, le=2**53, description="The cart's total in points as the shopper saw it."), WHOLE
     ]
+    cart_version: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description=(
+                "The cart's `cart_version` as it was shown: where the cart or a price in it has changed "
+                "since, nothing is ordered. Without it the total alone is compared."
+            ),
+        ),
+    ] = None
 
 
 class PlacedLine(AnswerBody):
@@ -59,6 +70,7 @@ def _place_order(call: Call[OrderRequest]) -> Reply | Refusal:
         region=_ENVIRONMENT.region,
         correlation_id=call.correlation_id,
         trace_id=call.trace_id,
+        seen=call.body.cart_version,
     )
     return settle(call, place_order(_DATABASE, command, _render))
 
@@ -81,6 +93,7 @@ handler = Api(
                 "too-many-lines",
                 "item-unavailable",
                 "price-changed",
+                "cart-changed",
                 "out-of-stock",
                 "order-too-large",
                 "insufficient-points",

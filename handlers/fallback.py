@@ -16,6 +16,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "/cart": ("DELETE", "GET"),
     "/cart/items/{item_id}": ("DELETE", "PUT"),
     "/catalog": ("GET",),
+    "/catalog/categories": ("GET",),
     "/catalog/{item_id}": ("GET",),
     "/orders": ("GET", "POST"),
     "/orders/{order_id}": ("GET",),

@@ -1,5 +1,6 @@
 """Orders as the API shows them, to their owners and to the staff."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -12,7 +13,7 @@ from domain.refusals import Refusal
 from handlers.edge.models import AnswerBody
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from sql.connection import Database
-from sql.reads import OrderStatus, list_orders, show_order
+from sql.reads import OrderEvent, OrderHead, OrderLineRow, OrderStatus, list_orders, show_order
 
 
 class OrderInList(AnswerBody):
@@ -103,6 +104,13 @@ def order_view(
     if isinstance(found, Refusal):
         return found
     head, lines, events = found
+    return Order.of(head, lines=lines, history=history(head, lines, events))
+
+
+def history(
+    head: OrderHead, lines: Sequence[OrderLineRow], events: Sequence[OrderEvent]
+) -> list[OrderHistory | OrderEvent]:
+    """Give all that happened to an order, its placing first."""
     placed = OrderHistory.of(
         version=1,
         event_type=OrderPlaced.type_name,
@@ -110,4 +118,4 @@ def order_view(
         points=-head.total_points,
         lines=[OrderLineChange(item_id=line.item_id, quantity=line.quantity) for line in lines],
     )
-    return Order.of(head, lines=lines, history=[placed, *events])
+    return [placed, *events]

@@ -2,31 +2,34 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from domain import refusals
-from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES
+from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES, ShownLine, cart_version
 from domain.refusals import Refusal
-from handlers.edge.http import Api, Call, Route
+from handlers.edge.http import Api, Call, Reply, Route
 from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
 from handlers.edge.pictures import PictureUrls
 from handlers.edge.problems import FieldError, ProblemError
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from handlers.edge.writes import refusal_in
-from handlers.order_views import Order, OrderPage, order_page, order_view
+from handlers.edge.writes import TOLD, told
+from handlers.order_views import Order, OrderLine, OrderPage, history, order_page
 from sql.reads import (
     Sort,
+    follow_order,
+    list_categories,
     list_items,
     list_ledger,
     read_balance,
     show_cart,
     show_item,
 )
-from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
+from sql.transaction import Completed
+from sql.transactions.change_cart import CartSums, clear_cart, remove_line, set_quantity
 
 
 class StorefrontEnvironment(DatabaseEnvironment):
@@ -61,7 +64,7 @@ class CatalogQuery(Page):
             Field(
                 min_length=1,
                 max_length=20,
-                description="A category as items show it, letter by letter; there is no list of them.",
+                description="A category as items show it, letter by letter.",
             ),
         ]
         | None
@@ -96,6 +99,12 @@ class CatalogPage(AnswerBody):
 
     items: list[CatalogItem]
     next_cursor: str | None
+
+
+class Categories(AnswerBody):
+    """What the items on the shelf are filed under, in the order of the alphabet; 100 at most."""
+
+    categories: list[str]
 
 
 class Picture(AnswerBody):
@@ -146,6 +155,10 @@ def _list_catalog(call: Call[None, CatalogQuery]) -> CatalogPage:
     return CatalogPage(items=items, next_cursor=cursor)
 
 
+def _list_categories(_call: Call) -> Categories:
+    return Categories(categories=list_categories(_DATABASE))
+
+
 def _show_item(call: Call) -> CatalogItemDetail | Refusal:
     item_id = call.path_id("item_id")
     found = show_item(_DATABASE, _ENVIRONMENT.region, item_id)
@@ -179,30 +192,51 @@ class CartLine(AnswerBody):
     unit_points: int | None
     line_points: int | None
     available: int | None
+    picture_url: str | None
+
+
+class CartTotals(AnswerBody):
+    """What the cart comes to: all its lines and units, and today's prices of what is for sale."""
+
+    line_count: int = Field(validation_alias="lines")
+    unit_count: int = Field(validation_alias="units")
+    total_points: int
 
 
 class Cart(AnswerBody):
-    """The cart with live totals: send `total_points` as `expected_total_points` to order it.
+    """The cart with live totals: order it with its `total_points` and its `cart_version`.
 
     The totals are those of all lines; `lines` holds the first 100, as many as one order may have.
+    `cart_version` stands for their items, quantities and prices. `balance` is null for a customer without a
+    points account.
     """
 
     lines: list[CartLine]
     line_count: int
     unit_count: int
     total_points: int
+    balance: int | None
+    cart_version: str
 
 
 def _show_cart(call: Call) -> Cart | Refusal:
-    rows = show_cart(_DATABASE, call.caller.customer_id, MAX_ORDER_LINES)
-    if isinstance(rows, Refusal):
-        return rows
+    found = show_cart(_DATABASE, _ENVIRONMENT.region, call.caller.customer_id, MAX_ORDER_LINES)
+    if isinstance(found, Refusal):
+        return found
+    rows, balance = found
+    urls = _PICTURES.resolve(_DATABASE, [row.picture for row in rows if row.picture], datetime.now(UTC))
     lines = [
-        CartLine.of(row, line_points=None if row.unit_points is None else row.unit_points * row.quantity)
+        CartLine.of(
+            row,
+            line_points=None if row.unit_points is None else row.unit_points * row.quantity,
+            picture_url=urls.get(row.image_id) if row.image_id else None,
+        )
         for row in rows
     ]
     first = rows[0] if rows else None
     return Cart(
+        balance=balance,
+        cart_version=cart_version(ShownLine(row.item_id, row.quantity, row.unit_points) for row in rows),
         lines=lines,
         line_count=first.lines if first else 0,
         unit_count=first.units if first else 0,
@@ -210,13 +244,18 @@ def _show_cart(call: Call) -> Cart | Refusal:
     )
 
 
-def _set_cart_item(call: Call[Quantity]) -> Refusal | None:
+def _set_cart_item(call: Call[Quantity]) -> Reply | Refusal:
     item_id = call.path_id("item_id")
-    return refusal_in(set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity).value)
+    return _totals(call, set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity))
 
 
-def _remove_cart_item(call: Call) -> Refusal | None:
-    return refusal_in(remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")).value)
+def _remove_cart_item(call: Call) -> Reply | Refusal:
+    return _totals(call, remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")))
+
+
+def _totals(call: Call[Any, Any], completed: Completed[CartSums | Refusal]) -> Reply | Refusal:
+    sums = completed.value
+    return sums if isinstance(sums, Refusal) else told(call, completed, CartTotals.of(sums))
 
 
 def _clear_cart(call: Call) -> Refusal | None:
@@ -230,8 +269,40 @@ def _list_orders(call: Call[None, Page]) -> OrderPage | Refusal:
     return order_page(_DATABASE, call.caller.customer_id, call.query)
 
 
-def _show_order(call: Call) -> Order | Refusal:
-    return order_view(_DATABASE, call.caller.customer_id, call.path_id("order_id"))
+class FollowedLine(OrderLine):
+    """A line of an order with its item's thumbnail."""
+
+    picture_url: str | None
+
+
+class FollowedOrder(Order):
+    """An order with what followed it.
+
+    `cart_cleaned_at` is null until what was ordered has left the cart; `confirmation` is PENDING until the
+    e-mail was SENT, or SKIPPED for somebody without an address; `confirmed_at` is when that was.
+    """
+
+    lines: list[FollowedLine]  # type: ignore[assignment]  # each with its picture
+    cart_cleaned_at: datetime | None
+    confirmation: Literal["PENDING", "SENT", "SKIPPED"]
+    confirmed_at: datetime | None
+
+
+def _show_order(call: Call) -> FollowedOrder | Refusal:
+    found = follow_order(_DATABASE, _ENVIRONMENT.region, call.caller.customer_id, call.path_id("order_id"))
+    if isinstance(found, Refusal):
+        return found
+    shown = [row.picture for row in found.pictures if row.picture]
+    urls = _PICTURES.resolve(_DATABASE, shown, datetime.now(UTC))
+    by_item = {row.item_id: urls.get(row.image_id) for row in found.pictures}
+    confirmation = found.confirmation
+    return FollowedOrder.of(
+        found.head,
+        lines=[FollowedLine.of(line, picture_url=by_item.get(line.item_id)) for line in found.lines],
+        history=history(found.head, found.lines, found.events),
+        confirmation=confirmation.status if confirmation else "PENDING",
+        confirmed_at=confirmation.sent_at if confirmation else None,
+    )
 
 
 class Points(AnswerBody):
@@ -298,6 +369,15 @@ handler = Api(
         ),
         Route(
             "GET",
+            "/catalog/categories",
+            _list_categories,
+            "List the categories",
+            answer=Categories,
+            headers=("If-None-Match",),
+            answer_headers=("ETag",),
+        ),
+        Route(
+            "GET",
             "/catalog/{item_id}",
             _show_item,
             "Show an item with its pictures",
@@ -321,7 +401,9 @@ handler = Api(
             _set_cart_item,
             "Set how many units of an item the cart holds",
             body=Quantity,
-            status=204,
+            counted="CartChange",
+            answer=CartTotals,
+            answer_headers=TOLD,
             problems=("unknown-customer", "unknown-item", "cart-full"),
         ),
         Route(
@@ -329,7 +411,9 @@ handler = Api(
             "/cart/items/{item_id}",
             _remove_cart_item,
             "Remove an item from the cart",
-            status=204,
+            counted="CartChange",
+            answer=CartTotals,
+            answer_headers=TOLD,
             problems=("unknown-customer",),
         ),
         Route(
@@ -346,7 +430,7 @@ handler = Api(
             "/orders/{order_id}",
             _show_order,
             "Show an order with its lines and history",
-            answer=Order,
+            answer=FollowedOrder,
             problems=("unknown-customer", "unknown-order"),
         ),
         Route(

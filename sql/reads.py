@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from domain import refusals
+from domain.messages import confirmation_of
 from domain.points import PointsAccount
 from domain.refusals import Refusal
 from sql.connection import Database
@@ -157,6 +158,16 @@ class OrderEvent(NamedTuple):
     lines: str
 
 
+class FollowedOrder(NamedTuple):
+    """An order as its owner follows it. `confirmation` is None until somebody has written it."""
+
+    head: OrderHead
+    lines: list[OrderLineRow]
+    events: list[OrderEvent]
+    pictures: list[OrderPicture]
+    confirmation: Confirmation | None
+
+
 class LedgerEntry(NamedTuple):
     """A ledger entry. `at` is UTC."""
 
@@ -300,10 +311,10 @@ def show_order(
     return heads[0], lines, events
 
 
-def show_progress(
+def follow_order(
     database: Database, region: str, customer_id: UUID, order_id: UUID
-) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent], list[OrderPicture], Confirmation | None] | Refusal:
-    """Give what `show_order` gives its owner, with the lines' thumbnails and the confirmation, if it is written."""
+) -> FollowedOrder | Refusal:
+    """Give a customer's order with what followed it."""
     key = {"order_id": order_id, "customer_id": customer_id}
     found = _for_customer(
         database,
@@ -319,7 +330,7 @@ def show_progress(
     heads, lines, events, pictures, confirmations = found
     if not heads:
         return refusals.unknown_order(order_id)
-    return heads[0], lines, events, pictures, first(confirmations)
+    return FollowedOrder(heads[0], lines, events, pictures, first(confirmations))
 
 
 def read_balance(database: Database, customer_id: UUID) -> int | None:

@@ -3,7 +3,7 @@
  * until it is known how it ended: whatever happens to the page, it asks again with the same key.
  */
 import { NoAnswer, Offline, Problem, newKey, request } from './api.js';
-import { readBalance, readCart } from './shopper.js';
+import { readCart } from './shopper.js';
 import { draw, state } from './store.js';
 
 const STORED = 'rewards.order';
@@ -16,14 +16,14 @@ export let order = null;
 
 /** Begin an order of the cart as it is shown. */
 export function begin() {
-  order = { key: newKey(), total: state.cart.total_points, stage: 'ready' };
+  order = { key: newKey(), total: state.cart.total_points, version: state.cart.cart_version, stage: 'ready' };
 }
 
 /** Take up an order of this user's that was under way when the page was loaded; false where there is none. */
 export function takeUp() {
   const kept = JSON.parse(sessionStorage.getItem(STORED) ?? 'null');
   if (kept?.username !== state.user.username) return false;
-  order = { key: kept.key, total: kept.total, stage: 'unknown' };
+  order = { key: kept.key, total: kept.total, version: kept.version, stage: 'unknown' };
   return true;
 }
 
@@ -45,11 +45,13 @@ export async function send() {
     draw();
   };
   become('sending');
-  sessionStorage.setItem(STORED, JSON.stringify({ username: state.user.username, key: mine.key, total: mine.total }));
+  sessionStorage.setItem(STORED, JSON.stringify({
+    username: state.user.username, key: mine.key, total: mine.total, version: mine.version,
+  }));
   try {
     const { body, headers } = await request('POST', '/orders', {
       key: mine.key,
-      body: { expected_total_points: mine.total },
+      body: { expected_total_points: mine.total, cart_version: mine.version },
       waiting: (seconds) => become(seconds ? 'waiting' : 'sending', { seconds }),
     });
     state.placed = {
@@ -77,9 +79,10 @@ async function refused(error, become) {
   sessionStorage.removeItem(STORED);
   const before = order.total;
   order.key = newKey();
-  await Promise.all([readCart(), readBalance()]).catch(() => {});
-  if (error instanceof Problem && error.kind === 'price-changed' && state.cart.lines.length) {
-    become('changed', { before, total: state.cart.total_points });
+  await readCart().catch(() => {});
+  const changed = error instanceof Problem && ['price-changed', 'cart-changed'].includes(error.kind);
+  if (changed && state.cart.lines.length) {
+    become('changed', { before, total: state.cart.total_points, version: state.cart.cart_version });
   } else {
     become('refused', { error });
   }

@@ -12,7 +12,7 @@ import * as orders from './pages/orders.js';
 import { signInDialog, signInPage } from './pages/signin.js';
 import { loadConfig, region, regions, useRegion } from './regions.js';
 import { SignedOut, resume, signOut } from './session.js';
-import { readBalance, readCart } from './shopper.js';
+import { readCart } from './shopper.js';
 import { announce, draw, paintWith, state } from './store.js';
 import { drawDialogs, empty, explain, html, icon, nothing, openDialog, points, toShop } from './ui.js';
 import { words } from './words.js';
@@ -98,7 +98,6 @@ async function welcome(user, options) {
   state.user = { ...user, name: user.username };
   const read = Promise.all([
     readCart(),
-    readBalance(),
     get('/account').then((one) => { state.user.name = one.first_name || user.username; }),
   ]).catch(() => {});
   await route(options);
@@ -137,7 +136,7 @@ async function change(next) {
   announce(words.regions.now(next.name));
   draw();
   if (!state.user) return;
-  await Promise.all([readCart(), readBalance()]).catch((error) => announce(explain(error)[0]));
+  await readCart().catch((error) => announce(explain(error)[0]));
   route({ focus: false });
 }
 

@@ -2,9 +2,10 @@
 import { get, request } from './api.js';
 import { draw, state } from './store.js';
 
-/** Read the cart into `state.cart`. */
+/** Read the cart, and the balance with it. */
 export async function readCart() {
   state.cart = await get('/cart');
+  state.balance = state.cart.balance ?? state.balance;
   draw();
 }
 

@@ -31,7 +31,8 @@ from sql.errors import RetriesExhaustedError
 _COMMON = {
     "Access-Control-Allow-Origin": os.environ.get("ALLOWED_ORIGIN", "*"),
     "Access-Control-Expose-Headers": (
-        "ETag,Idempotency-Replayed,Retry-After,Rewards-Attempts,Rewards-Round-Trips,Server-Timing"
+        "ETag,Idempotency-Replayed,Retry-After,Rewards-Attempts,Rewards-Round-Trips,Server-Timing,"
+        "x-amzn-RequestId"
     ),
     "X-Content-Type-Options": "nosniff",
 }

@@ -47,6 +47,7 @@ _ALL = (
     ProblemKind("order-too-large", 409, "The order is too large"),
     ProblemKind("item-unavailable", 409, "An item is not for sale"),
     ProblemKind("price-changed", 409, "The total has changed"),
+    ProblemKind("cart-changed", 409, "The cart has changed"),
     ProblemKind("insufficient-points", 409, "Not enough points"),
     ProblemKind("out-of-stock", 409, "Not enough stock"),
     ProblemKind("balance-limit", 409, "Too many points for an account"),

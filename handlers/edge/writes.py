@@ -11,6 +11,7 @@ from domain.events import Origin, event_of
 from domain.idempotency import Answer
 from domain.refusals import Refusal
 from handlers.edge.http import Call, Reply
+from handlers.edge.models import AnswerBody
 from handlers.edge.observability import count_faults, logger, metrics
 from sql.transaction import Completed
 
@@ -38,6 +39,21 @@ def counted(call: Call[Any, Any], completed: Completed[T], done: str | None = No
     value = completed.value
     _record(call, completed, value.code if isinstance(value, Refusal) else done or call.route.done)
     return value
+
+
+#: The headers of `told`.
+TOLD = ("Rewards-Attempts", "Rewards-Round-Trips", "Server-Timing")
+
+
+def told(call: Call[Any, Any], completed: Completed[Any], answer: AnswerBody) -> Reply:
+    """Give the answer to a write without a key, with what it took: attempts, round trips, time."""
+    duration_ms = round((time.perf_counter() - call.began_s) * 1000, 1)
+    headers = {
+        "Rewards-Attempts": str(completed.attempts),
+        "Rewards-Round-Trips": str(completed.round_trips),
+        "Server-Timing": f"{call.route.counted.lower()};dur={duration_ms}",
+    }
+    return Reply(call.route.status, answer.model_dump_json(), headers)
 
 
 def refusal_in(outcome: object) -> Refusal | None:

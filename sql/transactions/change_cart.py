@@ -19,7 +19,7 @@ _CART = load("cart")
 
 
 class CartSums(NamedTuple):
-    """What a cart comes to after a change: all its lines and units, and today's prices of what is for sale."""
+    """What a cart comes to: all its lines and units, and today's prices of what is for sale."""
 
     lines: int
     units: int
@@ -38,13 +38,13 @@ _DELETE_OTHERS = _CART["delete_other_lines"]
 
 def set_quantity(
     database: Database, customer_id: UUID, item_id: UUID, quantity: int
-) -> Completed[StoredLine | Refusal]:
-    """Have `quantity` units of the item in the cart, whatever there was.
+) -> Completed[CartSums | Refusal]:
+    """Have `quantity` units of the item in the cart, whatever there was; give what the cart comes to.
 
     Raises sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
 
-    def attempt(transaction: Transaction) -> StoredLine | Refusal | None:
+    def attempt(transaction: Transaction) -> CartSums | Refusal | None:
         facts = _read(transaction, customer_id, item_id)
         if facts is None:
             return refusals.unknown_customer()
@@ -58,8 +58,7 @@ def set_quantity(
             held = {"customer_id": customer_id, "item_id": item_id, "quantity": facts.ordered}
             transaction.commit(_INSERT_HELD_LINE(**held))
             return None
-        transaction.commit(_write(customer_id, item_id, decision))
-        return decision
+        return _commit(transaction, customer_id, _write(customer_id, item_id, decision))
 
     while True:
         done = run(database, attempt)
@@ -67,18 +66,18 @@ def set_quantity(
             return Completed(done.value, done.attempts, done.round_trips, done.faults)
 
 
-def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Completed[bool | Refusal]:
-    """Have nothing of the item in the cart; tell whether there was something."""
+def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Completed[CartSums | Refusal]:
+    """Have nothing of the item in the cart; give what the cart comes to."""
 
-    def attempt(transaction: Transaction) -> bool | Refusal:
+    def attempt(transaction: Transaction) -> CartSums | Refusal:
         facts = _read(transaction, customer_id, item_id)
         if facts is None:
             return refusals.unknown_customer()
         line = decide_removal(facts)
         if line is None:
-            return False
-        transaction.commit(_write(customer_id, item_id, line))
-        return True
+            (sums,) = transaction.read(_SUM_CART(customer_id=customer_id))
+            return sums[0]
+        return _commit(transaction, customer_id, _write(customer_id, item_id, line))
 
     return run(database, attempt)
 
@@ -112,6 +111,13 @@ def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFac
     )
     # guard: a cart's writes ask whether its owner is served
     return facts if served else None
+
+
+def _commit(transaction: Transaction, customer_id: UUID, write: Statement[Any]) -> CartSums:
+    """Write a line, and read in the same exchange what the cart comes to with it."""
+    _, sums = transaction.commit(write, _SUM_CART(customer_id=customer_id))
+    found: CartSums = sums.rows[0]
+    return found
 
 
 def _write(customer_id: UUID, item_id: UUID, line: StoredLine) -> Statement[Any]:

@@ -7,7 +7,13 @@ from uuid import UUID, uuid4, uuid5
 
 from domain.checkout import AcceptedLine
 from domain.events import Envelope, OrderCancelled, OrderPlaced
-from domain.messages import MessageText, address_message, order_cancelled, order_confirmation
+from domain.messages import (
+    MessageText,
+    address_message,
+    confirmation_of,
+    order_cancelled,
+    order_confirmation,
+)
 from sql.connection import Database
 from sql.errors import FAILURES
 from sql.inbox import EffectOutcome, UnknownOrderError, Version, once
@@ -82,12 +88,12 @@ def confirm_order(
         if order.status == "CANCELLED":
             return None
         text = order_confirmation(order_id, lines, order.total_points)
-        return [_insert(_confirmation(order_id), order.customer_id, event.id, "order-confirmation", text)]
+        return [_insert(confirmation_of(order_id), order.customer_id, event.id, "order-confirmation", text)]
 
     reads = (_READ_ORDER(order_id=order_id), _READ_LINES(order_id=order_id))
     if _once(database, event, reads, decide) is EffectOutcome.STALE:
         return EffectOutcome.STALE.value
-    return send_due(database, _confirmation(order_id), send)
+    return send_due(database, confirmation_of(order_id), send)
 
 
 def confirm_cancellation(
@@ -108,13 +114,13 @@ def confirm_cancellation(
         text = order_cancelled(order_id, order.refunded_points)
         return [
             # guard: no confirmation after a cancellation
-            _WITHDRAW(id=_confirmation(order_id)),
+            _WITHDRAW(id=confirmation_of(order_id)),
             _insert(notification_id, order.customer_id, event.id, "order-cancellation", text),
         ]
 
     if _once(database, event, (_READ_ORDER(order_id=order_id),), decide) is EffectOutcome.STALE:
         return EffectOutcome.STALE.value
-    return send_due(database, notification_id, send, follows=_confirmation(order_id))
+    return send_due(database, notification_id, send, follows=confirmation_of(order_id))
 
 
 def send_due(
@@ -181,8 +187,3 @@ def _insert(
     return _INSERT(
         id=notification_id, customer_id=customer_id, event_id=event_id, kind=kind, **text._asdict()
     )
-
-
-def _confirmation(order_id: UUID) -> UUID:
-    # By the order, so that its cancellation knows the message as well.
-    return uuid5(order_id, "order-confirmation")

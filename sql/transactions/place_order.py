@@ -48,6 +48,8 @@ class PlaceOrder(NamedTuple):
     region: str
     correlation_id: str
     trace_id: str | None = None
+    #: The version of the cart that the shopper saw; None where the client did not say.
+    seen: str | None = None
 
     @property
     def event_id(self) -> UUID:
@@ -69,7 +71,7 @@ def place_order(
 
     def decide(accounts: list[PointsAccount], cart: list[CartSlot]) -> AcceptedWrite | Refusal:
         balance = accounts[0].balance if accounts else None
-        order = decide_checkout(cart_lines(cart), balance, command.expected_points, pick)
+        order = decide_checkout(cart_lines(cart), balance, command.expected_points, pick, seen=command.seen)
         if isinstance(order, Refusal):
             return order
         return AcceptedWrite(*render(command, order), _writes(command, order))

@@ -121,7 +121,7 @@ def test_names_that_are_html_are_shown_as_text(world: World, screen: Open) -> No
     )
     shop = screen(address="/?q=onerror")
     dialogs: list[Any] = []
-    shop.page.on("dialog", dialogs.append)
+    shop.page.on("dialog", lambda dialog: dialogs.append(dialog))
     expect(shop.page.locator("li.card h3")).to_have_text(f"{hostile} A")
     shop.page.locator("li.card a").click()
     shop.expect_heading(f"{hostile} A")

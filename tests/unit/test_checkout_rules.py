@@ -12,8 +12,10 @@ from domain.checkout import (
     MAX_STOCK_TAKES,
     AcceptedOrder,
     PricedCartLine,
+    ShownLine,
     StockSlot,
     allocate,
+    cart_version,
     decide_checkout,
     total,
 )
@@ -167,3 +169,16 @@ def test_an_order_of_the_largest_size_and_of_the_whole_balance_is_accepted() -> 
     decision = decide_checkout(many, total(many), total(many))
     assert isinstance(decision, AcceptedOrder)
     assert decision.balance_after == 0
+
+
+def test_a_carts_version_is_of_items_quantities_and_prices_whatever_their_order() -> None:
+    lines = [ShownLine(UUID(int=number), 1 + number, 10 * number) for number in range(3)]
+    version = cart_version(lines)
+    assert cart_version(reversed(lines)) == version
+    for changed in (
+        [*lines[1:], lines[0]._replace(item_id=UUID(int=9))],
+        [*lines[1:], lines[0]._replace(quantity=7)],
+        [*lines[1:], lines[0]._replace(unit_points=None)],
+        lines[1:],
+    ):
+        assert cart_version(changed) != version

@@ -2,7 +2,7 @@
 import { NoAnswer, Offline } from '../api.js';
 import * as checkout from '../checkout.js';
 import { number } from '../format.js';
-import { readBalance, readCart, setQuantity } from '../shopper.js';
+import { readCart, setQuantity } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
 import { button, empty, explain, fault, html, icon, nothing, openDialog, picture, points, skeleton, stepper, toShop } from '../ui.js';
 import { words } from '../words.js';
@@ -20,7 +20,7 @@ export const title = () => w.title;
 export async function enter() {
   failed = wrong = null;
   try {
-    await Promise.all([readCart(), readBalance()]);
+    await readCart();
   } catch (error) {
     failed = error;
   }
@@ -144,7 +144,7 @@ function stage(order) {
     case 'offline':
       return fault([words.fault.offline[0], c.offline]);
     case 'changed':
-      return fault([c.changed, c.changedText(number(order.before), number(order.total))]);
+      return fault(order.before === order.total ? [c.cartChanged, c.cartChangedText] : [c.changed, c.changedText(number(order.before), number(order.total))]);
     case 'refused':
       return fault(order.error instanceof NoAnswer || order.error instanceof Offline ? words.fault.noAnswer : order.error);
     default:

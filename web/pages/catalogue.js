@@ -13,17 +13,24 @@ const FEW = 10; // from here on a card says how many are left
 const MOST_OF_A_LINE = 99;
 
 const shelf = { asked: null, items: null, cursor: null, error: null, busy: false };
-const categories = new Set();
+let categories = [];
 const adding = new Set();
 
 export const title = () => words.catalogue.title;
 
 /** Read the first page of what the address asks for; what is shown already stays if it is the same. */
 export async function enter(_, query) {
+  if (!categories.length) readCategories();
   const asked = { category: query.get('category') ?? '', q: query.get('q') ?? '', sort: query.get('sort') ?? 'name' };
   if (shelf.items && JSON.stringify(asked) === JSON.stringify(shelf.asked) && !shelf.error) return;
   Object.assign(shelf, { asked, items: null, cursor: null, error: null });
   await read(asked);
+}
+
+/** The shelf can be looked at without them: a failure leaves the one chip. */
+async function readCategories() {
+  categories = await get('/catalog/categories').then((found) => found.categories, () => []);
+  draw();
 }
 
 async function read(asked) {
@@ -36,7 +43,6 @@ async function read(asked) {
     shelf.items = [...(shelf.items ?? []), ...page.items];
     shelf.cursor = page.next_cursor;
     shelf.error = null;
-    for (const item of page.items) if (item.category) categories.add(item.category);
     if (!more && (asked.q || asked.category)) announce(counted());
   } catch (error) {
     if (asked === shelf.asked) shelf.error = error;
@@ -118,7 +124,7 @@ export function view() {
     <div class="shelf-bar">
       <nav class="chips" aria-label=${w.categories}>
         <a href=${address({ category: '' })} aria-current=${asked.category ? nothing : 'true'}>${w.all}</a>
-        ${[...categories].sort().map((name) => html`<a href=${address({ category: name })} aria-current=${asked.category === name ? 'true' : nothing}>${name}</a>`)}
+        ${categories.map((name) => html`<a href=${address({ category: name })} aria-current=${asked.category === name ? 'true' : nothing}>${name}</a>`)}
       </nav>
       <label class="sort">${w.sort} <select @change=${(event) => go({ sort: event.target.value })}>
         ${Object.entries(w.sorts).map(([value, say]) => html`<option value=${value} ?selected=${asked.sort === value}>${say}</option>`)}</select></label>

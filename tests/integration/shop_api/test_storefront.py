@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from domain.messages import confirmation_of
 from handlers import storefront
 from handlers.edge.paging import LONGEST_CURSOR, write_cursor
 from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, URL_SPREAD, PictureUrls
@@ -412,3 +413,38 @@ def test_a_customer_without_a_points_account_is_told_so(api: Api) -> None:
     assert stranger.get("/points").problem == "unknown-customer"
     assert stranger.get("/points/ledger").problem == "unknown-customer"
     assert stranger.get("/account").problem == "unknown-customer"
+
+
+def test_the_categories_of_the_shelf_are_listed_once_each(shop: Shop, client: Client) -> None:
+    for category in ("Travel", "Kitchen", "Kitchen", None):
+        item = shop.item()
+        shop.connection.execute(
+            "update xpoints.catalog_items set category = %s where id = %s", (category, item)
+        )
+    retired = shop.item()
+    shop.connection.execute(
+        "update xpoints.catalog_items set category = 'Attic', retired_at = now() where id = %s", (retired,)
+    )
+    answer = client.get("/catalog/categories")
+    assert answer.json == {"categories": ["Kitchen", "Travel"]}
+    again = client.get("/catalog/categories", None, **{"If-None-Match": answer.headers["ETag"]})
+    assert again.status == 304
+
+
+def test_an_order_tells_its_owner_what_followed_it(shop: Shop, client: Client) -> None:
+    item = shop.item(10)
+    client.put(f"/cart/items/{item}", {"quantity": 1})
+    order_id = client.post("/orders", {"expected_total_points": 10}).json["order_id"]
+    order = client.get(f"/orders/{order_id}").json
+    assert (order["cart_cleaned_at"], order["confirmation"], order["confirmed_at"]) == (None, "PENDING", None)
+    assert order["lines"][0]["picture_url"] is None
+    shop.connection.execute("update xpoints.orders set cart_cleaned_at = now()")
+    shop.connection.execute(
+        "insert into xpoints.notifications (id, customer_id, event_id, kind, status, subject, body, sent_at) "
+        "select %s, customer_id, id, 'order-confirmation', 'SENT', 's', 'b', now() from xpoints.orders",
+        (confirmation_of(UUID(order_id)),),
+    )
+    order = client.get(f"/orders/{order_id}").json
+    assert order["confirmation"] == "SENT"
+    assert order["cart_cleaned_at"] is not None
+    assert order["confirmed_at"] is not None

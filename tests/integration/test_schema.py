@@ -248,7 +248,8 @@ REFUSED = [
 # select, insert, update, delete. Whoever grants more says so here, and why in the migration.
 GRANTS = {
     "storefront": "catalog_images:s catalog_items:s confirmations:s customers:s image_urls:siu images:s "
-    "items_for_sale:s order_events:s order_items:s orders:s points_balances:s shopping_cart_items:siud stock:s transactions:s",
+    "items_for_sale:s order_events:s order_items:s orders:s points_balances:s shopping_cart_items:siud "
+    "stock:s transactions:s",
     "checkout": "catalog_items:s customers:s idempotency_records:si order_events:si order_items:siu "
     "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si",
     "accounts": "customers:su outbox:i points_balances:su transactions:si",

@@ -263,7 +263,7 @@ def test_the_cart_shows_balance_and_pictures(shop: Shop, client: Client, custome
 
 
 def swapped(shop: Shop, client: Client) -> dict[str, Any]:
-    """Give the cart as it was seen before another tab swapped what is in it for something of the same price."""
+    """Give the cart as it was seen before another tab swapped its item for one of the same price."""
     seen = shop.item(100, "Seen")
     client.put(f"/cart/items/{seen}", {"quantity": 1})
     cart: dict[str, Any] = client.get("/cart").json

@@ -113,13 +113,14 @@ def test_a_picture_that_does_not_load_leaves_a_tile(screen: Open) -> None:
 
 
 def test_names_that_are_html_are_shown_as_text(world: World, screen: Open) -> None:
-    hostile = "<img src=x onerror=alert(1)>"
+    tag = uuid4().hex[:6]
+    hostile = f"<img src=x onerror=alert(1)> {tag}"
     world.shop.item(100, f"{hostile} A")
     world.database.execute(
         "update xpoints.catalog_items set description = %s where name = %s",
         ("<script>alert(2)</script> javascript:alert(3)", f"{hostile} A"),
     )
-    shop = screen(address="/?q=onerror")
+    shop = screen(address=f"/?q={tag}")
     dialogs: list[Any] = []
     shop.page.on("dialog", lambda dialog: dialogs.append(dialog))
     expect(shop.page.locator("li.card h3")).to_have_text(f"{hostile} A")

@@ -9,6 +9,7 @@ The golden files are what a change is held against: see `breaking_changes` and `
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -116,12 +117,19 @@ def sample(contract: type[Payload]) -> Schema:
         "resources": [],
         "detail": detail,
     }
+    text = json.dumps(body)
     record = {
         "messageId": _EXAMPLE_ID,
         "receiptHandle": "sample",
-        "body": json.dumps(body),
-        "attributes": {"ApproximateReceiveCount": "1"},
+        "body": text,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": "1767268800000",
+            "SenderId": "AIDASAMPLE",
+            "ApproximateFirstReceiveTimestamp": "1767268800001",
+        },
         "messageAttributes": {},
+        "md5OfBody": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:sample",
         "awsRegion": "us-east-1",

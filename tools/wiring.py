@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.bundle import BundleError, modules_of, sql_of
 from tools.template import ROOT, events, functions, resources, started_by, template, the
 
 Source = Mapping[str, Any]
@@ -145,29 +146,34 @@ def _undelivered(source: Source) -> Iterator[str]:
 
 
 def _beside(source: Source, root: Path) -> Iterator[str]:
+    filled = _detail_types(source)
+    consumed = {
+        event.function: filled[queue]
+        for event in events("SQS", source)
+        if (queue := the(event.properties["Queue"])) in filled
+    }
     samples = {path.stem for path in root.glob("events/samples/*.json")}
     plain = {event.function for event in events("ScheduleV2", source) if "Input" not in event.properties}
     for function in functions(source):
-        if function not in samples and not (function in plain and "Scheduled" in samples):
+        shared = {*consumed.get(function, ()), *(["Scheduled"] if function in plain else [])}
+        if not samples & {function, *shared}:
             yield f"{function}: events/samples/{function}.json, an event to invoke it with"
+        try:
+            sql_of(modules_of(function))
+        except BundleError as error:
+            yield str(error)
     for function in started_by("ScheduleV2", source):
-        if not _has_row(root, "jobs", function):
+        if _row(root, "jobs", function) is None:
             yield f"{function}: a row in docs/jobs.md"
-    filled = {
-        the(target["Arn"])
-        for rule in resources("AWS::Events::Rule", of=source).values()
-        for target in rule["Properties"]["Targets"]
-    }
-    for event in events("SQS", source):
-        name = re.sub(r"(?<!^)(?=[A-Z])", "-", event.function.removesuffix("Function")).lower()
-        if the(event.properties["Queue"]) in filled and not _has_row(root, "consumers", name):
-            yield f"{event.function}: a row for {name} in docs/consumers.md"
-    for rule in resources("AWS::Events::Rule", of=source).values():
-        for kind in rule["Properties"]["EventPattern"]["detail-type"]:
+    for function, kinds_of_events in consumed.items():
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", function.removesuffix("Function")).lower()
+        if _row(root, "consumers", name) is None:
+            yield f"{function}: a row for {name} in docs/consumers.md"
+        for kind in kinds_of_events:
             if not (root / "events" / "schemas" / f"{kind}.json").is_file():
                 yield f"{kind}: its contract in domain/events.py, then `python -m events.contracts`"
-            elif not _has_row(root, "events", kind):
-                yield f"{kind}: a row in docs/events.md"
+            elif name not in (_row(root, "events", kind) or ""):
+                yield f"{kind}: a row in docs/events.md that says that {name} listens"
     described = json.loads((root / "api" / "openapi.json").read_text(encoding="utf-8"))["paths"]
     routed = {(event.properties["Path"], event.properties["Method"]) for event in events("Api", source)}
     routed = {route for route in routed if route[0] != "/{proxy+}"}
@@ -178,9 +184,20 @@ def _beside(source: Source, root: Path) -> Iterator[str]:
         yield f"{method.upper()} {path}: an event of its function in template.yaml"
 
 
-def _has_row(root: Path, page: str, name: str) -> bool:
+def _detail_types(source: Source) -> dict[str, list[str]]:
+    """Give the types of the events that rules put into each queue."""
+    return {
+        the(target["Arn"]): rule["Properties"]["EventPattern"]["detail-type"]
+        for rule in resources("AWS::Events::Rule", of=source).values()
+        for target in rule["Properties"]["Targets"]
+    }
+
+
+def _row(root: Path, page: str, name: str) -> str | None:
+    """Give a page's table row that is about a name, by its first cell."""
     text = (root / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    return re.search(rf"^\|[^|]*\b{re.escape(name)}\b[^|]*\|", text, re.MULTILINE) is not None
+    found = re.search(rf"^\|[^|]*(?<![\w-]){re.escape(name)}(?![\w-])[^|]*\|.*", text, re.MULTILINE)
+    return found and found[0]
 
 
 def main() -> int:

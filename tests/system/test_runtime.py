@@ -26,7 +26,7 @@ from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
 from tools.bundle import ROOT
 from tools.runtime import Artifacts, Runtime, as_json
-from tools.template import functions, started_by
+from tools.template import functions, resources, started_by
 
 SAMPLES = ROOT / "events" / "samples"
 RECORDER = Path(__file__).with_name("recorder.yaml")
@@ -86,8 +86,16 @@ OPEN = {
 
 
 def sample(name: str) -> Any:
-    own = SAMPLES / f"{name}.json"
-    return as_json(own if own.exists() else SAMPLES / "Scheduled.json")
+    """Give a function's own sample, or what it shares: of an event that it consumes, of a schedule's tick."""
+    rules = [rule["Properties"] for rule in resources("AWS::Events::Rule").values()]
+    consumed = [
+        kind
+        for rule in rules
+        if rule["Targets"][0]["Id"] == f"{name.removesuffix('Function')}Queue"
+        for kind in rule["EventPattern"]["detail-type"]
+    ]
+    paths = [SAMPLES / f"{each}.json" for each in (name, *consumed, "Scheduled")]
+    return as_json(next(path for path in paths if path.exists()))
 
 
 def shape(value: Any, place: str = "") -> dict[str, str]:

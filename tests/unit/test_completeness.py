@@ -133,13 +133,14 @@ def test_a_route_without_its_event_or_an_event_without_its_route_is_named() -> N
 
 #: What stands beside the template: a file, or a row of a page; and who misses it.
 BESIDE = {
-    "events/samples/CleanCartFunction.json": "CleanCartFunction: events/samples/",
+    "events/samples/CheckoutFunction.json": "CheckoutFunction: events/samples/",
+    "events/samples/EnrolUsersFunction.json": "EnrolUsersFunction: events/samples/",
     "events/samples/Scheduled.json": "SweepOrphansFunction: events/samples/",
     "events/samples/AuditLedgerFunction.json": "AuditLedgerFunction: events/samples/",
     "events/schemas/OrderPlaced.v1.json": "OrderPlaced.v1: its contract",
     r"docs/jobs.md:\| `ExpireFunction`": "ExpireFunction: a row in docs/jobs.md",
     r"docs/consumers.md:\| notify": "NotifyFunction: a row for notify in docs/consumers.md",
-    r"docs/events.md:\| `OrderPlaced.v1`": "OrderPlaced.v1: a row in docs/events.md",
+    r"docs/events.md:\| `OrderPlaced.v1`": "OrderPlaced.v1: a row in docs/events.md that says",
 }
 
 

@@ -9,13 +9,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 
 import pytest
 
 from bench.coldstart import ENVIRONMENT, LIBRARIES
 from tools.bundle import ROOT, handler_module
-from tools.template import functions
+from tools.template import functions, template, variables
 
 FUNCTIONS = list(functions())
 
@@ -62,8 +63,16 @@ OURS = ("domain", "events", "handlers", "operations", "sql")
 
 @cache
 def imported(function: str) -> frozenset[str]:
-    """Give the modules that a function's start imports, in an interpreter of its own."""
-    return _imported("import importlib; importlib.import_module(sys.argv[1])", handler_module(function))
+    """Give the modules that a function's start imports, in an interpreter of its own.
+
+    It starts with the variables that the template gives it, so one that is left out there ends it here.
+    """
+    given = {*template()["Globals"]["Function"]["Environment"]["Variables"], *variables(function)}
+    return _imported(
+        "import importlib; importlib.import_module(sys.argv[1])",
+        handler_module(function),
+        environment={name: value for name, value in ENVIRONMENT.items() if name in given},
+    )
 
 
 @cache
@@ -72,8 +81,10 @@ def of_the_libraries() -> frozenset[str]:
     return _imported(LIBRARIES)
 
 
-def _imported(code: str, *arguments: str) -> frozenset[str]:
-    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **ENVIRONMENT}
+def _imported(
+    code: str, *arguments: str, environment: Mapping[str, str] = ENVIRONMENT
+) -> frozenset[str]:
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **environment}
     command = [sys.executable, "-c", _CODE.format(code=code), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return frozenset(json.loads(done.stdout.splitlines()[-1]))

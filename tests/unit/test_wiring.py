@@ -168,7 +168,7 @@ def test_what_a_schedule_sends_is_what_its_function_reads() -> None:
 
 
 @pytest.mark.usefixtures("_environment")
-@pytest.mark.parametrize("function", [event.function for event in events("SQS")])
+@pytest.mark.parametrize("function", [function for function, _ in consumers().values()])
 def test_a_consumer_counts_what_became_of_each_record(
     function: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

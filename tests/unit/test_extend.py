@@ -130,3 +130,8 @@ def test_a_step_that_is_left_out_is_missed(recipe: str, number: int, project: Pa
     of_recipe = steps(recipe)
     followed(project, [*of_recipe[:number], *of_recipe[number + 1 :]])
     assert complaints(project, RECIPES[recipe])
+
+
+def test_the_example_of_the_page_on_consumers_is_the_code() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "consumers.md").read_text(), re.DOTALL)
+    assert example == (ROOT / "handlers" / "clean_cart.py").read_text()

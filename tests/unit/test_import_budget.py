@@ -81,9 +81,7 @@ def of_the_libraries() -> frozenset[str]:
     return _imported(LIBRARIES)
 
 
-def _imported(
-    code: str, *arguments: str, environment: Mapping[str, str] = ENVIRONMENT
-) -> frozenset[str]:
+def _imported(code: str, *arguments: str, environment: Mapping[str, str] = ENVIRONMENT) -> frozenset[str]:
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **environment}
     command = [sys.executable, "-c", _CODE.format(code=code), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

@@ -4,8 +4,9 @@
     make stress ARGS="--transfers 1000 --parallel 50"
 
 The same transfers are made without retries, then with them. A transfer is this shop's own: idempotent, with
-two ledger entries and an event. Every call in flight has a connection of its own to a local Aurora DSQL, with
-a token. The talk's published figures stand beside.
+two ledger entries and an event. They run on real connections, with tokens, to a local Aurora DSQL; a call
+waits until one is free, and its time counts from there, as a function's does. At 908 calls a second of
+20.12 ms the talk's 1,000 in parallel were 18 at the database at once: so many connections are open.
 """
 
 import argparse
@@ -39,7 +40,9 @@ from tools.arguments import survive_any_output, whole_number
 OPENING_POINTS = 1_000
 
 ONCE = RetryPolicy(attempts=1)
-PATIENT = RetryPolicy(attempts=30, base_s=0.01, deadline_s=60)
+PATIENT = RetryPolicy(attempts=100, base_s=0.01, deadline_s=600)
+#: 908 calls a second x 20.12 ms, the talk's figures.
+CONNECTIONS = 18
 
 #: Rows that one statement of the setting up makes; DSQL takes 3,000 a transaction.
 _BATCH = 1_000
@@ -114,15 +117,15 @@ def total(admin: Connection) -> int:
 
 
 class Callers:
-    """Ways to the database for calls in flight, each kept open from one call to the next."""
+    """Calls in flight, and the connections that they take turns at."""
 
-    def __init__(self, connect: Callable[[], Database], parallel: int) -> None:
+    def __init__(self, connect: Callable[[], Database], parallel: int, connections: int) -> None:
         self._databases: queue.SimpleQueue[Database] = queue.SimpleQueue()
-        self.parallel = parallel
+        self.parallel, self.connections = parallel, connections
         self._connect = connect
 
     def open(self, opened: Callable[[], None] = lambda: None) -> None:
-        """Open a connection for each call that may be in flight."""
+        """Open the connections."""
 
         def connection(_number: int) -> None:
             database = self._connect()
@@ -131,7 +134,7 @@ class Callers:
             opened()
 
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as workers:
-            list(workers.map(connection, range(self.parallel)))
+            list(workers.map(connection, range(self.connections)))
 
     def close(self) -> None:
         """Close all that are open."""
@@ -215,17 +218,19 @@ def show(console: Console, without: Stress, with_retries: Stress) -> None:
     console.print(table)
 
 
-def stress(shop: ShopDatabase, console: Console, calls: int, parallel: int, accounts: int) -> bool:
+def stress(
+    shop: ShopDatabase, console: Console, calls: int, parallel: int, connections: int, accounts: int
+) -> bool:
     """Run both ways and show them; tell whether the points still add up."""
     with console.status("making the shop's schema, and accounts"):
         shop.migrate()
         admin = shop.session()
         members = make_accounts(admin, accounts)
     before = total(admin)
-    callers = Callers(lambda: shop.database("checkout"), parallel)
+    callers = Callers(lambda: shop.database("checkout"), parallel, connections)
     columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[told]}"), console=console) as progress:
-        opening = progress.add_task("connections", total=parallel, told="")
+        opening = progress.add_task("connections", total=connections, told="")
         callers.open(lambda: progress.advance(opening))
         runs = []
         for name, policy in (("without retries", ONCE), ("with retries", PATIENT)):
@@ -267,6 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--parallel", type=whole_number(1, 2_000), default=1_000, help="transfers at once (%(default)s)"
     )
     parser.add_argument(
+        "--connections",
+        type=whole_number(1, 2_000),
+        default=CONNECTIONS,
+        help="to the database (%(default)s)",
+    )
+    parser.add_argument(
         "--accounts", type=whole_number(2, 100_000), default=1_000, help="to choose from (%(default)s)"
     )
     survive_any_output()
@@ -276,13 +287,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with (
             console.status("starting a local DSQL") as status,
             open_database(
-                options.parallel + _SPARE_CONNECTIONS,
+                options.connections + _SPARE_CONNECTIONS,
                 # The burst of a cluster is 1,000: with more at once its rate would be what is measured.
-                {"connection_burst": options.parallel + _SPARE_CONNECTIONS},
+                {"connection_burst": options.connections + _SPARE_CONNECTIONS},
             ) as shop,
         ):
             status.stop()
-            adds_up = stress(shop, console, options.transfers, options.parallel, options.accounts)
+            adds_up = stress(
+                shop, console, options.transfers, options.parallel, options.connections, options.accounts
+            )
     except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

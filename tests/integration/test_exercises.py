@@ -99,7 +99,7 @@ def test_transfers_under_load_all_succeed_with_retries_and_no_point_is_lost(shop
     with shop.session() as admin:
         members = stress.make_accounts(admin, 6)
         before = stress.total(admin)
-        callers = stress.Callers(lambda: shop.database("checkout"), parallel=8)
+        callers = stress.Callers(lambda: shop.database("checkout"), parallel=16, connections=8)
         callers.open()
         told: list[str] = []
         result = stress.run(callers, members, 120, RetryPolicy(attempts=60, base_s=0.002), told.append)
@@ -115,7 +115,7 @@ def test_transfers_under_load_all_succeed_with_retries_and_no_point_is_lost(shop
 def test_without_retries_every_conflict_is_an_error(shop: ShopDatabase) -> None:
     with shop.session() as admin:
         members = stress.make_accounts(admin, 2)
-    callers = stress.Callers(lambda: shop.database("checkout"), parallel=8)
+    callers = stress.Callers(lambda: shop.database("checkout"), parallel=16, connections=8)
     callers.open()
     result = stress.run(callers, members, 60, stress.ONCE)
     callers.close()

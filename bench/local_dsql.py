@@ -129,9 +129,8 @@ def _print(figures: dict[str, Any]) -> None:
     print(table("The local DSQL beside PostgreSQL (median, least..most)", head, rows))
     print(f"Processor time of the server a checkout: {figures['checkout']['server_ms_a_checkout']} ms")
     lost = figures["transfer"]
-    print(
-        f"Attempts at a transfer that lost: {lost['dsql_attempts_lost']:.0%}, {lost['plain_attempts_lost']:.0%}"
-    )
+    shares = [f"{lost[f'{side}_attempts_lost']:.0%}" for side in ("dsql", "plain")]
+    print(f"Attempts at a transfer that lost: {shares[0]}, on PostgreSQL {shares[1]}")
 
 
 def _make_accounts(conninfo: str) -> None:

@@ -38,11 +38,12 @@ from local_dsql.backend import (
     Step,
 )
 from local_dsql.doomed import doubles, lock_trace, on_copies, rows_to_bring, with_arguments
+from local_dsql.effects import Effect, weigh
 from local_dsql.refusals import Refusal
 from local_dsql.state import Database, Lock, Transaction
-from local_dsql.statements import EFFECTS, Kind, Query, Rows, Table, Write
+from local_dsql.statements import EFFECTS, Kind, Query, Rows, Table
 from local_dsql.table_refusals import LIMITED, Counts, find_with_counts, find_with_table
-from local_dsql.tables import Facts, Tables
+from local_dsql.tables import Tables
 from local_dsql.wire import Inbox, Link
 
 if TYPE_CHECKING:
@@ -72,14 +73,8 @@ class Portal:
     finish: bytes = b""
 
 
-@dataclass(slots=True)
-class _Undo:
-    """A name as it was before a message of this batch."""
-
-    index: int
-    names: dict[bytes, Any]
-    name: bytes
-    before: Any
+_Undo = tuple[int, dict[bytes, Any], bytes, Any]
+"""A message of this batch, and a name as it was before."""
 
 
 @dataclass(slots=True)
@@ -92,6 +87,8 @@ class _Plan:
     rows_at_most: int = 0
     """Rows that the steps which were not sent yet may write, as far as that is known."""
     rows_unknown: bool = False
+    enlarges: bool = False
+    """Whether one of its statements may write more than it was given."""
     ignores_sync: bool = False
     failed_job: str = ""
     """What an asynchronous statement that was tried said: its job is to fail with it."""
@@ -290,7 +287,7 @@ class Session:
 
     def _name(self, names: dict[bytes, Any], name: bytes, value: object, index: int) -> None:
         """Give a name a new meaning, to be taken back if the message turns out not to have happened."""
-        self._plan.undo.append(_Undo(index, names, name, names.get(name)))
+        self._plan.undo.append((index, names, name, names.get(name)))
         if value is None:
             names.pop(name, None)
         else:
@@ -299,12 +296,12 @@ class Session:
     def _forget_since(self, index: int) -> None:
         """Take back what messages from one on have planned: they are planned again."""
         undo = self._plan.undo
-        while undo and undo[-1].index >= index:
-            last = undo.pop()
-            if last.before is None:
-                last.names.pop(last.name, None)
+        while undo and undo[-1][0] >= index:
+            _, names, name, before = undo.pop()
+            if before is None:
+                names.pop(name, None)
             else:
-                last.names[last.name] = last.before
+                names[name] = before
         self._steps = []
 
     def _drop_runs(self, transaction: Transaction, index: int) -> None:
@@ -438,27 +435,36 @@ class Session:
         if query.kind is not Kind.WRITE:
             self._plan.rows_unknown = self._plan.rows_unknown or query.kind is Kind.COPY_IN
             return None
+        effect = self.database.effects.get(query.text)
+        if effect is None:
+            failure, effect = await self._weigh(query)
+            if effect is None:
+                return failure
+        self._bound_rows(effect, query, portal.values)
+        run.is_counted, run.tables = effect.is_counted, effect.tables
+        self._plan.enlarges = self._plan.enlarges or query.enlarges
+        transaction.removes |= effect.removes
+        transaction.relates |= effect.relates
+        if transaction.is_block:
+            transaction.is_pinned = transaction.is_pinned or effect.takes_sequence
+            if effect.is_random:
+                run.seed = repr(random.uniform(-1, 1)).encode()
+                run.moment = _moment() if effect.reads_clock else b""
+                self._add_fix(run, index)
+        return None
+
+    async def _weigh(self, query: Query) -> tuple[Failure | None, Effect | None]:
+        """Find out what a write means, given the tables that it writes."""
         tables = self.database.tables
         if tables is None or any(tables.find(write.table) is None for write in query.writes):
             failure, tables = await self._ask_for_tables()
-            if failure is not None:
-                return failure
-        facts = [tables.find(write.table) for write in query.writes] if tables is not None else [None]
-        self._bound_rows(query, facts, portal.values)
-        run.is_counted = len(query.writes) > 1 or any(each is not None and each.cascades for each in facts)
-        run.tables = frozenset(each.oid for each in facts if each is not None)
-        for write, known in zip(query.writes, facts, strict=False):
-            if known is not None:
-                _note_planned(transaction, query, write, known)
-        if transaction.is_block:
-            inserts = any(write.action == "insert" for write in query.writes)
-            if query.is_random or (inserts and any(f is None or f.has_random_default for f in facts)):
-                run.seed = repr(random.uniform(-1, 1)).encode()
-            if query.reads_clock or (inserts and any(f is None or f.has_clock_default for f in facts)):
-                run.seed = run.seed or repr(random.uniform(-1, 1)).encode()
-                run.moment = _moment()
-            self._add_fix(run, index)
-        return None
+            if failure is not None or tables is None:
+                return failure, None
+        effect = weigh(query, tables)
+        # What an older snapshot showed is not to be kept.
+        if tables is self.database.tables:
+            self.database.keep(query, effect)
+        return None, effect
 
     async def _prepare_schema_run(self, run: Run, index: int) -> Failure | None:
         query = run.query
@@ -493,23 +499,15 @@ class Session:
             self._refuse(refusal, index)
         return None
 
-    def _bound_rows(self, query: Query, facts: Sequence[Facts | None], values: bytes) -> None:
+    def _bound_rows(self, effect: Effect, query: Query, values: bytes) -> None:
         plan = self._plan
-        bound = query.row_bound
-        if bound is Rows.UNKNOWN or any(each is not None and each.cascades for each in facts):
-            plan.rows_unknown = True
-        elif bound is Rows.FIXED:
-            plan.rows_at_most += query.row_count
-        elif bound is Rows.BY_VALUES:
+        if effect.rows is Rows.FIXED:
+            plan.rows_at_most += effect.row_count
+        elif effect.rows is Rows.BY_VALUES:
+            # Two bytes a value at least, whatever its type and format.
             plan.rows_at_most += (len(values) + len(query.text)) // 2
         else:
-            keys = facts[0].keys if facts and facts[0] is not None else ()
-            if any(query.equated.issuperset(key) for key in keys):
-                plan.rows_at_most += 1
-            elif any((query.equated | query.listed).issuperset(key) for key in keys):
-                plan.rows_at_most += (len(values) + len(query.text)) // 2
-            else:
-                plan.rows_unknown = True
+            plan.rows_unknown = True
 
     def _rows_may_be_too_many(self, transaction: Transaction) -> bool:
         plan = self._plan
@@ -812,7 +810,7 @@ class Session:
         if not transaction.is_block or transaction.is_doomed or run.query.kind is not Kind.WRITE:
             return False
         removed = self.database.removed
-        return any(removed.get(oid, 0) > transaction.started for oid in run.tables)
+        return bool(removed) and any(removed.get(oid, 0) > transaction.started for oid in run.tables)
 
     async def _execute_without_doubles(self, portal: Portal, executed: Step, index: int) -> Failure | None:
         """Run a write, and look for doubles (see has_no_doubles) before its answer is given."""
@@ -975,12 +973,12 @@ class Session:
             or transaction.is_doomed
             or transaction.is_lost
             or transaction.enlarges
+            or self._plan.enlarges
             or (transaction.version != self.database.version and transaction.queries)
             or self._needs_judgement(transaction)
             or self._rows_may_be_too_many(transaction)
             or transaction.bytes + sum(len(step.raw) for step in self._steps) > self.limits.transaction_bytes
             or time.monotonic() - transaction.began_at > self.limits.transaction_age_s
-            or any(step.run is not None and step.run.query.enlarges for step in self._steps)
         )
 
     def _commit_steps(self, run: Run, index: int) -> tuple[Step, Step]:
@@ -1347,6 +1345,8 @@ class Session:
 
 def _alteration(query: Query, run: Run | None) -> Callable[[int, bytes], bytes] | None:
     """Give what turns PostgreSQL's answers to an execution into DSQL's, where they differ."""
+    if query.touches_data or not query.may_be_altered:
+        return None
     if query.role_link is not None:
         tag = f"AWS IAM {query.role_link.action}"
         return lambda letter, answer: wire.message(b"C", wire.text(tag)) if letter == b"C"[0] else answer
@@ -1361,7 +1361,7 @@ def _alteration(query: Query, run: Run | None) -> Callable[[int, bytes], bytes] 
 
         return with_job
     version = _SHOWN_VERSIONS.get(getattr(query.tree, "name", None) or "")
-    if version is not None and type(query.tree).__name__ == "VariableShowStmt":
+    if version is not None:
         return lambda letter, answer: wire.text_row(version) if letter == b"D"[0] else answer
     return None
 
@@ -1386,23 +1386,6 @@ def _moment() -> bytes:
     now = time.time()
     whole = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now))
     return f"{whole}.{int(now % 1 * 1_000_000):06d}+00".encode()
-
-
-def _note_planned(transaction: Transaction, query: Query, write: Write, facts: Facts) -> None:
-    """Note what a write, if it touches a row, means for others: keys that go, references that change."""
-    if write.action == "delete" or (write.action == "update" and _sets(query, facts.keys)):
-        transaction.removes.add(facts.oid)
-        if facts.cascades:
-            transaction.removes |= facts.children
-    if facts.parents or facts.children:
-        transaction.relates.add(facts.oid)
-    if write.action == "insert" and (facts.takes_sequence or query.takes_sequence):
-        transaction.is_pinned = transaction.is_block
-
-
-def _sets(query: Query, keys: Sequence[Sequence[str]]) -> bool:
-    changed = {str(target.name) for target in getattr(query.tree, "targetList", None) or ()}
-    return any(changed & set(key) for key in keys)
 
 
 def _read_lock(value: bytes | None, mode: str) -> Lock | None:

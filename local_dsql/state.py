@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from local_dsql.backend import Run
+from local_dsql.effects import Effect
 from local_dsql.statements import Query, Table
 from local_dsql.tables import Tables
+
+_MOST_EFFECTS = 4096
 
 
 class Lock(NamedTuple):
@@ -111,6 +114,8 @@ class Database:
         self.related: dict[int, int] = {}
         """When rows of a table were last deleted, or written where foreign keys play: by oid."""
         self.types: dict[int, str] = {}
+        self.effects: dict[str, Effect] = {}
+        """What writes mean, by their texts, in this version of the schema."""
         self._tables: tuple[int, Tables] | None = None
         self._changed: dict[str, list[tuple[int, str]]] = {}
         self._changed_schemas: dict[str, int] = {}
@@ -126,6 +131,13 @@ class Database:
     def learn(self, tables: Tables) -> None:
         """Keep what is known of the tables in this version."""
         self._tables = (self.version, tables)
+        self.effects.clear()
+
+    def keep(self, query: Query, effect: Effect) -> None:
+        """Keep what a write means, for when it comes again."""
+        if len(self.effects) >= _MOST_EFFECTS:
+            self.effects.clear()
+        self.effects[query.text] = effect
 
     def forget_tables(self) -> None:
         """Have the tables asked for again."""
@@ -134,6 +146,7 @@ class Database:
     def change(self, changes: Iterable[Table]) -> None:
         """Note that DDL was committed."""
         self.version += 1
+        self.effects.clear()
         for table in changes:
             if table.name:
                 self._changed.setdefault(table.name, []).append((self.version, table.schema))

@@ -5,7 +5,7 @@ All of it comes from the text alone, once a text; what depends on a table's defi
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
@@ -126,12 +126,16 @@ class Query:
     locked_names: frozenset[str] = frozenset()
     """What FOR ... OF names; empty for all."""
     functions: frozenset[str] = frozenset()
-    tokens: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def touches_data(self) -> bool:
         """Whether it counts as DML beside DDL in one transaction."""
         return self.kind in (Kind.WRITE, Kind.LOCK, Kind.COPY_IN)
+
+    @property
+    def may_be_altered(self) -> bool:
+        """Whether DSQL's answer may differ from PostgreSQL's in form."""
+        return self.kind is not Kind.READ or is_a(self.tree, ast.VariableShowStmt)
 
     @property
     def job_type(self) -> str:

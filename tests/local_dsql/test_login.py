@@ -1,0 +1,123 @@
+"""Who gets in: TLS that verifies, tokens, roles that are linked; and who does not, in DSQL's words."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from local_dsql.cluster import LocalDsql
+from local_dsql.tokens import Key
+from sql.token import Credentials, presign
+
+KEY = Key("a-secret", "arn:aws:iam::000000000000:user/tests")
+OTHER = Key("another-secret", "arn:aws:iam::000000000000:role/other")
+REGION = "eu-west-1"
+
+
+@pytest.fixture(scope="module")
+def guarded(server: LocalDsql, directory: Path) -> Iterator[LocalDsql]:
+    keys = {"AKTESTS": KEY, "AKOTHER": OTHER}
+    with LocalDsql(
+        directory, postgres=server.postgres, keys=keys, region=REGION, requires_tls=True
+    ) as running:
+        yield running
+
+
+def token(
+    host: str,
+    *,
+    key: tuple[str, str] = ("AKTESTS", KEY.secret_access_key),
+    action: str = "DbConnectAdmin",
+    region: str = REGION,
+    age: timedelta = timedelta(0),
+) -> str:
+    return presign(Credentials(*key, None), host, region, action, 900, now=datetime.now(UTC) - age)
+
+
+def log_in(server: LocalDsql, password: str, role: str = "admin", **options: str) -> str:
+    """Give the error of a login; empty for one that works."""
+    try:
+        with psycopg.connect(server.conninfo(role=role), password=password, **options) as connection:  # type: ignore[arg-type]
+            assert connection.pgconn.ssl_in_use
+            connection.execute("select 1")
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
+
+
+def test_a_token_opens_a_verified_connection(guarded: LocalDsql) -> None:
+    assert "verify-full" in guarded.conninfo()
+    assert log_in(guarded, token(guarded.host)) == ""
+
+
+def test_another_authority_is_not_trusted(guarded: LocalDsql, tmp_path: Path) -> None:
+    from local_dsql.tls import Authority
+
+    other = Authority(tmp_path).ca_file
+    assert "SSL error" in log_in(guarded, token(guarded.host), sslrootcert=str(other))
+
+
+def test_nobody_gets_in_without_tls(guarded: LocalDsql) -> None:
+    assert "SSL connection is required" in log_in(guarded, token(guarded.host), sslmode="disable")
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"action": "DbConnect"}, "Wrong user to action mapping. user: admin, action: DbConnect"),
+        ({"key": ("AKTESTS", "wrong")}, "does not match the signature"),
+        ({"key": ("AKNOBODY", "wrong")}, "security token included in the request is invalid"),
+        ({"region": "us-east-1"}, "Credential should be scoped to a valid region"),
+        ({"age": timedelta(minutes=16)}, "Signature expired"),
+    ],
+)
+def test_a_wrong_token_is_refused_with_a_hint(
+    guarded: LocalDsql, changes: dict[str, object], hint: str
+) -> None:
+    said = log_in(guarded, token(guarded.host, **changes))  # type: ignore[arg-type]
+    assert "unable to accept connection, access denied" in said
+    assert hint in said
+
+
+def test_a_role_is_open_to_whom_it_is_linked_alone(guarded: LocalDsql) -> None:
+    with psycopg.connect(guarded.conninfo(), password=token(guarded.host), autocommit=True) as admin:
+        admin.execute("create role app with login")
+        try:
+            own = token(guarded.host, action="DbConnect")
+            others = token(guarded.host, action="DbConnect", key=("AKOTHER", OTHER.secret_access_key))
+            assert "not authorized" in log_in(guarded, own, "app")
+            admin.execute(f"aws iam grant app to '{KEY.arn}'".encode())
+            assert log_in(guarded, own, "app") == ""
+            assert "not authorized" in log_in(guarded, others, "app")
+            admin.execute(f"aws iam revoke app from '{KEY.arn}'".encode())
+            assert "not authorized" in log_in(guarded, own, "app")
+        finally:
+            admin.execute("drop role app")
+
+
+def test_one_database_is_served(guarded: LocalDsql) -> None:
+    with pytest.raises(psycopg.OperationalError, match='database "elsewhere" does not exist'):
+        psycopg.connect(guarded.conninfo("elsewhere"), password=token(guarded.host))
+
+
+def test_the_server_ends_with_its_owner(directory: Path) -> None:
+    """However that ends: here without a chance to stop anything."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom local_dsql.cluster import LocalDsql\n"
+        "server = LocalDsql(Path(sys.argv[1]) / 'owned', tls=False, fsync=False).__enter__()\n"
+        "print(server.conninfo(), flush=True)\nos.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout, done.stderr
+    for _ in range(100):
+        try:
+            psycopg.connect(done.stdout.strip(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return
+    pytest.fail("somebody still answers")

@@ -27,6 +27,7 @@ def main() -> int:
             say(f"== bench.{name}")
             path = Path(directory) / f"{name}.json"
             command = [sys.executable, "-m", f"bench.{name}", "--json", str(path)]
+            command += ["--plots", str(options.plots)]
             command += [f"--{flag}" for flag in ("quick", "profile") if getattr(options, flag)]
             if subprocess.run(command, check=False).returncode != 0:
                 failed.append(name)

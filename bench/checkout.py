@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from bench import plots
 from bench.environments import Fleet, Slice
 from bench.harness import (
     Options,
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figures |= _by_layer(shop, fleet, options)
         figures |= _over_a_network(shop, options)
     print("\n" + ", ".join(f"{name}: {value}" for name, value in machine().items()))
+    plots.checkout(figures["ratio_to_pgbench_8"], options.plots)
     write_json(options.json_path, figures)
 
 

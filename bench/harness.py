@@ -18,6 +18,10 @@ from typing import Any, NamedTuple
 
 from tools.arguments import output_file
 
+_RELATIVE = ".local/bench"
+#: Where pictures of a run go. docs/images holds those of a full run on an idle machine.
+PLOTS = Path(__file__).resolve().parents[1] / _RELATIVE
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -26,6 +30,7 @@ class Options:
     quick: bool
     json_path: Path | None
     profile: bool
+    plots: Path
 
 
 def read_options(name: str, description: str, arguments: Sequence[str] | None = None) -> Options:
@@ -40,8 +45,15 @@ def read_options(name: str, description: str, arguments: Sequence[str] | None = 
     parser.add_argument(
         "--profile", action="store_true", help="show where the processor's time goes, by line"
     )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="DIRECTORY",
+        default=PLOTS,
+        help=f"where pictures go (default: {_RELATIVE})",
+    )
     given = parser.parse_args(arguments)
-    return Options(given.quick, given.json, given.profile)
+    return Options(given.quick, given.json, given.profile, given.plots)
 
 
 class Spread(NamedTuple):

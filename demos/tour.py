@@ -179,7 +179,10 @@ def _browse(tour: Tour, mug: str) -> None:
     path = f"/catalog/{mug}"
     tag = tour.send("ana", "GET", path).headers["ETag"]
     tour.send("ana", "GET", path, None, 304, If_None_Match=tag)
-    tour.say("A search reads names and descriptions; `sort` is `name`, `points`, `-points` or `-rating`.")
+    tour.say(
+        "A search finds beginnings of words of names and descriptions, without case and accents; "
+        "`sort` is `name`, `points`, `-points` or `-rating`."
+    )
     tour.send("ana", "GET", "/catalog?q=seat&category=Events")
 
 

@@ -16,9 +16,13 @@ from handlers.edge.custom_resource import LambdaContext, ResourceResponse
 from handlers.edge.observability import logger
 from handlers.edge.settings import DatabaseEnvironment
 from sql.migrate import migrate
+from sql.transactions.index_items import index_items
 
 #: The resource is the schema itself: an update never replaces it, and deleting the stack leaves the data.
 PHYSICAL_ID = "xpoints-schema"
+
+#: What is kept of the function's time when the search's words are written, the answer's share included.
+_INDEX_MARGIN_MS = 30_000
 
 
 class Properties(Contract):
@@ -43,6 +47,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         applied = migrate(
             database, properties.role_arns, former_role_arns=former.role_arns, report=logger.info
         )
+        # For items that are older than the search's words. What there is no time for, the sweep does.
+        index_items(database, lambda: context.get_remaining_time_in_millis() < _INDEX_MARGIN_MS)
     except Exception as error:
         logger.exception("migration failed")
         answer.fail(f"{type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from pydantic import Field
 from domain import refusals
 from domain.checkout import MAX_LINE_QUANTITY, MAX_ORDER_LINES, ShownLine, cart_version
 from domain.refusals import Refusal
+from domain.search import wanted_words
 from handlers.edge.http import Api, Call, Reply, Route
 from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
 from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
@@ -19,6 +20,7 @@ from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.writes import TOLD, told
 from handlers.order_views import Order, OrderLine, OrderPage, history, order_page
 from sql.reads import (
+    ItemPage,
     Sort,
     follow_order,
     list_categories,
@@ -52,8 +54,6 @@ _STARTS: dict[Sort, tuple[Any, UUID, type]] = {
     "-rating": (float("inf"), LAST_ID, float),
 }
 
-_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
-
 
 class CatalogQuery(Page):
     """Which items, in which order."""
@@ -72,7 +72,11 @@ class CatalogQuery(Page):
     q: (
         Annotated[
             PlainText,
-            Field(min_length=1, max_length=50, description="Text within the name or the description."),
+            Field(
+                min_length=1,
+                max_length=50,
+                description="Beginnings of words of the name or description, without case and accents.",
+            ),
         ]
         | None
     ) = None
@@ -95,7 +99,10 @@ class CatalogItem(AnswerBody):
 
 
 class CatalogPage(AnswerBody):
-    """A page of the catalogue; `next_cursor` is null on the last one."""
+    """A page of the catalogue; `next_cursor` is null on the last one.
+
+    A search may find fewer items than the limit on its way, or none, and lead on all the same.
+    """
 
     items: list[CatalogItem]
     next_cursor: str | None
@@ -137,20 +144,17 @@ def _list_catalog(call: Call[None, CatalogQuery]) -> CatalogPage:
                 "Use a cursor with the sort that it was given for.",
                 [FieldError("query:cursor", "is of a list in another order")],
             )
-    pattern = None if query.q is None else f"%{query.q.translate(_LIKE)}%"
-    rows = list_items(
-        _DATABASE, _ENVIRONMENT.region, query.sort, after, after_id, query.category, pattern, query.limit + 1
-    )
-    page = rows[: query.limit]
-    urls = _PICTURES.resolve(_DATABASE, [picture for _, picture in page if picture], datetime.now(UTC))
-    cursor = None
-    if len(rows) > query.limit:
-        last = page[-1][0]
-        value = {"name": last.name, "rating": last.rating}.get(query.sort.lstrip("-"), last.points)
-        cursor = write_cursor(query.sort, value, str(last.item_id))
+    wanted = wanted_words(query.q, query.category)
+    if wanted is None:
+        page = ItemPage([], None)
+    else:
+        page = list_items(_DATABASE, _ENVIRONMENT.region, query.sort, after, after_id, wanted, query.limit)
+    pictures = [picture for _, picture in page.items if picture]
+    urls = _PICTURES.resolve(_DATABASE, pictures, datetime.now(UTC))
+    cursor = None if page.end is None else write_cursor(query.sort, page.end[0], str(page.end[1]))
     items = [
         CatalogItem.of(item, picture_url=urls.get(picture.image_id) if picture else None)
-        for item, picture in page
+        for item, picture in page.items
     ]
     return CatalogPage(items=items, next_cursor=cursor)
 

@@ -1,4 +1,7 @@
-"""Scheduled: finds rows whose parent is missing; deletes some kinds of them and reports the others."""
+"""Scheduled: finds rows whose parent is missing; deletes some kinds of them and reports the others.
+
+What is missing of the search's words, which follow from the items, is written.
+"""
 
 from functools import partial
 from typing import Any
@@ -10,6 +13,7 @@ from handlers.edge.jobs import Findings, Parts, clock
 from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment
 from sql.references import REFERENCES
+from sql.transactions.index_items import index_items
 from sql.transactions.sweep_orphans import sweep
 
 _DATABASE = DatabaseEnvironment.read().database()
@@ -34,6 +38,9 @@ def handler(_event: dict[str, Any], context: Any) -> dict[str, int]:
             missing = len(swept.missing)
             extra = {"reference": name, "deleted": swept.deleted, "missing": missing, "done": swept.done}
             logger.info("swept", extra=extra)
+    with parts.part("search words"):
+        indexed = index_items(_DATABASE, time_is_up)
+        logger.info("search words put right", extra={"rows": indexed.rows, "done": indexed.done})
     parts.end()
     findings.end()
     return orphans

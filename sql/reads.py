@@ -14,6 +14,7 @@ from domain import refusals
 from domain.messages import confirmation_of
 from domain.points import PointsAccount
 from domain.refusals import Refusal
+from domain.search import WordRange
 from sql.connection import Database
 from sql.queries import Query, Statement, load, part
 from sql.transaction import RetryPolicy, first, run, snapshot
@@ -26,6 +27,12 @@ _ACCOUNTS = load("accounts")
 OrderStatus = Literal["PLACED", "CANCELLED", "PART_REFUNDED", "REFUNDED"]
 
 Sort = Literal["name", "points", "-points", "-rating"]
+
+
+#: Items that one search looks at and sorts; where every word has more, the list is read instead.
+MAX_FOUND = 1000
+#: Rows of a list that one search reads on the way to what it looks for.
+LIST_PART = 1000
 
 
 class StoredPicture(NamedTuple):
@@ -50,6 +57,13 @@ class Item(NamedTuple):
     points: int
     rating: float | None
     available: int | None
+
+
+class ItemPage(NamedTuple):
+    """A page of items, and the sort value and id to go on behind; None where nothing follows."""
+
+    items: list[tuple[Item, StoredPicture | None]]
+    end: tuple[Any, UUID] | None
 
 
 class ItemDetail(NamedTuple):
@@ -194,6 +208,8 @@ _LISTS: dict[str, Query[dict[str, Any]]] = {
     "-points": _CATALOG["list_items_by_points_down"].of(dict),
     "-rating": _CATALOG["list_items_by_rating_down"].of(dict),
 }
+_COUNT_RAREST = _CATALOG["count_rarest"].of(int)
+_FIND_ITEMS = _CATALOG["find_items"].of(dict)
 _SHOW_ITEM = _CATALOG["show_item"].of(dict)
 _LIST_PICTURES = _CATALOG["list_item_pictures"].of(StoredPicture)
 _KEEP_URLS = _CATALOG["keep_picture_urls"]
@@ -227,18 +243,58 @@ def list_items(
     sort: Sort,
     after: Any,
     after_id: UUID,
-    category: str | None,
-    pattern: str | None,
-    most: int,
-) -> list[tuple[Item, StoredPicture | None]]:
-    """Give a page of the catalogue with each item's thumbnail. `pattern` is for ILIKE."""
-    (rows,) = snapshot(
-        database,
-        _LISTS[sort](
-            region=region, after=after, after_id=after_id, category=category, pattern=pattern, most=most
-        ),
-    )
-    return [(part(Item, row), StoredPicture(**row) if row["image_id"] is not None else None) for row in rows]
+    wanted: Sequence[WordRange],
+    limit: int,
+) -> ItemPage:
+    """Give a page of the items that have a word in each range, each with its thumbnail.
+
+    A search of which one word is rare looks at all items with that word. What is common is found on the way
+    along the list, of which one call reads a bounded part: then a page may hold fewer items than its limit,
+    or none, and still lead on.
+    """
+    ranges = {"firsts": [one.first for one in wanted], "lasts": [one.last for one in wanted]}
+    place = {"region": region, "after_id": after_id, "most": limit + 1, **ranges}
+    if wanted:
+        is_text = isinstance(after, str)
+        sign = -1 if sort.startswith("-") else 1
+        (rarest,), rows = snapshot(
+            database,
+            _COUNT_RAREST(bound=MAX_FOUND, **ranges),
+            _FIND_ITEMS(
+                bound=MAX_FOUND,
+                sort=sort,
+                down=sign < 0,
+                text_after=after if is_text else "",
+                number_after=0 if is_text else sign * after,
+                **place,
+            ),
+        )
+        if rarest <= MAX_FOUND:
+            return _page(rows, sort, limit)
+    # guard: a search reads a bounded part of a list
+    rows_read = max(LIST_PART, limit + 1) if wanted else limit + 1
+    (rows,) = snapshot(database, _LISTS[sort](after=after, part=rows_read, **place))
+    return _page(rows, sort, limit)
+
+
+def _page(rows: list[dict[str, Any]], sort: Sort, limit: int) -> ItemPage:
+    """Give what is wanted of a page's rows, and where to go on, if more may follow."""
+    found: list[tuple[Item, StoredPicture | None]] = []
+    end: Item | None = None
+    for row in rows:
+        item = part(Item, row)
+        picture = part(StoredPicture, row)
+        if row["is_wanted"] and len(found) < limit:
+            found.append((item, picture if picture.image_id is not None else None))
+        elif row["is_wanted"]:
+            end = found[-1][0]
+            break
+        if row["is_last"]:
+            end = item
+    if end is None:
+        return ItemPage(found, None)
+    value = {"name": end.name, "rating": end.rating}.get(sort.lstrip("-"), end.points)
+    return ItemPage(found, (value, end.item_id))
 
 
 def show_item(

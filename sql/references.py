@@ -17,6 +17,7 @@ TABLES: dict[str, Table] = {
     for table in (
         Table("customers", _PER_ID, 1500),
         Table("catalog_items", _PER_ID, 1000),
+        Table("item_words", {"item_id": NO_ID, "word": ""}, 400),
         Table("catalog_images", {"item_id": NO_ID, "image_id": NO_ID}, 400),
         Table("shopping_cart_items", {"customer_id": NO_ID, "item_id": NO_ID}, 500),
         Table("points_balances", {"customer_id": NO_ID}, 200),
@@ -65,6 +66,7 @@ REFERENCES = (
     Reference("shopping_cart_items", "customer_id", "customers", _DELETE, "erased_at"),
     Reference("shopping_cart_items", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("notifications", "customer_id", "customers", _DELETE, "erased_at"),
+    Reference("item_words", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("catalog_images", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("catalog_images", "image_id", "images", _DELETE),
     Reference("image_urls", "image_id", "images", _DELETE),

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TypedDict
 
+from domain.search import item_words
 from local.sample_data.catalogue import build_catalogue
 from local.sample_data.customers import STAFF_USERNAMES, build_clientele
-from local.sample_data.rows import SampleData
+from local.sample_data.rows import ItemWord, SampleData
 
 
 class Enrolment(TypedDict):
@@ -28,6 +29,11 @@ def generate(customers: int = 5000, items: int = 200, seed: int = 1) -> SampleDa
     return SampleData(
         images=tuple(catalogue.images),
         catalog_items=tuple(catalogue.items),
+        item_words=tuple(
+            ItemWord(item.id, word)
+            for item in catalogue.items
+            for word in sorted(item_words(item.name, item.description, item.category))
+        ),
         catalog_images=tuple(catalogue.catalog_images),
         stock=tuple(catalogue.stock),
         customers=tuple(clientele.customers),

@@ -45,6 +45,13 @@ class CatalogItem(NamedTuple):
     thumbnail_id: UUID
 
 
+class ItemWord(NamedTuple):
+    """A row of `item_words`: what the search finds an item by."""
+
+    item_id: UUID
+    word: str
+
+
 class CatalogImage(NamedTuple):
     """A row of `catalog_images`."""
 
@@ -147,6 +154,7 @@ class SampleData:
 
     images: tuple[Image, ...]
     catalog_items: tuple[CatalogItem, ...]
+    item_words: tuple[ItemWord, ...]
     catalog_images: tuple[CatalogImage, ...]
     stock: tuple[Stock, ...]
     customers: tuple[Customer, ...]
@@ -185,6 +193,7 @@ class Table(NamedTuple):
 TABLES = (
     Table("images", Image._fields, 1, 2),
     Table("catalog_items", CatalogItem._fields, 1, 13),
+    Table("item_words", ItemWord._fields, 2, 0),
     Table("catalog_images", CatalogImage._fields, 2, 2),
     Table("stock", Stock._fields, 2, 0),
     Table("customers", Customer._fields, 1, 14),

@@ -33,7 +33,8 @@ where b.customer_id = %(customer_id)s and c.erased_at is null
 -- A page of a customer's ledger, newest first.
 select id as entry_id, tx_type as kind, points, tx_dt as at, tx_description as description, reference_id
 from xpoints.transactions
-where customer_id = %(customer_id)s and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
+where customer_id = %(customer_id)s and tx_dt <= %(after)s::timestamp
+    and (tx_dt, id) < (%(after)s::timestamp, %(after_id)s)
 order by tx_dt desc, id desc
 limit %(most)s
 

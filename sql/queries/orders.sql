@@ -5,7 +5,8 @@
 select o.id as order_id, o.status, o.total_points, o.refunded_points, o.placed_at,
     (select sum(l.unit_cnt) from xpoints.order_items l where l.tx_id = o.id)::int as units
 from xpoints.orders o
-where o.customer_id = %(customer_id)s and (o.placed_at, o.id) < (%(after)s::timestamptz, %(after_id)s)
+where o.customer_id = %(customer_id)s and o.placed_at <= %(after)s::timestamptz
+    and (o.placed_at, o.id) < (%(after)s::timestamptz, %(after_id)s)
 order by o.placed_at desc, o.id desc
 limit %(most)s
 

@@ -16,7 +16,7 @@ on conflict (region, kind, subject_id) do nothing
 -- name: read_region_cleanups
 -- The next of what a Region has to delete, in the order of the key.
 select kind, subject_id, name from xpoints.region_cleanups
-where region = %(region)s and (kind, subject_id) > (%(kind)s, %(after)s)
+where region = %(region)s and kind >= %(kind)s and (kind, subject_id) > (%(kind)s, %(after)s)
 order by kind, subject_id
 limit %(most)s
 

@@ -11,6 +11,7 @@ from domain.events import CatalogItemRetired, Origin
 from domain.idempotency import Answer, Request
 from domain.items import ItemData, StoredItem, decide_item_change, decide_retirement
 from domain.refusals import Refusal
+from domain.search import item_words
 from domain.versions import Expected
 from sql.connection import Database
 from sql.outbox import enqueue
@@ -24,6 +25,8 @@ _FIND_IMAGE = _ITEMS["find_image"]
 _INSERT_ITEM = _ITEMS["insert_item"]
 _CHANGE_ITEM = _ITEMS["change_item"]
 _RETIRE_ITEM = _ITEMS["retire_item"]
+_INSERT_WORDS = _ITEMS["insert_item_words"]
+_DELETE_OTHER_WORDS = _ITEMS["delete_other_item_words"]
 _READ_STOCK = load("stock")["read_stock"].of(StockSlot)
 
 
@@ -57,7 +60,8 @@ def add_item(
         if not _image_known(data, images):
             return refusals.unknown_image()
         item_id = request.result_id
-        return AcceptedWrite(*render(item_id, data), [_INSERT_ITEM(item_id=item_id, **data._asdict())])
+        writes = [_INSERT_ITEM(item_id=item_id, **data._asdict()), *_words(item_id, data)]
+        return AcceptedWrite(*render(item_id, data), writes)
 
     return run_keyed(database, request, (_image(data),), decide)
 
@@ -76,7 +80,12 @@ def change_item(
         decision = decide_item_change(item_id, item, expected, data, _image_known(data, images))
         if isinstance(decision, Refusal) or (item is not None and decision == item.version):
             return decision
-        transaction.commit(_CHANGE_ITEM(item_id=item_id, version=decision, **data._asdict()))
+        changed = _CHANGE_ITEM(item_id=item_id, version=decision, **data._asdict())
+        transaction.commit(
+            changed,
+            # guard: an item's words change with it
+            *_words(item_id, data),
+        )
         return decision
 
     return run(database, attempt)
@@ -95,6 +104,7 @@ def retire_item(database: Database, item_id: UUID, origin: Origin) -> Completed[
         event = CatalogItemRetired(item_id=item_id)
         transaction.commit(
             _RETIRE_ITEM(item_id=item_id, retired_at=origin.now, version=version),
+            _DELETE_OTHER_WORDS(item_id=item_id, words=[]),
             enqueue(origin.announce(event, item_id, version)),
         )
         return True
@@ -106,6 +116,12 @@ def _stored(rows: list[dict[str, Any]]) -> StoredItem | None:
     return next(
         (StoredItem(row["version"], row["retired_at"] is not None, part(ItemData, row)) for row in rows), None
     )
+
+
+def _words(item_id: UUID, data: ItemData) -> tuple[Statement[Any], ...]:
+    """Give the statements that have the search find an item by what it says now, and by nothing else."""
+    words = sorted(item_words(data.name, data.description, data.category))
+    return (_DELETE_OTHER_WORDS(item_id=item_id, words=words), _INSERT_WORDS(item_id=item_id, words=words))
 
 
 def _image(data: ItemData) -> Statement[Any]:

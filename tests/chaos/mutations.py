@@ -112,16 +112,16 @@ def copied(source: Path) -> Iterator[Path]:
         yield tree
 
 
-def place_of(test: str, tree: Path) -> str:
-    """Give `path::name` of a test function. Raises LookupError unless there is exactly one of the name."""
+def places_of(test: str, tree: Path) -> list[str]:
+    """Give `path::name` of each test function of a name. Raises LookupError where there is none."""
     found = [
-        path.relative_to(tree)
+        f"{path.relative_to(tree)}::{test}"
         for path in sorted(tree.glob("tests/**/test_*.py"))
         if f"\ndef {test}(" in path.read_text(encoding="utf-8")
     ]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} tests are named {test}: adapt tests/chaos/guards.py")
-    return f"{found[0]}::{test}"
+    if not found:
+        raise LookupError(f"no test is named {test}: adapt tests/chaos/guards.py")
+    return found
 
 
 def _chaos(seeds: int, before: int | None = None) -> list[str]:
@@ -130,7 +130,8 @@ def _chaos(seeds: int, before: int | None = None) -> list[str]:
 
 
 def _tests(names: Sequence[str], tree: Path) -> list[str]:
-    return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(place_of(name, tree) for name in names)]
+    places = [place for name in names for place in places_of(name, tree)]
+    return ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *places]
 
 
 def _words(output: str) -> str:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from domain.checkout import AcceptedOrder
 from domain.idempotency import Request
+from domain.search import item_words
 from sql.connection import Connection
 from sql.transactions.place_order import PlaceOrder
 
@@ -29,6 +30,8 @@ class Shop:
             "values (%s, %s, 'Home', %s)",
             (item_id, name, points),
         )
+        for word in item_words(name, None, "Home"):
+            self.connection.execute("insert into xpoints.item_words values (%s, %s)", (item_id, word))
         for slot, available in enumerate(stock or ()):
             self.connection.execute(
                 "insert into xpoints.stock (item_id, slot, available) values (%s, %s, %s)",

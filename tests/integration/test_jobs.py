@@ -255,6 +255,7 @@ CHILDREN = {
     "notifications": (
         "(id, customer_id, event_id, kind, subject, body) values (%(id)s, %(customer)s, %(id)s, 'k', '', '')"
     ),
+    "item_words": "(item_id, word) values (%(item)s, 'mug')",
     "catalog_images": "(item_id, image_id) values (%(item)s, %(image)s)",
     "image_urls": "(image_id, region) values (%(image)s, 'us-east-1')",
     "catalog_items": "(id, thumbnail_id) values (%(id)s, %(image)s)",
@@ -336,7 +337,7 @@ def test_a_parent_that_was_erased_or_retired_counts_as_gone(shop: Shop, database
         mark = f"update xpoints.{reference.parent} set {reference.gone_column} = now()"
         shop.connection.execute(mark.encode())
         assert sweep(jobs, reference, never).deleted == 1, reference
-    assert len(marked) == 4
+    assert len(marked) == 5
 
 
 def test_the_ledger_and_orders_are_never_deleted_by_the_sweep() -> None:

@@ -248,13 +248,13 @@ REFUSED = [
 # select, insert, update, delete. Whoever grants more says so here, and why in the migration.
 GRANTS = {
     "storefront": "catalog_images:s catalog_items:s confirmations:s customers:s image_urls:siu images:s "
-    "items_for_sale:s order_events:s order_items:s orders:s points_balances:s shopping_cart_items:siud "
-    "stock:s transactions:s",
+    "item_words:s items_for_sale:s order_events:s order_items:s orders:s points_balances:s "
+    "shopping_cart_items:siud stock:s transactions:s",
     "checkout": "catalog_items:s customers:s idempotency_records:si order_events:si order_items:siu "
     "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si",
     "accounts": "customers:su outbox:i points_balances:su transactions:si",
-    "staff": "catalog_items:siu customers:s idempotency_records:si images:s order_events:s order_items:s "
-    "orders:s outbox:i points_balances:su request_log:i stock:siud transactions:si",
+    "staff": "catalog_items:siu customers:s idempotency_records:si images:s item_words:sid order_events:s "
+    "order_items:s orders:s outbox:i points_balances:su request_log:i stock:siud transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
     "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu "
     "order_items:s orders:su shopping_cart_items:sud",
@@ -262,7 +262,8 @@ GRANTS = {
     "images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si regions:s "
     "shopping_cart_items:sd transactions:i",
     "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
-    "image_urls:sd images:s inbox:sd job_progress:siu notifications:sd order_events:s order_items:s "
+    "image_urls:sd images:s inbox:sd item_words:sid job_progress:siu notifications:sd order_events:s "
+    "order_items:s "
     "orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si request_log:sd "
     "shopping_cart_items:sd stock:s transactions:s",
     "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s order_events:s order_items:s "

@@ -12,7 +12,7 @@ import yaml
 from sql.migrate import split
 from tests.chaos.guards import GUARDS
 from tests.chaos.marks import ALWAYS, DROP, FIRST, LAST, NEVER, How, Mark, find_marks, instead, mutate, value
-from tests.chaos.mutations import ROOT, place_of
+from tests.chaos.mutations import ROOT, places_of
 from tools.dsql_rules import Statement, numbered
 from tools.template import read
 
@@ -34,7 +34,7 @@ def test_each_guard_can_be_taken_out_and_what_must_fail_then_exists(name: str) -
     assert without.split() != source.split()
     read_again(without, mark.file)
     if GUARDS[name].test:
-        place_of(GUARDS[name].test, ROOT)
+        places_of(GUARDS[name].test, ROOT)
 
 
 @pytest.mark.parametrize("name", [name for name, guard in GUARDS.items() if guard.how.code])

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,9 @@ def _fill(shop: Shop, customer: UUID) -> None:
         "(id, name, description, category, points_price, rating, thumbnail_id) "
         "select md5('item' || n)::uuid, 'Item ' || md5(n::text), 'Fine', 'Category ' || n % 40, n % 900, "
         "(n % 50) / 10.0, md5('image' || n)::uuid from generate_series(1, {items}) n",
+        "insert into xpoints.item_words select id, unnest(array['item', md5(n::text), 'fine', "
+        "'=Category ' || n % 40]) "
+        "from generate_series(1, {items}) n, md5('item' || n) as hex, cast(hex as uuid) as id",
         "insert into xpoints.catalog_images select id, thumbnail_id from xpoints.catalog_items",
         "insert into xpoints.stock select id, s, 5 from xpoints.catalog_items, generate_series(0, 1) s "
         "where points_price % 5 = 0",
@@ -78,7 +82,10 @@ def paths(full_shop: Shop, customer: UUID) -> list[tuple[str, dict[str, str]]]:
         ("/catalog", {"sort": "points"}),
         ("/catalog", {"sort": "-points", "category": "Category 7"}),
         ("/catalog", {"sort": "-rating"}),
-        ("/catalog", {"q": "item a"}),
+        ("/catalog", {"q": "item ab0"}),
+        ("/catalog", {"q": "nowhere", "sort": "-rating"}),
+        # Of which there are too many to look at them all.
+        ("/catalog", {"q": "item", "sort": "points"}),
         (f"/catalog/{item}", {}),
         ("/cart", {}),
         ("/orders", {}),
@@ -122,8 +129,9 @@ def test_every_read_is_one_round_trip_and_touches_no_table_without_an_index(
         exchanges.clear()
         answer = client.get(path, query)
         assert answer.status == 200, (path, answer.text)
-        assert len(exchanges) == 1, f"{path} takes {len(exchanges)} exchanges"
-        for statement in exchanges[0]:
+        most = 2 if query.get("q") == "item" else 1
+        assert len(exchanges) == most, f"{path} takes {len(exchanges)} exchanges"
+        for statement in chain(*exchanges):
             plan = _plan(admin, statement)
             assert "Seq Scan" not in plan, f"{path}: {statement.query.name}\n{plan}"
 
@@ -148,7 +156,7 @@ def test_a_page_in_the_middle_of_a_list_starts_where_the_last_one_ended(
     after_id = UUID("80000000-0000-0000-0000-000000000000")
     way = database("storefront")
     for sort, after in (("name", "Item 8"), ("points", 450), ("-points", 450), ("-rating", 2.5)):
-        reads.list_items(way, "us-east-1", sort, after, after_id, None, None, 20)  # type: ignore[arg-type]
+        reads.list_items(way, "us-east-1", sort, after, after_id, [], 20)  # type: ignore[arg-type]
     moment = full_shop.scalar("select now() - interval '5 hours'")
     reads.list_orders(way, customer, moment, after_id, 3)
     reads.list_ledger(way, customer, moment, after_id, 3)

@@ -45,6 +45,36 @@ def test_an_item_is_added_changed_and_retired(api: Api, shop: Shop, staff: Clien
     assert [json.loads(detail)["aggregate_version"] for (detail,) in messages] == [3]
 
 
+def test_the_search_finds_an_item_by_what_it_says_now(api: Api, shop: Shop, staff: Client) -> None:
+    customer = api.as_customer(shop.customer())
+
+    def found(**query: str) -> list[str]:
+        return [item["name"] for item in customer.get("/catalog", query).json["items"]]
+
+    path = f"/staff/items/{staff.post('/staff/items', ITEM).json['item_id']}"
+    assert found(q="teapot") == found(category="Kitchen") == ["Teapot"]
+
+    staff.put(path, {**ITEM, "name": "Kanne", "description": "For tea"}, If_Match='"1"')
+    assert found(q="teapot") == []
+    assert found(q="tea kan") == found(category="Kitchen") == ["Kanne"]
+    assert shop.rows("select word from xpoints.item_words order by word") == [
+        ("=Kitchen",), ("for",), ("kanne",), ("tea",),
+    ]  # fmt: skip
+
+    staff.delete(path)
+    assert found(q="kanne") == []
+    assert shop.rows("select 1 from xpoints.item_words") == []
+
+
+@pytest.mark.parametrize("field", ["name", "description"])
+def test_an_item_of_nothing_but_one_letter_words_or_one_long_word_is_stored(
+    staff: Client, field: str
+) -> None:
+    most = {"name": 50, "description": 200}[field]
+    for text in (" ".join("abcdefghijklmnopqrstuvwxyz0123456789" * 6)[:most].strip(), "ﷺ" * most):
+        assert staff.post("/staff/items", {**ITEM, field: text}).status == 201
+
+
 def test_an_item_with_a_picture_that_is_not_there_is_refused(shop: Shop, staff: Client) -> None:
     assert staff.post("/staff/items", {**ITEM, "thumbnail_id": str(uuid4())}).problem == "unknown-image"
     image_id = shop.scalar("insert into xpoints.images (filename) values ('a.svg') returning id")

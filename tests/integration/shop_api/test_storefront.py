@@ -14,10 +14,12 @@ from domain.messages import confirmation_of
 from handlers import storefront
 from handlers.edge.paging import LONGEST_CURSOR, write_cursor
 from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, URL_SPREAD, PictureUrls
+from sql import reads
 from sql.connection import Database
 from sql.queries import Statement
 from sql.reads import StoredPicture, show_item
 from sql.transaction import Transaction
+from sql.transactions.index_items import index_items
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client
 
@@ -40,7 +42,9 @@ def read_all_pages(client: Client, path: str, rows: str, **query: str) -> list[d
         found += page[rows]
         if page["next_cursor"] is None:
             return found
-        assert page[rows], "a page that has a next one is not empty"
+        # A search leads on when it has read a part of the list, whatever it found there.
+        assert page[rows] or {"q", "category"} & query.keys()
+        assert page["next_cursor"] != query.get("cursor")
         query["cursor"] = page["next_cursor"]
 
 
@@ -96,23 +100,92 @@ def test_a_cursor_of_one_order_is_none_of_another_that_sorts_by_the_same_value(
     assert answer.json["errors"][0]["pointer"] == "query:cursor"
 
 
-def test_a_search_looks_into_names_and_descriptions_and_takes_wildcards_literally(
-    shop: Shop, client: Client
+def test_a_search_finds_beginnings_of_words_of_names_and_descriptions_whatever_case_and_accents(
+    shop: Shop, client: Client, database: Callable[..., Database]
 ) -> None:
-    shop.item(name="100% wool scarf")
-    shop.item(name="1000 wooden beads")
-    described = shop.item(name="Cap")
-    shop.connection.execute(
-        "update xpoints.catalog_items set description = 'of WOOL' where id = %s", [described]
-    )
+    for name, description in (
+        ("100% Wool scarf", None),
+        ("1000 wooden beads", "of wood"),
+        ("Cap", "of WOOL, unwoolly"),
+        ("Émeraude", None),
+        ("E\u0301meraude en Straße", "decomposed"),
+    ):
+        shop.connection.execute(
+            "insert into xpoints.catalog_items (name, description, category, points_price) "
+            "values (%s, %s, 'Home', 1)",
+            [name, description],
+        )
+    index_items(database("jobs"), lambda: False)
 
     def names(**query: str) -> list[str]:
         return [item["name"] for item in client.get("/catalog", query).json["items"]]
 
-    assert names(q="wool") == ["100% wool scarf", "Cap"]
-    assert names(q="100%") == ["100% wool scarf"]
-    assert names(q="100_ ") == []
-    assert names(q="wo", category="Garden") == []
+    assert names(q="wool") == ["100% Wool scarf", "Cap"]
+    assert names(q="WOOL SCA") == names(q="scarf, wool!") == ["100% Wool scarf"]
+    assert names(q="100%") == ["100% Wool scarf", "1000 wooden beads"]
+    assert names(q="olly") == names(q="wool beads") == names(q="%") == names(q="_") == names(q="=Home") == []
+    assert names(q="wo", category="Home") == ["100% Wool scarf", "1000 wooden beads", "Cap"]
+    assert names(q="wo", category="Hom") == names(q="wo", category="home") == []
+    for query in ("émeraude", "emeraude", "ÉMERAUDE", "e\u0301mer"):
+        assert names(q=query) == ["E\u0301meraude en Straße", "Émeraude"], query
+    assert names(q="strasse") == names(q="STRASSE") == ["E\u0301meraude en Straße"]
+
+
+@pytest.mark.parametrize(("most_found", "part"), [(1000, 2000), (5, 7), (0, 1), (0, 23)])
+@pytest.mark.parametrize("sort", ["name", "points", "-points", "-rating"])
+def test_a_search_finds_the_same_items_in_the_same_order_however_it_goes_about_it(
+    shop: Shop,
+    client: Client,
+    database: Callable[..., Database],
+    monkeypatch: pytest.MonkeyPatch,
+    sort: str,
+    most_found: int,
+    part: int,
+) -> None:
+    shop.connection.execute(
+        "insert into xpoints.catalog_items (name, description, category, points_price, rating) "
+        "select 'Item ' || n % 7, 'number ' || n || case when n % 6 = 0 then ' even' else '' end, "
+        "case when n % 4 = 0 then 'Rare' else 'Home' end, n % 5, case when n % 9 > 0 then n % 3 end "
+        "from generate_series(1, 60) n"
+    )
+    index_items(database("jobs"), lambda: False)
+    monkeypatch.setattr(reads, "MAX_FOUND", most_found)
+    monkeypatch.setattr(reads, "LIST_PART", part)
+    order = {
+        "name": "name, id", "points": "points_price, id", "-points": "points_price desc, id desc",
+        "-rating": "rating desc, id desc",
+    }[sort]  # fmt: skip
+    for query, condition in (
+        ({"q": "EVEN"}, "description ~ 'even'"),
+        ({"q": "item 3"}, "name = 'Item 3' or description ~ '^number 3'"),
+        ({"q": "even", "category": "Rare"}, "description ~ 'even' and category = 'Rare'"),
+        ({"category": "Rare"}, "category = 'Rare'"),
+        ({"q": "number"}, "true"),
+        ({"q": "nowhere"}, "false"),
+    ):
+        found = read_all_pages(client, "/catalog", "items", sort=sort, limit="4", **query)
+
+        expected = shop.rows(
+            f"select id::text from xpoints.catalog_items where ({condition}) "
+            f"{'and rating is not null' if sort == '-rating' else ''} order by {order}"
+        )
+        assert [(item["item_id"],) for item in found] == expected, (sort, query)
+
+
+def test_a_search_for_what_is_common_reads_a_part_of_the_list_and_says_where_to_go_on(
+    shop: Shop, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        shop.item(number, name="Cup Nr" if number == 29 else "Cup")
+    monkeypatch.setattr(reads, "MAX_FOUND", 0)
+    monkeypatch.setattr(reads, "LIST_PART", 10)
+    query = {"q": "nr", "sort": "points", "limit": "5"}
+
+    pages = [client.get("/catalog", query).json]
+    while pages[-1]["next_cursor"] is not None:
+        pages.append(client.get("/catalog", {**query, "cursor": pages[-1]["next_cursor"]}).json)
+
+    assert [len(page["items"]) for page in pages] == [0, 0, 1, 0]
 
 
 def test_retired_items_are_neither_listed_nor_shown(shop: Shop, client: Client) -> None:

@@ -1,0 +1,61 @@
+"""Folding, words and ranges: what the search compares."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.search import MAX_WORD_LENGTH, fold, item_words, wanted_words
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Émeraude", "emeraude"),
+        ("E\u0301meraude", "emeraude"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("ﬁne", "fine"),
+        ("Å", "a"),
+        ("ΣΊΣΥΦΟΣ", "σισυφοσ"),
+        ("İstanbul", "istanbul"),
+    ],
+)
+def test_a_text_is_folded(text: str, folded: str) -> None:
+    assert fold(text) == folded
+
+
+@given(st.text(max_size=50))
+def test_folding_twice_changes_nothing_more(text: str) -> None:
+    assert fold(fold(text)) == fold(text)
+
+
+@given(st.text(max_size=50), st.text(max_size=200), st.text(max_size=20))
+def test_an_item_is_found_by_each_of_its_words_each_beginning_of_one_and_its_category(
+    name: str, description: str, category: str
+) -> None:
+    words = item_words(name, description, category)
+
+    assert all(len(word) <= MAX_WORD_LENGTH + 1 for word in words)
+    for text in (name, description, *name.split(), description[:7]):
+        wanted = wanted_words(text, category)
+        if wanted is not None and (text in (name, description) or not text):
+            assert all(any(one.first <= word < one.last for word in words) for one in wanted)
+    for word in words - {"=" + category}:
+        for end in range(1, len(word) + 1):
+            ranges = wanted_words(word[:end], None)
+            assert ranges is not None
+            assert all(any(one.first <= other < one.last for other in words) for one in ranges)
+
+
+def test_a_text_without_a_letter_or_digit_is_of_no_item() -> None:
+    assert wanted_words("%_ !", None) is None
+    assert wanted_words("", "Home") is None
+    assert wanted_words(None, None) == []
+
+
+def test_a_category_is_compared_letter_by_letter() -> None:
+    (wanted,) = wanted_words(None, "Home") or []
+
+    assert [word for word in ("=Home", "=Homes", "=home", "home") if wanted.first <= word < wanted.last] == [
+        "=Home"
+    ]

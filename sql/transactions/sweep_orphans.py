@@ -71,12 +71,12 @@ def orphans(reference: Reference) -> Query[Any]:
     """Give the statement that deletes or finds a reference's orphans in a batch."""
     condition = _ALIVE["parent_not_gone" if reference.gone_column else "parent_there"].text.decode()
     alive = sql.SQL(condition).format(gone_column=sql.Identifier(reference.gone_column or ""))
-    template = "delete_orphans" if reference.on_orphan is OnOrphan.DELETE else "find_orphans"
-    query = fill(
-        template,
-        TABLES[reference.table],
-        column=sql.Identifier(reference.column),
-        parent=sql.Identifier(reference.parent),
-        alive=alive,
-    )
-    return query.of(UUID)
+    names = {
+        "column": sql.Identifier(reference.column),
+        "parent": sql.Identifier(reference.parent),
+        "alive": alive,
+    }
+    table = TABLES[reference.table]
+    if reference.on_orphan is OnOrphan.DELETE:
+        return fill("delete_orphans", table, **names)
+    return fill("find_orphans", table, **names).of(UUID)

@@ -533,7 +533,7 @@ class World:
         if call.key:
             self.again.setdefault(call.key, lambda: self._send(self._repeated(call), role, work))
         region = self._somewhere()
-        request = Request(call.owner, call.key, call.body, call.result_id)
+        request = Request(call.owner, call.key, f"1:{call.body}", call.result_id)
         actor = self.scheduler.current
         self._doing[actor] = call
         try:

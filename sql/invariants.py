@@ -21,7 +21,7 @@ ALWAYS = (
 AT_REST = (
     "orders_whose_cart_is_not_cleaned",
     "messages_not_sent",
-    "messages_in_outbox",
+    "messages_in_the_outbox",
     "outbox_dead_letters",
 )
 

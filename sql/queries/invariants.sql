@@ -51,12 +51,12 @@ select id::text as id, total_points as is_points, null as should_be_points from 
 -- After the follow-up has come to rest, no message waits to be sent.
 select id::text as id, null as is_points, null as should_be_points from xpoints.notifications where status = 'PENDING'
 
--- name: messages_in_outbox
+-- name: messages_in_the_outbox
 -- After the follow-up has come to rest, the outbox is empty.
 select id::text as id, null as is_points, null as should_be_points from xpoints.outbox
 
 -- name: outbox_dead_letters
--- The bus refused nothing for good.
+-- The bus rejected nothing for good.
 select id::text as id, null as is_points, null as should_be_points from xpoints.outbox_dead_letters
 
 -- name: count_effects

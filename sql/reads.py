@@ -172,7 +172,7 @@ class OrderEvent(NamedTuple):
     lines: str
 
 
-class FollowedOrder(NamedTuple):
+class OrderView(NamedTuple):
     """An order as its owner follows it. `confirmation` is None until somebody has written it."""
 
     head: OrderHead
@@ -367,9 +367,7 @@ def show_order(
     return heads[0], lines, events
 
 
-def follow_order(
-    database: Database, region: str, customer_id: UUID, order_id: UUID
-) -> FollowedOrder | Refusal:
+def follow_order(database: Database, region: str, customer_id: UUID, order_id: UUID) -> OrderView | Refusal:
     """Give a customer's order with what followed it."""
     key = {"order_id": order_id, "customer_id": customer_id}
     found = _for_customer(
@@ -386,7 +384,7 @@ def follow_order(
     heads, lines, events, pictures, confirmations = found
     if not heads:
         return refusals.unknown_order(order_id)
-    return FollowedOrder(heads[0], lines, events, pictures, first(confirmations))
+    return OrderView(heads[0], lines, events, pictures, first(confirmations))
 
 
 def read_balance(database: Database, customer_id: UUID) -> int | None:

@@ -45,7 +45,7 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             *("letter by letter", r"\d+ letters", "small letters", "one-letter", "ascii_letters"),
             "terminal_without_letters",
         ),
-        ("web/", "local_dsql/", "local/sample_data/", "tests/integration/test_schema.py"),
+        ("web/", "local_dsql/", "local/sample_data/", "tests/browser/", "tests/integration/test_schema.py"),
     ),
     "slice": (
         (r"in[ _]turns?(?![a-z])", r"tak(e|es|ing)[ _]turns"),

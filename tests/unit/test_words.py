@@ -42,10 +42,13 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "outbox message": (
         (
             *("capital letters", "letters[ _]of[ _]every[ _]script", "Letters beyond ASCII", "Arabic letter"),
-            *("letter by letter", r"\d+ letters", "small letters", "one-letter", "ascii_letters"),
+            *("letter[_ ]by[_ ]letter", r"\d+ letters", "small letters", "one[-_]letter", "ascii_letters"),
             "terminal_without_letters",
         ),
-        ("web/", "local_dsql/", "local/sample_data/", "tests/browser/", "tests/integration/test_schema.py"),
+        (
+            *("domain/search.py", "local/sample_data/", "local_dsql/", "tests/browser/", "web/"),
+            *("tests/integration/test_schema.py", "tests/unit/test_search.py"),
+        ),
     ),
     "slice": (
         (r"in[ _]turns?(?![a-z])", r"tak(e|es|ing)[ _]turns"),

@@ -29,6 +29,9 @@ _SUFFIXES = (
 #: Keys whose values are each function's own: that they are there is asked for, not what they say.
 _OWN_VALUE = ("Description", "Handler", "ScheduleExpression", "Input", "detail-type/[]", "Path", "Method")
 
+#: A module that is a function's entry point has this.
+_HANDLER = re.compile(r"^(?:def handler\(|handler = )", re.MULTILINE)
+
 _METHODS = {"get", "put", "post", "delete", "patch", "head"}
 
 #: Keys under which each function has names of its own.
@@ -146,6 +149,10 @@ def _undelivered(source: Source) -> Iterator[str]:
 
 
 def _beside(source: Source, root: Path) -> Iterator[str]:
+    for path in sorted(root.glob("handlers/*.py")):
+        function = f"{path.stem.title().replace('_', '')}Function"
+        if _HANDLER.search(path.read_text(encoding="utf-8")) and function not in functions(source):
+            yield f"handlers/{path.name}: {function} in template.yaml"
     filled = _detail_types(source)
     consumed = {
         event.function: filled[queue]

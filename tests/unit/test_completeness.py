@@ -17,7 +17,7 @@ FUNCTIONS = [function for members in kinds(template()).values() for function in 
 
 #: What a function has that the others of its kind have not, and which test would miss it.
 OWN = {
-    r"^EffectsLateAlarm/|^\w+Alarm/Properties/Dimensions/0$": "test_template_alarms.py",
+    r"^(EffectsLate|MailsRefused)Alarm/|^\w+Alarm/Properties/Dimensions/0$": "test_template_alarms.py",
     r"^(Relay|CleanRegion|Storefront)FunctionRole/Properties/Policies\b": "test_template_rights.py",
     r"^(Notify|RetireItem|EnrolUsers)FunctionRole/.*/Statement/1\b": "test_template_rights.py",
     r"^(Relay|EnrolUsers)Function/Properties/Environment\b": "test_import_budget.py",
@@ -110,6 +110,12 @@ def test_what_is_missing_is_said_in_words() -> None:
     )
 
 
+def test_an_entry_point_that_is_no_function_is_named() -> None:
+    assert "handlers/orders.py: OrdersFunction in template.yaml" in missing(
+        changed("Resources", "OrdersFunction")
+    )
+
+
 def test_a_queue_of_undelivered_events_that_a_rule_may_not_fill_is_named() -> None:
     statements = ("Resources", "UndeliveredEventsQueuePolicy", "Properties", "PolicyDocument", "Statement")
     assert missing(changed(*statements, 0)) == [
@@ -146,7 +152,7 @@ BESIDE = {
 
 @pytest.mark.parametrize("what", BESIDE)
 def test_what_is_taken_from_beside_the_template_is_missed(what: str, tmp_path: Path) -> None:
-    for directory in ("docs", "api", "events/samples", "events/schemas"):
+    for directory in ("docs", "api", "handlers", "events/samples", "events/schemas"):
         shutil.copytree(ROOT / directory, tmp_path / directory)
     assert missing(root=tmp_path) == []
     file, _, row = what.partition(":")

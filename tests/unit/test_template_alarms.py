@@ -20,6 +20,7 @@ from tools.template import (
     started_by,
     template,
     the,
+    variables,
 )
 
 #: What AWS emits, with the names of its dimensions: the user guides of API Gateway, Lambda, SQS and WAF. Of
@@ -320,6 +321,24 @@ def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:
     # The fallback's few lines catch nothing: what it meets is an error of Lambda's.
     watched = {(metric.name, metric.function) for metric in _of_alarm(alarms()["InternalErrorsAlarm"])}
     assert watched == {("InternalErrors", name) for name in serving - {"FallbackFunction"}}
+
+
+def test_alarms_on_what_several_functions_do_watch_all_of_them() -> None:
+    def watched(alarm: str) -> set[str]:
+        return {metric.function for metric in _of_alarm(alarms()[alarm])}
+
+    placed = {
+        the(target["Arn"])
+        for rule in resources("AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+        if "OrderPlaced.v1" in rule["Properties"]["EventPattern"]["detail-type"]
+    }
+    assert watched("EffectsLateAlarm") == {
+        event.function for event in events("SQS") if the(event.properties["Queue"]) in placed
+    }
+    assert watched("MailsRefusedAlarm") == {
+        name for name in functions() if "SENDER_ADDRESS" in variables(name)
+    }
 
 
 #: By what an objective's alarm measures it: a share, the slowest hundredth, the worst.

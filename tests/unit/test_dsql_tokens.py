@@ -95,6 +95,7 @@ def test_a_token_of_the_aws_sdk_is_taken(user: str, method: str, session_token: 
             "checkout",
             "The request signature we calculated does not match",
         ),
+        (token().replace(HOST, f"x{HOST}"), "checkout", "The request signature we calculated does not match"),
         (token(region="eu-west-3"), "checkout", "Credential should be scoped to a valid region: 'us-east-1'"),
         (
             token("DbConnectAdmin", "ASIAROLE"),

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from local_dsql.postgres import EmbeddedPostgres
@@ -30,6 +31,10 @@ os.environ.update(
 )
 for _name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
     os.environ.pop(_name, None)
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _WORKER_OUTPUT = "dsql_findings"
 

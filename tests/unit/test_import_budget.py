@@ -40,10 +40,13 @@ FORBIDDEN = (
     "urllib3",
 )
 
-#: What functions import beside that: the relay publishes in parallel, the migration answers CloudFormation.
+_ANSWERS_CLOUDFORMATION = {"http", "http.client", "urllib.error", "urllib.request", "urllib.response"}
+
+#: What functions import beside that: the relay publishes in parallel, two answer CloudFormation.
 MORE: dict[str, set[str]] = {
     "RelayFunction": {"concurrent.futures.thread"},
-    "MigrateFunction": {"http", "http.client", "urllib.error", "urllib.request", "urllib.response"},
+    "MigrateFunction": _ANSWERS_CLOUDFORMATION,
+    "PublishPagesFunction": _ANSWERS_CLOUDFORMATION,
 }
 
 #: Functions that never talk to the database start without its client, and so without asyncio.

@@ -26,7 +26,7 @@ const ROUTES = [
   [/^\/account$/, account, 'account'],
 ];
 const SAID = 'rewards.said';
-const LOST = { title: () => words.notFound.title, enter: async () => {}, view: () => empty({ sign: 'shop', ...words.notFound, action: toShop }) };
+const LOST = { title: () => words.notFound.title, enter: async () => {}, view: () => empty({ sign: 'shop', ...words.notFound, action: toShop, whole: true }) };
 
 let page = LOST;
 let section = null;

@@ -79,9 +79,9 @@ export function fault(error, again) {
   </div>`;
 }
 
-/** What stands where there is nothing to show. */
-export const empty = ({ sign, title, text, action }) => html`<div class="empty">
-  <span class="round">${icon(sign)}</span><h2>${title}</h2><p>${text}</p>${action}
+/** What stands where there is nothing to show; `whole` where that is all of the page. */
+export const empty = ({ sign, title, text, action, whole = false }) => html`<div class="empty">
+  <span class="round">${icon(sign)}</span>${whole ? html`<h1 tabindex="-1">${title}</h1>` : html`<h2>${title}</h2>`}<p>${text}</p>${action}
 </div>`;
 
 export const toShop = html`<a class="button primary" href="#/">${words.toShop}</a>`;

@@ -34,7 +34,7 @@ const fact = (name, value) => (value === null || value === undefined || value ==
 export function view() {
   const { item, error } = shown;
   if (error instanceof Problem && error.status < 500) {
-    return empty({ sign: 'shop', title: words.notFound.title, text: w.gone, action: toShop });
+    return empty({ sign: 'shop', title: words.notFound.title, text: w.gone, action: toShop, whole: true });
   }
   if (error) return fault(error, read);
   if (!item) return skeleton(2, 'detail');

@@ -130,7 +130,7 @@ const row = (order) => (line) => html`<li class="line">
 export function view() {
   const { order, error } = shown;
   if (error instanceof Problem && error.status < 500 && error.status !== 429) {
-    return empty({ sign: 'orders', title: words.notFound.title, text: words.notFound.text, action: toShop });
+    return empty({ sign: 'orders', title: words.notFound.title, text: words.notFound.text, action: toShop, whole: true });
   }
   if (error && !order) return html`<h1 tabindex="-1">${words.orders.title}</h1>${fault(error, read)}`;
   if (!order) return html`<h1 tabindex="-1">${words.orders.title}</h1>${skeleton(3, 'lines')}`;

@@ -295,7 +295,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             finally:
                 database.discard()
-            console.print("\n[bold green]Everything was as it must be.[/] Next: make up, which opens the shop for a browser, and docs/pages.md.")
+            console.print(
+                "\n[bold green]Everything was as it must be.[/] Next: make up, which opens the "
+                "shop for a browser, and docs/pages.md."
+            )
             say("stopping")
         say("nothing is left running")
     except (NotSoError, StartError) as error:

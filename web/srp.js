@@ -76,7 +76,7 @@ export async function signInBySrp(cognito, { pool, client, username, password })
     { name: 'HKDF', hash: 'SHA-256', salt: padded(u), info: text(INFO) }, material, 128);
   const key = await crypto.subtle.importKey('raw', derived, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
   const time = timestamp(new Date());
-  const block = Uint8Array.from(atob(challenge.SECRET_BLOCK), (letter) => letter.charCodeAt(0));
+  const block = Uint8Array.from(atob(challenge.SECRET_BLOCK), (one) => one.charCodeAt(0));
   const signed = await crypto.subtle.sign('HMAC', key, join(text(identity), block, text(time)));
 
   const answer = await cognito('RespondToAuthChallenge', {

@@ -37,12 +37,12 @@ export const time = (iso, say = atTime) => html`<time datetime=${iso} title=${ut
 export function picture(url, { name, alt = '', eager = false }) {
   const broken = (event) => event.target.closest('.picture').classList.add('broken');
   return html`<span class="picture" data-hue=${hue(name)}>
-    <span class="letter" aria-hidden="true">${[...(name ?? '?')][0]}</span>
+    <span class="initial" aria-hidden="true">${[...(name ?? '?')][0]}</span>
     ${url ? html`<img src=${url} alt=${alt} width="320" height="320" loading=${eager ? 'eager' : 'lazy'} decoding="async" @error=${broken} />` : nothing}
   </span>`;
 }
 
-const hue = (name) => [...(name ?? '')].reduce((sum, letter) => sum + letter.codePointAt(0), 0) % 6;
+const hue = (name) => [...(name ?? '')].reduce((sum, one) => sum + one.codePointAt(0), 0) % 6;
 
 export const button = ({ label, act, name, kind = 'primary', sign, busy = false, off = false, wide = false }) => html`
   <button type="button" class="button ${kind} ${wide ? 'wide' : ''}" aria-label=${name ?? nothing} aria-busy=${busy ? 'true' : nothing}

@@ -109,7 +109,7 @@ def test_a_picture_that_does_not_load_leaves_a_tile(screen: Open) -> None:
     shop = screen(signed_in=True, address="/?q=mug")
     shop.page.route("**/*picturesbucket*/**", lambda route: route.abort())
     shop.page.reload()
-    expect(shop.page.locator("li.card .picture.broken .letter").first).to_be_visible()
+    expect(shop.page.locator("li.card .picture.broken .initial").first).to_be_visible()
 
 
 def test_names_that_are_html_are_shown_as_text(world: World, screen: Open) -> None:

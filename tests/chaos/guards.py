@@ -52,6 +52,9 @@ GUARDS: Mapping[str, Guard] = {
         instead("asked.append(self._prepared_as.setdefault(key, name) and key)")
     ),
     # --- What an order may be ----------------------------------------------------------------------------
+    "nobody orders what they did not see, even for the same total": Guard(
+        NEVER, "test_nobody_orders_what_they_did_not_see"
+    ),
     "an order takes from so many slots and no more": Guard(
         NEVER, "test_an_order_never_changes_more_rows_than_one_transaction_may"
     ),

@@ -124,9 +124,6 @@ GUARDS: Mapping[str, Guard] = {
     ),
     "stock is laid in up to a limit": Guard(NEVER, "test_stock_is_not_adjusted_beyond_what_an_item_may_have"),
     "no balance above the largest": Guard(NEVER, "test_a_refund_does_not_lift_a_balance_above_the_largest"),
-    "nobody orders what they did not see, even for the same total": Guard(
-        NEVER, "test_nobody_orders_what_they_did_not_see"
-    ),
     "an item's words change with it": Guard(DROP, "test_the_search_finds_an_item_by_what_it_says_now"),
     "a search reads a bounded part of a list": Guard(
         value("10**6"), "test_a_search_for_what_is_common_reads_a_part_of_the_list_and_says_where_to_go_on"

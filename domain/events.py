@@ -9,9 +9,9 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from domain.contract import WHOLE, Contract
+from domain.contract import WHOLE, Contract, Id, Moment
 
 NonNegative = Annotated[int, Field(ge=0), WHOLE]
 # guard: an event that no consumer could read is not made
@@ -35,7 +35,7 @@ class OrderedLine(Contract):
 
     model_config = ConfigDict(extra="ignore")
 
-    item_id: UUID
+    item_id: Id
     quantity: Positive
     unit_points: NonNegative
 
@@ -46,8 +46,8 @@ class OrderPlaced(Payload):
     type_name: ClassVar[str] = "OrderPlaced.v1"
     aggregate_type: ClassVar[str] = "order"
 
-    order_id: UUID
-    customer_id: UUID
+    order_id: Id
+    customer_id: Id
     total_points: NonNegative
     lines: tuple[OrderedLine, ...]
 
@@ -58,7 +58,7 @@ class CustomerErased(Payload):
     type_name: ClassVar[str] = "CustomerErased.v1"
     aggregate_type: ClassVar[str] = "customer"
 
-    customer_id: UUID
+    customer_id: Id
 
 
 class CatalogItemRetired(Payload):
@@ -67,7 +67,7 @@ class CatalogItemRetired(Payload):
     type_name: ClassVar[str] = "CatalogItemRetired.v1"
     aggregate_type: ClassVar[str] = "catalog_item"
 
-    item_id: UUID
+    item_id: Id
 
 
 class CustomerErasureResumed(Payload):
@@ -79,7 +79,7 @@ class CustomerErasureResumed(Payload):
     type_name: ClassVar[str] = "CustomerErasureResumed.v1"
     aggregate_type: ClassVar[str] = "customer"
 
-    customer_id: UUID
+    customer_id: Id
     step: str
 
 
@@ -93,10 +93,10 @@ class ItemRetirementResumed(Payload):
     type_name: ClassVar[str] = "ItemRetirementResumed.v1"
     aggregate_type: ClassVar[str] = "catalog_item"
 
-    item_id: UUID
-    retirement_id: UUID
+    item_id: Id
+    retirement_id: Id
     step: str
-    after: UUID | None = None
+    after: Id | None = None
 
 
 class OrderCancelled(Payload):
@@ -105,8 +105,8 @@ class OrderCancelled(Payload):
     type_name: ClassVar[str] = "OrderCancelled.v1"
     aggregate_type: ClassVar[str] = "order"
 
-    order_id: UUID
-    customer_id: UUID
+    order_id: Id
+    customer_id: Id
     points: NonNegative
     lines: tuple[OrderedLine, ...]
 
@@ -120,9 +120,9 @@ class OrderRefunded(Payload):
     type_name: ClassVar[str] = "OrderRefunded.v1"
     aggregate_type: ClassVar[str] = "order"
 
-    order_id: UUID
-    customer_id: UUID
-    refund_id: UUID
+    order_id: Id
+    customer_id: Id
+    refund_id: Id
     points: NonNegative
     complete: bool
     lines: tuple[OrderedLine, ...]
@@ -134,9 +134,9 @@ class PointsTransferred(Payload):
     type_name: ClassVar[str] = "PointsTransferred.v1"
     aggregate_type: ClassVar[str] = "transfer"
 
-    transfer_id: UUID
-    payer_id: UUID
-    payee_id: UUID
+    transfer_id: Id
+    payer_id: Id
+    payee_id: Id
     points: Positive
 
 
@@ -146,8 +146,8 @@ class PointsCredited(Payload):
     type_name: ClassVar[str] = "PointsCredited.v1"
     aggregate_type: ClassVar[str] = "credit"
 
-    credit_id: UUID
-    customer_id: UUID
+    credit_id: Id
+    customer_id: Id
     points: Positive
     kind: Literal["EARN", "GIFT", "BOOST"]
 
@@ -163,8 +163,8 @@ class StockExhausted(Payload):
     type_name: ClassVar[str] = "StockExhausted.v1"
     aggregate_type: ClassVar[str] = "sale"
 
-    item_id: UUID
-    order_id: UUID
+    item_id: Id
+    order_id: Id
 
 
 P = TypeVar("P", bound=Payload)
@@ -181,11 +181,11 @@ class Envelope(Contract, Generic[P]):
 
     model_config = ConfigDict(extra="ignore")
 
-    id: UUID
+    id: Id
     type: str
-    occurred_at: AwareDatetime
+    occurred_at: Moment
     aggregate_type: str
-    aggregate_id: UUID
+    aggregate_id: Id
     aggregate_version: Annotated[int, Field(ge=1), WHOLE]
     region: str
     correlation_id: str

@@ -11,7 +11,7 @@ from domain.points import MAX_POINTS_AT_ONCE, AcceptedTransfer
 from domain.refunds import requested_units
 from domain.refusals import Refusal
 from handlers.edge.http import Api, Call, Reply, Route
-from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
+from handlers.edge.models import WHOLE, AnswerBody, Body, Id, PlainText
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.writes import origin_of, settle
 from sql.transactions.move_points import Transfer, transfer_points
@@ -24,7 +24,7 @@ _DATABASE = _ENVIRONMENT.database()
 class RefundRequestLine(Body):
     """Units of one line to give back."""
 
-    item_id: UUID
+    item_id: Id
     quantity: Annotated[int, Field(ge=1, le=MAX_LINE_QUANTITY), WHOLE]
 
 

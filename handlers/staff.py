@@ -14,7 +14,7 @@ from domain.points import MAX_POINTS_AT_ONCE, BalanceChange, CreditKind
 from domain.refusals import Refusal
 from domain.stock import MAX_SLOTS, MAX_STOCK
 from handlers.edge.http import Api, Call, Reply, Route
-from handlers.edge.models import WHOLE, AnswerBody, Body, Parameters, PlainName, PlainText, Versioned
+from handlers.edge.models import WHOLE, AnswerBody, Body, Id, Parameters, PlainName, PlainText, Versioned
 from handlers.edge.paging import Page
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.writes import counted, origin_of, refusal_in, settle
@@ -49,7 +49,7 @@ class ItemRequest(Body):
     width: _Measure | None = None
     height: _Measure | None = None
     depth: _Measure | None = None
-    thumbnail_id: UUID | None = None
+    thumbnail_id: Id | None = None
 
 
 class Slot(AnswerBody):
@@ -221,8 +221,8 @@ class CreditDone(AnswerBody):
 class BoostRequest(Body):
     """Points for one of a household's two members, while both together have fewer than `below_points`."""
 
-    beneficiary: UUID
-    partner: UUID
+    beneficiary: Id
+    partner: Id
     points: _Points = 429
     below_points: _Points = 1000
 

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from domain.contract import WHOLE as WHOLE
 from domain.contract import Contract
+from domain.contract import Id as Id
 
 #: What a person may write: no control characters, nothing that turns the reading order.
 #: Refused: C0 and C1 controls (NUL among them), zero-width space, line and paragraph separators, byte-order

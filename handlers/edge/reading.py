@@ -23,13 +23,14 @@ _REPLACEMENT = "\ufffd"
 
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
-_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+#: Patterns are compiled when they are first used: no start needs one.
+_IDEMPOTENCY_KEY = r"[A-Za-z0-9_.:-]{8,64}"
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 #: One member of a list of entity tags (RFC 9110), and what the ETags of versions look like.
-_TAG = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?[ \t]*(?:,|$)')
-_VERSION = re.compile(r"[0-9]{1,9}")
+_TAG = r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?[ \t]*(?:,|$)'
+_VERSION = r"[0-9]{1,9}"
 
 #: The app client that tokens must be made for; the deployed functions always have it.
 _AUDIENCE = os.environ.get("USER_POOL_CLIENT_ID")
@@ -40,7 +41,7 @@ _WORDS = {
     "extra_forbidden": "is not known here",
     "string_pattern_mismatch": "holds a character that may not stand here, or has another form",
 }
-_BEGINNING = re.compile(r"^\w+ should ")
+_BEGINNING = r"^\w+ should "
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -84,7 +85,7 @@ def read_caller(event: Mapping[str, Any]) -> Caller:
 def read_id(path: Mapping[str, str], name: str) -> UUID:
     """Give an id of the path: a UUID in its usual form."""
     text = path.get(name) or ""
-    if not _UUID.fullmatch(text):
+    if not re.fullmatch(_UUID, text):
         raise ProblemError(
             "invalid-request",
             f"Correct the path: {name} must be a UUID such as those that the API's answers hold.",
@@ -173,9 +174,10 @@ def read_versions(headers: Mapping[str, str]) -> Expected:
         )
     if tags.strip() == "*":
         return Expected(None)
-    versions, at = set(), 0
-    while at < len(tags):
-        tag = _TAG.match(tags, at)
+    versions = set()
+    rest = tags
+    while rest:
+        tag = re.match(_TAG, rest)
         if tag is None:
             raise ProblemError(
                 "precondition-failed",
@@ -184,9 +186,9 @@ def read_versions(headers: Mapping[str, str]) -> Expected:
             )
         # guard: weak tags match nothing
         weak = tag[1] is not None
-        if tag[2] is not None and not weak and _VERSION.fullmatch(tag[2]):
+        if tag[2] is not None and not weak and re.fullmatch(_VERSION, tag[2]):
             versions.add(int(tag[2]))
-        at = tag.end()
+        rest = rest[tag.end() :]
     return Expected(frozenset(versions))
 
 
@@ -201,7 +203,7 @@ def read_key(headers: Mapping[str, str]) -> str:
         )
     if len(key) > 1 and key[0] == key[-1] == '"':
         key = key[1:-1]
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
+    if not re.fullmatch(_IDEMPOTENCY_KEY, key):
         raise ProblemError(
             "idempotency-key-malformed",
             "Send an Idempotency-Key of 8 to 64 letters, digits or any of _ . : -",
@@ -256,7 +258,7 @@ def _errors(error: ValidationError) -> list[Any]:
 def _field_errors(error: ValidationError, point: Callable[[tuple[int | str, ...]], str]) -> list[FieldError]:
     """Give the first wrong values by their places, in the API's words."""
     return [
-        FieldError(point(one["loc"]), _WORDS.get(one["type"]) or _BEGINNING.sub("must ", one["msg"]))
+        FieldError(point(one["loc"]), _WORDS.get(one["type"]) or re.sub(_BEGINNING, "must ", one["msg"]))
         for one in _errors(error)[:MAX_FIELD_ERRORS]
     ]
 

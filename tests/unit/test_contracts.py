@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 from uuid import UUID, uuid4
 
 import jsonschema
@@ -50,7 +50,9 @@ def fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _fields(annotation: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if get_origin(annotation) is Annotated:
+        yield from _fields(get_args(annotation)[0], path)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield from fields(annotation, path)
     elif all(isinstance(argument, str) for argument in get_args(annotation)) and get_args(annotation):
         yield path, type(None)  # a closed list of words
@@ -194,9 +196,12 @@ def test_a_consumer_of_today_reads_an_event_with_a_field_of_tomorrow() -> None:
     read_event(contract, json.dumps(detail))
 
 
-def test_an_event_without_a_time_zone_is_refused() -> None:
+@pytest.mark.parametrize(
+    "moment", ["2026-01-01T12:00:00", "2026-01-01", "34.90", 1.5, 0, "2026-13-01T12:00:00Z", None]
+)
+def test_an_event_without_a_moment_in_its_time_zone_is_refused(moment: object) -> None:
     contract = CONTRACTS["OrderPlaced.v1"]
-    detail = {**example(schema_of(contract)), "occurred_at": "2026-01-01T12:00:00"}
+    detail = {**example(schema_of(contract)), "occurred_at": moment}
     with pytest.raises(ValidationError):
         read_event(contract, json.dumps(detail))
 
@@ -225,6 +230,14 @@ def test_a_number_of_an_event_is_whole_however_it_is_written() -> None:
     detail["aggregate_version"], detail["data"]["total_points"] = 2.0, 2e2
     read = read_event(contract, json.dumps(detail))
     assert (read.aggregate_version, read.data.model_dump()["total_points"]) == (2, 200)
+
+
+@pytest.mark.parametrize("form", ["{%s}", "urn:uuid:%s"])
+def test_an_id_of_another_form_is_refused(form: str) -> None:
+    contract = CONTRACTS["OrderPlaced.v1"]
+    detail = {**example(schema_of(contract)), "id": form % uuid4()}
+    with pytest.raises(ValidationError, match="must be a UUID"):
+        read_event(contract, json.dumps(detail))
 
 
 @pytest.mark.parametrize("wrong", ["2", True, 1.5, None, [2]])

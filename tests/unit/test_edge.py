@@ -177,6 +177,14 @@ def test_a_measure_is_a_number(number: str, member: str) -> None:
     assert [error["pointer"] for error in answer["body"]["errors"]] == [f"/{member}"]
 
 
+@pytest.mark.parametrize("form", ["{%s}", "urn:uuid:%s", " %s", "%s\\n"])
+def test_an_id_has_its_usual_form(form: str) -> None:
+    text = form % "8c1d5c0e-54a1-4c39-8a6e-3f5a0f1f9b21"
+    body = f'{{"lines": [{{"item_id": "{text}", "quantity": 1}}]}}'
+    answer = send(orders.handler, "POST", "/orders/{order_id}/refunds", body)
+    assert answer["body"]["errors"] == [{"pointer": "/lines/0/item_id", "detail": "must be a UUID"}]
+
+
 def test_a_member_twice_is_refused_however_deep_it_lies() -> None:
     line = '{"item_id": "8c1d5c0e-54a1-4c39-8a6e-3f5a0f1f9b21", "quantity": 1, "quantity": 2}'
     answer = send(orders.handler, "POST", "/orders/{order_id}/refunds", f'{{"lines": [{line}]}}')

@@ -15,7 +15,8 @@ import psycopg
 
 from bench.harness import machine, ratios, read_options, say, spread, table, take_turns, write_json
 from bench.shop import REGION, Shop, open_shop
-from domain.events import CatalogItemRetired, Origin
+from domain.events import Origin
+from domain.events.items import CatalogItemRetired
 from sql.connection import Database, DatabaseSettings
 from sql.references import REFERENCES
 from sql.scan import MAX_ROWS

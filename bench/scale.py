@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.harness import read_options, write_json
-from domain.events import OrderPlaced
+from domain.events.orders import OrderPlaced
 from domain.stock import MAX_SLOTS
 from tools.template import ROOT, Event, events, resources, template
 

@@ -17,7 +17,8 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
-from domain.events import CONTRACTS, Payload, envelope_of
+from domain.events import Payload, envelope_of
+from domain.events.contracts import CONTRACTS
 from events.publish import SOURCE
 
 ROOT = Path(__file__).resolve().parent.parent

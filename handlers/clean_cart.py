@@ -1,6 +1,6 @@
 """Consumer of OrderPlaced: takes the ordered quantities out of the cart."""
 
-from domain.events import OrderPlaced
+from domain.events.orders import OrderPlaced
 from events.consume import Consumer
 from handlers.edge.observability import guarded, observe_effect, value_of
 from handlers.edge.settings import DatabaseEnvironment

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.events import CustomerErased, CustomerErasureResumed, Envelope
+from domain.events import Envelope
+from domain.events.customers import CustomerErased, CustomerErasureResumed
 from events.consume import Consumer
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment

@@ -1,6 +1,6 @@
 """Consumer of OrderPlaced and OrderCancelled: sends the e-mail that confirms it."""
 
-from domain.events import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderCancelled, OrderPlaced
 from events.consume import Consumer
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded, observe_effect

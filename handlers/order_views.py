@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field
 from pydantic_core import from_json
 
-from domain.events import OrderPlaced
+from domain.events.orders import OrderPlaced
 from domain.refusals import Refusal
 from handlers.edge.models import AnswerBody
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
+from domain.events import Envelope
+from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from events.consume import Consumer
 from handlers.edge.mail import Mail
 from handlers.edge.observability import guarded, observe_effect

@@ -4,7 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from domain.accounts import Member, Profile, decide_change, decide_erasure
-from domain.events import CustomerErased, Origin
+from domain.events import Origin
+from domain.events.customers import CustomerErased
 from domain.refusals import Refusal
 from domain.versions import Expected
 from sql.connection import Database

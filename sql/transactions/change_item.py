@@ -7,7 +7,8 @@ from uuid import UUID
 
 from domain import refusals
 from domain.checkout import StockSlot
-from domain.events import CatalogItemRetired, Origin
+from domain.events import Origin
+from domain.events.items import CatalogItemRetired
 from domain.idempotency import Answer, Request
 from domain.items import ItemData, StoredItem, decide_item_change, decide_retirement
 from domain.refusals import Refusal

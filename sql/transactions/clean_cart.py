@@ -1,6 +1,7 @@
 """After an order: its quantities leave the cart, and nothing else does."""
 
-from domain.events import Envelope, OrderPlaced
+from domain.events import Envelope
+from domain.events.orders import OrderPlaced
 from sql.connection import Database
 from sql.inbox import EffectOutcome, UnknownOrderError, once
 from sql.queries import Statement, load

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from domain.events import CustomerErased, CustomerErasureResumed, Envelope
+from domain.events import Envelope
+from domain.events.customers import CustomerErased, CustomerErasureResumed
 from domain.points import BalanceChange
 from sql.cascade import Advance, Checkpoint, Slice, by_rest, enqueue_next_slice, run_slice
 from sql.connection import Database

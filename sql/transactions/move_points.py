@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.events import Origin, PointsCredited, PointsTransferred
+from domain.events import Origin
+from domain.events.points import PointsCredited, PointsTransferred
 from domain.idempotency import Answer, Request
 from domain.points import (
     AcceptedTransfer,

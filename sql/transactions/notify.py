@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 from domain.checkout import AcceptedLine
-from domain.events import Envelope, OrderCancelled, OrderPlaced
+from domain.events import Envelope
+from domain.events.orders import OrderCancelled, OrderPlaced
 from domain.messages import (
     MessageText,
     address_message,

@@ -5,7 +5,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.events import OrderPlaced, event_of
+from domain.events import event_of
+from domain.events.orders import OrderPlaced
 from sql.cascade import slice_ids
 from sql.connection import Database
 from sql.queries import load

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedOrder, PricedCartLine, StockSlot, decide_checkout
-from domain.events import Envelope, OrderedLine, OrderPlaced, Origin, StockExhausted, event_of
+from domain.events import Envelope, Origin, event_of
+from domain.events.orders import OrderedLine, OrderPlaced, StockExhausted
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange, PointsAccount
 from domain.refusals import Refusal

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from domain import refusals
 from domain.checkout import StockSlot
-from domain.events import OrderCancelled, OrderedLine, OrderRefunded, Origin
+from domain.events import Origin
+from domain.events.orders import OrderCancelled, OrderedLine, OrderRefunded
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange, PointsAccount, add_points
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.events import CatalogItemRetired, Envelope, ItemRetirementResumed
+from domain.events import Envelope
+from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from domain.messages import item_retired
 from sql.cascade import Advance, Checkpoint, Slice, by_range, enqueue_next_slice, run_slice
 from sql.connection import Database

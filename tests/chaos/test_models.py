@@ -9,7 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from domain.events import CONTRACTS, OrderPlaced
+from domain.events.contracts import CONTRACTS
+from domain.events.orders import OrderPlaced
 from events.consume import consume
 from events.contracts import sample
 from events.publish import SOURCE

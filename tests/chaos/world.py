@@ -19,18 +19,10 @@ import sql.scan
 import sql.transaction
 from domain.audit import Difference
 from domain.checkout import total
-from domain.events import (
-    CatalogItemRetired,
-    CustomerErased,
-    CustomerErasureResumed,
-    Envelope,
-    ItemRetirementResumed,
-    OrderCancelled,
-    OrderPlaced,
-    Origin,
-    Payload,
-    event_of,
-)
+from domain.events import Envelope, Origin, Payload, event_of
+from domain.events.customers import CustomerErased, CustomerErasureResumed
+from domain.events.items import CatalogItemRetired, ItemRetirementResumed
+from domain.events.orders import OrderCancelled, OrderPlaced
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
 from events.relay import Relay, RelaySettings

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.events import Envelope, OrderCancelled, OrderedLine, OrderPlaced, Origin, read_event
+from domain.events import Envelope, Origin, read_event
+from domain.events.orders import OrderCancelled, OrderedLine, OrderPlaced
 from sql.connection import Database
 from sql.inbox import EffectOutcome, UnknownOrderError
 from sql.transactions.clean_cart import clean_cart

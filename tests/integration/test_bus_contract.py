@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from domain.events import OrderPlaced
+from domain.events.orders import OrderPlaced
 from domain.outbox import OutboxMessage, Rejection
 from events.consume import consume
 from events.contracts import sample

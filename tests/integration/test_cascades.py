@@ -11,16 +11,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.audit import Difference
-from domain.events import (
-    CONTRACTS,
-    CatalogItemRetired,
-    CustomerErased,
-    CustomerErasureResumed,
-    Envelope,
-    ItemRetirementResumed,
-    Origin,
-    read_event,
-)
+from domain.events import Envelope, Origin, read_event
+from domain.events.contracts import CONTRACTS
+from domain.events.customers import CustomerErased, CustomerErasureResumed
+from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from sql.cascade import Slice, SliceOutcome, UnknownStepError
 from sql.connection import Database
 from sql.queries import Statement

@@ -12,7 +12,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from domain.events import CONTRACTS, OrderPlaced, Origin, event_of, read_event
+from domain.events import Origin, event_of, read_event
+from domain.events.contracts import CONTRACTS
+from domain.events.orders import OrderPlaced
 from events.contracts import sample
 from operations import command, queues
 from operations.command import main

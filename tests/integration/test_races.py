@@ -10,7 +10,8 @@ import pytest
 from domain import refusals
 from domain.cart import LineFacts, decide_quantity
 from domain.checkout import AcceptedOrder
-from domain.events import Envelope, OrderPlaced, Origin, read_event
+from domain.events import Envelope, Origin, read_event
+from domain.events.orders import OrderPlaced
 from domain.idempotency import Request
 from domain.points import BalanceChange
 from sql.connection import Database

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bench.scale import COUNTED, ORDER_LINES, Work
-from domain.events import Envelope, OrderPlaced, read_event
+from domain.events import Envelope, read_event
+from domain.events.orders import OrderPlaced
 from domain.outbox import Verdict
 from sql.connection import Database
 from sql.pipeline import Connection, Written

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
-from domain.events import OrderedLine, OrderPlaced, Origin
+from domain.events import Origin
+from domain.events.orders import OrderedLine, OrderPlaced
 from local.region import LocalRegion
 from sql.connection import Connection, Database
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches

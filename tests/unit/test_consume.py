@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from domain.events import CONTRACTS, Envelope, OrderPlaced
+from domain.events import Envelope
+from domain.events.contracts import CONTRACTS
+from domain.events.orders import OrderPlaced
 from events.consume import MARGIN_MS, Consumer, consume
 from events.contracts import sample
 from handlers.edge.observability import FunctionFailedError, guarded, logger

@@ -13,7 +13,9 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from domain.events import CONTRACTS, OrderedLine, OrderPlaced, Origin, Payload, read_event, write_event
+from domain.events import Origin, Payload, read_event, write_event
+from domain.events.contracts import CONTRACTS
+from domain.events.orders import OrderedLine, OrderPlaced
 from events.contracts import (
     GOLDEN,
     SCHEMAS,

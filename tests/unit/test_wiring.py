@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domain.events import CONTRACTS
+from domain.events.contracts import CONTRACTS
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
 from sql.transactions.expire import EVENT_MEMORY_DAYS, EXPIRIES

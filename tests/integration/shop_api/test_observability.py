@@ -26,7 +26,7 @@ from moto import mock_aws
 from psycopg import OperationalError, errors
 
 from bench.scale import COUNTED, ORDER_LINES
-from domain.events import OrderPlaced
+from domain.events.orders import OrderPlaced
 from domain.messages import MessageText
 from events.consume import Consumer
 from handlers import account, checkout, orders, staff, storefront

@@ -21,11 +21,7 @@ from tools.template import functions, template, variables
 FUNCTIONS = list(functions())
 
 #: Our own modules that a start may import, by what the function is for: the API's routes say most.
-<<<<<<< HEAD
-BUDGETS = {"Api": 42, "SQS": 33, "ScheduleV2": 24, "": 24}
-=======
-BUDGETS = {"Api": 46, "SQS": 36, "ScheduleV2": 24, "": 20}
->>>>>>> b398132 (Hold a start's modules to those of the libraries, and ours by the kind of function)
+BUDGETS = {"Api": 46, "SQS": 38, "ScheduleV2": 26, "": 24}
 
 #: What no start imports: tracing, the AWS SDK before there is something to send, generators of API documents,
 #: other HTTP clients.
@@ -44,22 +40,13 @@ FORBIDDEN = (
     "urllib3",
 )
 
-<<<<<<< HEAD
 _ANSWERS_CLOUDFORMATION = {"http", "http.client", "urllib.error", "urllib.request", "urllib.response"}
-=======
-_HTTP = {"http", "http.client", "urllib.error", "urllib.request", "urllib.response"}
->>>>>>> b398132 (Hold a start's modules to those of the libraries, and ours by the kind of function)
 
 #: What functions import beside that: the relay publishes in parallel, two answer CloudFormation.
 MORE: dict[str, set[str]] = {
     "RelayFunction": {"concurrent.futures.thread"},
-<<<<<<< HEAD
     "MigrateFunction": _ANSWERS_CLOUDFORMATION,
     "PublishPagesFunction": _ANSWERS_CLOUDFORMATION,
-=======
-    "MigrateFunction": _HTTP,
-    "PublishPagesFunction": _HTTP,
->>>>>>> b398132 (Hold a start's modules to those of the libraries, and ours by the kind of function)
 }
 
 #: Functions that never talk to the database start without its client, and so without asyncio.

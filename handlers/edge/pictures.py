@@ -31,13 +31,17 @@ URL_SPREAD = timedelta(minutes=10)
 LONGEST_KEPT_URL = 2000
 
 
+#: Draws from the system: a generator that was seeded at import would draw alike in copies of one environment.
+_SYSTEM = random.SystemRandom()
+
+
 class PictureUrls:
     """Gives URLs of pictures in one bucket. Where there is no bucket, no picture has a URL.
 
     `chance` gives a number from 0 to 1.
     """
 
-    def __init__(self, bucket: str | None, region: str, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, bucket: str | None, region: str, chance: Callable[[], float] = _SYSTEM.random) -> None:
         self._bucket = bucket
         self._region = region
         self._chance = chance
@@ -81,11 +85,11 @@ class PictureUrls:
         # botocore's signer alone, and only once a URL is due: a boto3 client costs a start 150 ms.
         from botocore.auth import S3SigV4QueryAuth
         from botocore.awsrequest import AWSRequest
-        from botocore.credentials import EnvProvider
+        from botocore.credentials import ContainerProvider, EnvProvider
 
-        credentials = EnvProvider().load()
+        credentials = EnvProvider().load() or ContainerProvider().load()
         if credentials is None:
-            raise RuntimeError("No AWS credentials in the environment to sign picture URLs with.")
+            raise RuntimeError("No AWS credentials to sign picture URLs with.")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         place = (
             f"{endpoint}/{self._bucket}"

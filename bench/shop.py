@@ -13,9 +13,10 @@ import psycopg
 from psycopg import sql
 
 from bench.harness import say
+from local_dsql.dialect import parse
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
-from sql.migrate import migrate, split
+from sql.migrate import Migration, migrate, read_migrations, split
 
 REGION = "us-east-1"
 ITEMS = 500
@@ -95,6 +96,14 @@ class Shop:
         }
 
 
+def plain_migrations() -> list[Migration]:
+    """Give the migrations as a plain PostgreSQL takes them: without DSQL's word ASYNC."""
+    return [
+        migration._replace(text="".join(statement.plain for statement in parse(migration.text)))
+        for migration in read_migrations()
+    ]
+
+
 @contextlib.contextmanager
 def open_shop(customers: int) -> Iterator[Shop]:
     """Start a server with fsync on, migrate it, fill it; stop it and remove its data in the end."""
@@ -104,7 +113,7 @@ def open_shop(customers: int) -> Iterator[Shop]:
         with EmbeddedPostgres(Path(directory) / "data", log_statements=True) as server:
             settings = DatabaseSettings(server.host, "admin", REGION, port=server.port, tls="disable")
             admin = Database(settings, mint=_no_token)
-            migrate(admin)
+            migrate(admin, migrations=plain_migrations())
             admin.discard()
             say(f"Filling {customers} carts ...")
             shop = Shop(server, customers)

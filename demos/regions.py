@@ -39,6 +39,7 @@ from demos.shoppers import (
     wait_for,
 )
 from local.region import LocalRegion, stop_on_signals, stopwatch
+from local_dsql.cluster import LocalDsql
 from local_dsql.guard import StartError
 from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
@@ -80,7 +81,7 @@ class Wares(NamedTuple):
     scarce: str
 
 
-def _furnish(server: EmbeddedPostgres, plan: DrillLoad) -> Wares:
+def _furnish(server: LocalDsql | EmbeddedPostgres, plan: DrillLoad) -> Wares:
     """Put items on the shelf: two of unlimited stock and one of `scarce_units`, spread over four slots."""
     points = {str(uuid4()): price for price in (10, 20, 30)}
     scarce = next(iter(points))
@@ -99,7 +100,9 @@ def _furnish(server: EmbeddedPostgres, plan: DrillLoad) -> Wares:
     return Wares(points, scarce)
 
 
-def _admit(server: EmbeddedPostgres, regions: Sequence[LocalRegion], customers: int) -> dict[str, UUID]:
+def _admit(
+    server: LocalDsql | EmbeddedPostgres, regions: Sequence[LocalRegion], customers: int
+) -> dict[str, UUID]:
     """Make customers with points to spend, and users of them in every Region; give their ids by username."""
     admitted = {f"drill_{uuid4().hex[:12]}": uuid4() for _ in range(customers)}
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
@@ -267,7 +270,7 @@ class Drill:
         self._lost = lost
         self._survivor = survivor
         self._plan = plan
-        self._server = survivor.postgres
+        self._server = survivor.database
         self._next_line = 0.0
         self._database = reader(survivor, "rewards-drill")
         self._http = [api_client(lost), api_client(survivor)]
@@ -278,7 +281,7 @@ class Drill:
             for http in self._http:
                 stack.callback(http.close)
             stack.callback(self._database.discard)
-            recorder = stack.enter_context(OutboxRecorder(self._server))
+            recorder = stack.enter_context(OutboxRecorder(self._survivor.postgres))
             broken_before = self._broken()
             wares = _furnish(self._server, self._plan)
             customers = _admit(self._server, (self._lost, self._survivor), 2 * self._plan.shoppers)
@@ -535,7 +538,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             takeover = {"RelayTakeoverS": f"{plan.takeover_s:g}"}
             lost = stack.enter_context(LocalRegion(LOST, parameters=takeover, say=_of(LOST, say)))
             survivor = stack.enter_context(
-                LocalRegion(SURVIVOR, lost.postgres, parameters=takeover, say=_of(SURVIVOR, say))
+                LocalRegion(SURVIVOR, lost.database, parameters=takeover, say=_of(SURVIVOR, say))
             )
             say("both Regions are up")
             try:

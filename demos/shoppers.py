@@ -153,8 +153,8 @@ def reader(region: LocalRegion, application_name: str) -> Database:
     """Give the database as the role of people who look after the pipeline."""
     return Database(
         DatabaseSettings(
-            host=region.postgres.host,
-            port=region.postgres.port,
+            host=region.database.host,
+            port=region.database.port,
             role="operations",
             region=region.region_name,
             tls="disable",

@@ -108,7 +108,7 @@ class Tour:
 def take(region: LocalRegion) -> str:
     """Take the tour in a Region; give the page. Of other data the page would show some, and needs none."""
     people = {name: uuid5(_NAMESPACE, name) for name in _PEOPLE.values()}
-    with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
         for name, customer_id in people.items():
             connection.execute(
                 "insert into xpoints.customers (id, username, first_name) values (%s, %s, %s)",

@@ -29,6 +29,7 @@ def main() -> None:
         options.region,
         port=options.port,
         database_port=options.database_port,
+        plain=options.plain_postgres,
         parameters={"DemoUsernames": offered},
         say=say,
     )
@@ -36,7 +37,7 @@ def main() -> None:
         with region:
             say(f"loading {options.customers} customers")
             data = generate(options.customers)
-            with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
+            with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
                 load(connection, data)
             say("drawing their pictures")
             upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
@@ -87,6 +88,9 @@ def _options() -> argparse.Namespace:
         type=whole_number(1, 10_000),
         default=20,
         help="how many of them can sign in (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--plain-postgres", action="store_true", help="PostgreSQL itself in place of a local Aurora DSQL"
     )
     return parser.parse_args()
 

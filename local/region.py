@@ -1,4 +1,4 @@
-"""One machine as a Region: PostgreSQL, an AWS emulator, and the real `sam build` and `sam deploy` onto it."""
+"""One machine as a Region: a DSQL, an AWS emulator, and the real `sam build` and `sam deploy` onto it."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from local.emulator import Emulator
 from local.gateway import complete_gateway
+from local_dsql.cluster import LocalDsql
 from local_dsql.guard import Guarded, StartError
 from local_dsql.postgres import EmbeddedPostgres
 from tools.template import template
@@ -42,7 +43,8 @@ SENDER_ADDRESS = "orders@shop.example.com"
 class LocalRegion:
     """A deployed Region on this machine for the length of a `with` block.
 
-    `postgres` is a running server that several Regions share; without one the Region starts its own. Ports
+    `database` is a running one that several Regions share, as the Regions of a cluster do; without one the
+    Region starts its own: a local Aurora DSQL, or with `plain` the PostgreSQL alone, for comparison. Ports
     are free ones unless given. Enter it in the main thread: on Linux the database stops with the thread that
     started it.
     """
@@ -50,11 +52,11 @@ class LocalRegion:
     def __init__(
         self,
         region_name: str = "us-east-1",
-        postgres: EmbeddedPostgres | None = None,
+        database: LocalDsql | EmbeddedPostgres | None = None,
         *,
+        plain: bool = False,
         port: int | None = None,
         database_port: int | None = None,
-        log_statements: bool = False,
         parameters: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -63,10 +65,10 @@ class LocalRegion:
         #: What the stack made: names, URLs or ids by the logical ids of template.yaml.
         self.resources: dict[str, str] = {}
         self._say = say
-        self._shared_postgres = postgres
+        self._shared_database = database
+        self._plain = plain
         self._port = port
         self._database_port = database_port
-        self._log_statements = log_statements
         self._parameters = parameters or {}
         self._stack = ExitStack()
 
@@ -89,6 +91,11 @@ class LocalRegion:
         return self._emulator.endpoint_url
 
     @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The PostgreSQL behind the database, for what DSQL does not let through."""
+        return self.database.postgres if isinstance(self.database, LocalDsql) else self.database
+
+    @property
     def environment(self) -> dict[str, str]:
         """What an AWS tool needs to talk to this Region and to nothing else, whatever the user has set up."""
         return self._emulator.environment
@@ -97,11 +104,11 @@ class LocalRegion:
     def database_url(self) -> str:
         """The database as its owner, with the shop's schema on the search path, as any driver reads it."""
         path = f"options=-csearch_path%3D{SCHEMA}%2Cpublic"
-        return f"postgresql://admin@{self.postgres.host}:{self.postgres.port}/postgres?sslmode=disable&{path}"
+        return f"postgresql://admin@{self.database.host}:{self.database.port}/postgres?sslmode=disable&{path}"
 
     def check(self) -> None:
         """Raise StartError when the database or the emulator has ended."""
-        if not self.postgres.is_running():
+        if not self.database.is_running():
             raise StartError("The database has ended, and with it the Region. Start it again: make up.")
         if not self._emulator.is_running():
             raise StartError(
@@ -200,13 +207,13 @@ class LocalRegion:
 
     def _start(self, stack: ExitStack) -> None:
         directory = _run_directory(self.region_name, stack)
-        self._say("building the functions; starting the AWS emulator and PostgreSQL")
+        self._say("building the functions; starting the AWS emulator and the database")
         self._emulator = Emulator(directory, self.region_name, self._port)
         self._emulator.start()
         stack.callback(self._emulator.stop)
         build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
         stack.callback(build.stop)
-        self.postgres = self._shared_postgres or self._own_postgres(directory, stack)
+        self.database = self._shared_database or self._own_database(directory, stack)
         # Once more, to go before the database: a server whose callers are gone has nothing to wait for.
         stack.callback(self._emulator.stop)
         self._emulator.wait()
@@ -219,20 +226,23 @@ class LocalRegion:
         self._say("deploying template.yaml, which migrates the schema")
         self._deploy(directory)
 
-    def _own_postgres(self, directory: Path, stack: ExitStack) -> EmbeddedPostgres:
-        server = EmbeddedPostgres(
-            directory.resolve() / "postgres",
-            port=self._database_port,
-            log_statements=self._log_statements,
-            fsync=False,  # the data are thrown away
-        )
-        stack.callback(shutil.rmtree, server.data_directory, ignore_errors=True)
-        return stack.enter_context(server)
+    def _own_database(self, directory: Path, stack: ExitStack) -> LocalDsql | EmbeddedPostgres:
+        place, port = directory.resolve() / "postgres", self._database_port
+        database: LocalDsql | EmbeddedPostgres
+        # Nothing waits for the disk: the data are thrown away.
+        if self._plain:
+            database = postgres = EmbeddedPostgres(place / "data", port=port, fsync=False)
+        else:
+            database = LocalDsql(place, port=port, tls=False, region=self.region_name, fsync=False)
+            postgres = database.postgres
+        stack.callback(shutil.rmtree, postgres.data_directory, ignore_errors=True)
+        stack.enter_context(database)
+        return database
 
     def _deploy(self, directory: Path) -> None:
         parameters = {
-            "ClusterEndpoint": self.postgres.host,
-            "DatabasePort": str(self.postgres.port),
+            "ClusterEndpoint": self.database.host,
+            "DatabasePort": str(self.database.port),
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
@@ -365,7 +375,7 @@ def _run_directory(region_name: str, stack: ExitStack) -> Path:
 
 def _remove(directory: Path) -> None:
     place = directory.resolve()
-    shutil.rmtree(EmbeddedPostgres(place / "postgres").data_directory, ignore_errors=True)
+    shutil.rmtree(EmbeddedPostgres(place / "postgres" / "data").data_directory, ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
     if directory.is_symlink():
         directory.unlink()

@@ -88,9 +88,27 @@ begin
         select i.indexrelid into index_oid
         from pg_index i join pg_class c on c.oid = i.indexrelid
         where i.indrelid = to_regclass(table_name) and (index_name = '' or c.relname = index_name)
+            and pg_xact_status(i.xmin::text::xid8) = 'in progress'  -- one that was there has no job
         order by i.indexrelid desc limit 1;
         if index_oid is null and failure = '' then
             return;
+        end if;
+        if failure <> '' and index_name <> '' then
+            -- What a build that failed leaves: the name is taken, until somebody drops it. The key is any column.
+            execute format(
+                'create index %I on %s (%I)', index_name, table_name,
+                (select attname from pg_attribute where attrelid = to_regclass(table_name) and attnum > 0 and not attisdropped
+                 order by attnum limit 1)
+            );
+            select i.indexrelid into index_oid
+            from pg_index i join pg_class c on c.oid = i.indexrelid
+            where i.indrelid = to_regclass(table_name) and c.relname = index_name;
+            update pg_index set indisready = false where indexrelid = index_oid;
+            -- In the words of the user guide.
+            failure := replace(
+                failure, format('could not create unique index "%s"', index_name),
+                'Found duplicate key while validating index for UCVs'
+            );
         end if;
         -- Not to be used until the job is done. PostgreSQL keeps an index that is not valid up to date.
         update pg_index set indisvalid = false where indexrelid = index_oid;
@@ -98,7 +116,9 @@ begin
     insert into sys.jobs values (
         id, case when failure = '' then 'submitted' else 'failed' end, nullif(failure, ''), kind, 1259,
         coalesce(index_oid, to_regclass(table_name)),
-        coalesce(index_oid::regclass::text, table_name), now(), now()
+        (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.oid = coalesce(index_oid, to_regclass(table_name))),
+        now(), now()
     );
 end $$;
 

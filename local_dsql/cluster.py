@@ -14,7 +14,7 @@ from typing import Any, Self
 from psycopg.conninfo import make_conninfo
 
 from local_dsql.guard import Guarded, StartError
-from local_dsql.ports import HOST
+from local_dsql.ports import HOST, require_port
 from local_dsql.postgres import EmbeddedPostgres
 from local_dsql.process import Settings, ready_file
 from local_dsql.server import DATABASE, SUPERUSER
@@ -79,6 +79,7 @@ class LocalDsql:
 
     def __enter__(self) -> Self:
         """Start, in some 2 s. Raises StartError."""
+        require_port(self._given_port)
         with ExitStack() as stack:
             if self._own_postgres:
                 stack.enter_context(self.postgres)
@@ -94,6 +95,10 @@ class LocalDsql:
     ) -> None:
         """Stop the server, then its PostgreSQL."""
         self._stack.close()
+
+    def is_running(self) -> bool:
+        """Tell whether neither the server nor its PostgreSQL has been stopped or has ended by itself."""
+        return self._process is not None and not self._process.ended() and self.postgres.is_running()
 
     def conninfo(self, database: str = DATABASE, role: str = SUPERUSER) -> str:
         """Give what `psycopg.connect` needs but for a token."""

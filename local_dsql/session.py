@@ -1356,8 +1356,16 @@ def _alteration(query: Query, run: Run | None) -> Callable[[int, bytes], bytes] 
         job = run.job
         tag = "CREATE INDEX" if query.job_type == "INDEX_BUILD" else "ALTER TABLE"
 
-        def with_job(letter: int, _answer: bytes) -> bytes:
-            return wire.text_row(job) + wire.message(b"C", wire.text(tag)) if letter == b"C"[0] else b""
+        existed = False
+
+        def with_job(letter: int, answer: bytes) -> bytes:
+            nonlocal existed
+            if letter == b"N"[0] and b"C42P07\0" in answer:
+                existed = True  # IF NOT EXISTS has nothing to build
+                return answer
+            if letter != b"C"[0]:
+                return b""
+            return (b"" if existed else wire.text_row(job)) + wire.message(b"C", wire.text(tag))
 
         return with_job
     version = _SHOWN_VERSIONS.get(getattr(query.tree, "name", None) or "")

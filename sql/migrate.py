@@ -134,12 +134,12 @@ def migrate(
 ) -> int:
     """Apply what is missing, as the role `admin`; give the number of statements that were applied.
 
-    `role_arns` names, for each database role, the IAM roles that may connect as it; on DSQL they are linked,
-    elsewhere there is nothing to link. `former_role_arns` are those of the deployment before, whose functions
-    run until this one is through, and again if it is taken back: their links stay. Any other link of an IAM
-    role in `role_arns` is revoked; IAM roles that are not in it are left alone. `report` is called with a
-    line of progress for each statement. Raises MigrationChangedError before anything is applied,
-    MigrationFailedError or BackgroundJobFailedError at the statement that failed.
+    `role_arns` names, for each database role, the IAM roles that may connect as it. `former_role_arns` are
+    those of the deployment before, whose functions run until this one is through, and again if it is taken
+    back: their links stay. Any other link of an IAM role in `role_arns` is revoked; IAM roles that are not in
+    it are left alone. `report` is called with a line of progress for each statement. Raises
+    MigrationChangedError before anything is applied, MigrationFailedError or BackgroundJobFailedError at the
+    statement that failed.
     """
     return _Run(database, report, sleep).migrate(
         read_migrations() if migrations is None else migrations, role_arns or {}, former_role_arns or {}
@@ -161,7 +161,6 @@ class _Run:
         self._sleep = sleep
 
     def migrate(self, migrations: Sequence[Migration], role_arns: RoleArns, former: RoleArns) -> int:
-        on_dsql: bool = self._ask("is_dsql")[0].is_dsql
         self._make(_QUERIES["create_schema"].text)
         self._make(_QUERIES["create_record"].text)
         applied = {(row.file, row.statement): row.checksum for row in self._ask("read_applied")}
@@ -171,7 +170,7 @@ class _Run:
         missing = [each for each in migrations if (each.file, each.number) not in applied]
         for position, migration in enumerate(missing, start=1):
             started = time.monotonic()
-            self._apply(migration, on_dsql)
+            self._apply(migration)
             self._ask(
                 "record_applied",
                 file=migration.file,
@@ -179,18 +178,17 @@ class _Run:
                 checksum=migration.checksum,
             )
             self._report(f"[{position}/{len(missing)}] {migration}: {time.monotonic() - started:.1f} s")
-        if on_dsql:
+        if role_arns:
             self._link(_links(role_arns), _links(former))
         return len(missing)
 
-    def _apply(self, migration: Migration, on_dsql: bool) -> None:
-        text = migration.text if on_dsql else _ASYNC.sub(r"\1", migration.text)
+    def _apply(self, migration: Migration) -> None:
         try:
-            rows = self._make(text.encode())
+            rows = self._make(migration.text.encode())
         except psycopg.Error as error:
             detail = f"{error} [{error.sqlstate}]"
             raise MigrationFailedError(_message(migration, MigrationFailedError, detail)) from error
-        if on_dsql and _ASYNC.match(text):
+        if _ASYNC.match(migration.text):
             (job_id,) = rows[0] if rows else (None,)
             self._finish(migration, job_id)
 

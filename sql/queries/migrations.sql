@@ -24,10 +24,6 @@ insert into xpoints.schema_migrations (file, statement, checksum)
 values (%(file)s, %(statement)s, %(checksum)s)
 on conflict do nothing
 
--- name: is_dsql
--- DSQL has a schema of its own for jobs and role mappings; no other server has it.
-select exists (select 1 from pg_catalog.pg_namespace where nspname = 'sys') as is_dsql
-
 -- name: wait_for_job
 -- Returns once the background job has ended, well or badly.
 call sys.wait_for_job(%(job_id)s)

@@ -1,11 +1,11 @@
-"""A PostgreSQL server a test session, and in it a freshly migrated database a test.
+"""A local Aurora DSQL a test session, and in it a freshly migrated database a test.
 
     def test_...(connect, database):
-        connect().execute("insert ...")       # set-up and inspection, as the superuser
+        connect().execute("insert ...")       # set-up and inspection, as the owner
         run(database("checkout"), ...)        # the code under test, the way a function connects
 
-What runs over `database` is checked against DSQL's rules when the session ends (tests/conftest.py); what runs
-over `connect` is not: its application name is the fixtures'.
+Both go to the local DSQL. `postgres` is the PostgreSQL behind it, for what DSQL does not let through: making
+databases, looking at plans and locks.
 """
 
 import shutil
@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local_dsql.cluster import LocalDsql
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
@@ -39,11 +40,11 @@ class Connect(Protocol):
         ...
 
 
-def settings(postgres: EmbeddedPostgres, database_name: str, role: str, **changes: Any) -> DatabaseSettings:
+def settings(dsql: LocalDsql, database_name: str, role: str, **changes: Any) -> DatabaseSettings:
     """Give what a function's environment would say about a database of this server."""
     values: dict[str, Any] = {
-        "host": postgres.host,
-        "port": postgres.port,
+        "host": dsql.host,
+        "port": dsql.port,
         "name": database_name,
         "role": role,
         "region": "us-east-1",
@@ -54,12 +55,12 @@ def settings(postgres: EmbeddedPostgres, database_name: str, role: str, **change
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the session; what it executes is logged, what it writes may be lost in a power cut."""
+def dsql() -> Iterator[LocalDsql]:
+    """One local DSQL for the session; what it writes may be lost in a power cut."""
     directory = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
     # The server may run as another user, who has to get past this directory.
     directory.chmod(0o711)
-    server = EmbeddedPostgres(directory / "data", log_statements=True, fsync=False)
+    server = LocalDsql(directory, tls=False, any_database=True, log_statements=True, fsync=False)
     try:
         with server:
             yield server
@@ -68,10 +69,16 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres: EmbeddedPostgres) -> str:
+def postgres(dsql: LocalDsql) -> EmbeddedPostgres:
+    """The PostgreSQL behind it."""
+    return dsql.postgres
+
+
+@pytest.fixture(scope="session")
+def template_database(dsql: LocalDsql) -> str:
     """The name of a database with the schema in place, to be copied and never used."""
-    postgres.create_database(TEMPLATE)
-    database = Database(settings(postgres, TEMPLATE, "admin", application_name="fixture-migrate"))
+    dsql.postgres.create_database(TEMPLATE)
+    database = Database(settings(dsql, TEMPLATE, "admin", application_name="fixture-migrate"))
     migrate(database)
     database.discard()
     return TEMPLATE
@@ -99,14 +106,14 @@ def fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator
 
 
 @pytest.fixture
-def connect(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Connect]:
+def connect(dsql: LocalDsql, database_name: str) -> Iterator[Connect]:
     """Connections for set-up and inspection, in the test's database."""
     with ExitStack() as opened:
 
         def open_connection(role: str = "admin", *, autocommit: bool = True) -> Connection:
             return opened.enter_context(
                 Connection.connect(
-                    postgres.conninfo(database_name, role),
+                    dsql.conninfo(database_name, role),
                     autocommit=autocommit,
                     application_name=FIXTURE_APPLICATION,
                 )
@@ -116,12 +123,12 @@ def connect(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Connect]
 
 
 @pytest.fixture
-def database(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Callable[..., Database]]:
+def database(dsql: LocalDsql, database_name: str) -> Iterator[Callable[..., Database]]:
     """The project's own way to the test's database: `database("checkout", pipelined=False)`."""
     with ExitStack() as opened:
 
         def way(role: str, **changes: Any) -> Database:
-            database = Database(settings(postgres, database_name, role, **changes))
+            database = Database(settings(dsql, database_name, role, **changes))
             opened.callback(database.discard)
             return database
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from local_dsql.postgres import EmbeddedPostgres
+from local_dsql.cluster import LocalDsql
 from sql.connection import MAX_CONNECTION_AGE_S, Database, DatabaseSettings
 from tests.integration.conftest import settings
 
 
 @pytest.fixture
-def aging(postgres: EmbeddedPostgres, database_name: str) -> tuple[Database, list[float], list[str]]:
+def aging(dsql: LocalDsql, database_name: str) -> tuple[Database, list[float], list[str]]:
     """A way to the database, the clock it goes by, and the tokens that it asked for."""
     now, tokens = [1_000_000.0], list[str]()
 
@@ -18,7 +18,7 @@ def aging(postgres: EmbeddedPostgres, database_name: str) -> tuple[Database, lis
         tokens.append("token")
         return "token"
 
-    return Database(settings(postgres, database_name, "checkout"), mint, lambda: now[0]), now, tokens
+    return Database(settings(dsql, database_name, "checkout"), mint, lambda: now[0]), now, tokens
 
 
 def test_a_connection_is_kept_and_replaced_before_sixty_minutes(

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from local_dsql.postgres import EmbeddedPostgres
+from local_dsql.cluster import LocalDsql
 from sql.connection import Connection, Database
 from sql.migrate import migrate
 from sql.queries import load
@@ -59,9 +59,9 @@ def statements() -> dict[str, str]:
 class Upgrade:
     """A database with the former release's schema, which can be brought up to date."""
 
-    def __init__(self, postgres: EmbeddedPostgres, name: str) -> None:
-        self._postgres, self._name = postgres, name
-        self._owner = Database(settings(postgres, name, "admin", application_name=FIXTURE_APPLICATION))
+    def __init__(self, dsql: LocalDsql, name: str) -> None:
+        self._dsql, self._name = dsql, name
+        self._owner = Database(settings(dsql, name, "admin", application_name=FIXTURE_APPLICATION))
         migrate(self._owner, migrations=former_migrations())
         refused = self._refused(sent())
         self.sent = [each for each in sent() if each not in refused]
@@ -79,7 +79,7 @@ class Upgrade:
         found = {}
         for role in {role for role, _ in pairs}:
             with Connection.connect(
-                self._postgres.conninfo(self._name, role),
+                self._dsql.conninfo(self._name, role),
                 autocommit=True,
                 application_name=FIXTURE_APPLICATION,
             ) as connection:
@@ -97,7 +97,7 @@ class Upgrade:
 
     def environment(self) -> dict[str, str]:
         """Give what functions are told of this database."""
-        where = {"HOST": self._postgres.host, "PORT": str(self._postgres.port), "NAME": self._name}
+        where = {"HOST": self._dsql.host, "PORT": str(self._dsql.port), "NAME": self._name}
         return {"DATABASE_TLS": "disable", **{f"DATABASE_{name}": value for name, value in where.items()}}
 
     def discard(self) -> None:
@@ -106,8 +106,8 @@ class Upgrade:
 
 
 @pytest.fixture
-def upgrade(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Upgrade]:
-    upgrade = Upgrade(postgres, empty_database_name)
+def upgrade(dsql: LocalDsql, empty_database_name: str) -> Iterator[Upgrade]:
+    upgrade = Upgrade(dsql, empty_database_name)
     yield upgrade
     upgrade.discard()
 

@@ -1,14 +1,14 @@
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, cast
+from typing import Any, Self
 
 import psycopg
 import pytest
 from psycopg import errors
 
+from local_dsql.cluster import LocalDsql
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
 from sql.migrate import (
@@ -21,24 +21,26 @@ from sql.migrate import (
     read_migrations,
 )
 from tests.integration.conftest import Connect, settings
-from tests.integration.dsql_stand_in import DSQL_SCHEMA, DsqlStandIn, Execute, Intercepted
 
 SCHEMA = Migration("0001_a.sql", 1, "create schema if not exists xpoints")
 TABLE = Migration("0001_a.sql", 2, "create table xpoints.things (id int primary key, size int)")
+UNIQUE = Migration(
+    "0002_b.sql", 1, "create unique index async if not exists things_size on xpoints.things (size)"
+)
 INDEX = Migration("0002_b.sql", 1, "create index async if not exists things_size on xpoints.things (size)")
 
 
 @pytest.fixture
-def admin(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Database]:
+def admin(dsql: LocalDsql, empty_database_name: str) -> Iterator[Database]:
     """The runner's own way into a database that holds nothing."""
-    database = Database(settings(postgres, empty_database_name, "admin"))
+    database = Database(settings(dsql, empty_database_name, "admin"))
     yield database
     database.discard()
 
 
 @pytest.fixture
 def look(postgres: EmbeddedPostgres, empty_database_name: str) -> Iterator[Connection]:
-    """A connection of the test's own into that database."""
+    """A connection of the test's own into that database, behind DSQL: no change of the schema fails it."""
     with Connection.connect(
         postgres.conninfo(empty_database_name), autocommit=True, application_name="fixture"
     ) as connection:
@@ -50,15 +52,14 @@ def recorded(look: Connection) -> list[tuple[str, int]]:
     return [(file, number) for file, number in rows]
 
 
-# --- On a server that is not DSQL
-
-
 def test_a_first_run_applies_every_statement_and_a_second_none(admin: Database, look: Connection) -> None:
     lines: list[str] = []
-    assert migrate(admin, report=lines.append) == len(read_migrations()) == len(lines)
+    assert migrate(admin, report=lines.append) == len(read_migrations())
+    assert len([line for line in lines if line.startswith("[")]) == len(read_migrations())
+    lines.clear()
     assert recorded(look) == [(each.file, each.number) for each in read_migrations()]
     assert migrate(admin, report=lines.append) == 0
-    assert len(lines) == len(read_migrations())
+    assert lines == []
 
 
 def test_every_index_can_be_used_after_a_run(connect: Connect) -> None:
@@ -107,29 +108,26 @@ def test_what_exists_already_counts_as_done(admin: Database, look: Connection, s
     migrate(admin, migrations=[SCHEMA, TABLE])
     # An earlier run was cut off after the statement and before its record.
     if "role" not in statement:
-        look.execute(statement.replace(" async", "").encode())
+        migrate(admin, migrations=[SCHEMA, TABLE, Migration("0003_b.sql", 1, statement)])
+        look.execute("delete from xpoints.schema_migrations where file = '0003_b.sql'")
     assert migrate(admin, migrations=[SCHEMA, TABLE, Migration("0003_c.sql", 1, statement)]) == 1
     assert recorded(look)[-1] == ("0003_c.sql", 1)
 
 
-def test_no_role_is_linked_where_there_is_no_iam(admin: Database) -> None:
-    assert migrate(admin, {"checkout": ["arn:aws:iam::111122223333:role/a"]}, migrations=[SCHEMA]) == 1
-
-
 def test_the_runner_prepares_nothing_because_psycopg_would_deallocate_it_after_ddl(admin: Database) -> None:
     migrate(admin)
-    prepared = admin.connection().execute("select name from pg_prepared_statements").fetchall()
-    assert prepared == []
+    prepared = "select name from pg_prepared_statements where name like '\\_pg3\\_%'"
+    assert admin.connection().execute(prepared, prepare=False).fetchall() == []
 
 
 def test_two_deployments_at_once_both_come_through(
-    postgres: EmbeddedPostgres, empty_database_name: str, look: Connection
+    dsql: LocalDsql, empty_database_name: str, look: Connection
 ) -> None:
     outcomes: list[object] = []
     start = threading.Barrier(2)
 
     def deploy() -> None:
-        database = Database(settings(postgres, empty_database_name, "admin"))
+        database = Database(settings(dsql, empty_database_name, "admin"))
         start.wait()
         try:
             outcomes.append(migrate(database))
@@ -147,29 +145,6 @@ def test_two_deployments_at_once_both_come_through(
     assert recorded(look) == [(each.file, each.number) for each in read_migrations()]
 
 
-def test_a_deployment_that_meets_another_in_the_catalogue_tries_again(
-    admin: Database, look: Connection, postgres: EmbeddedPostgres, empty_database_name: str
-) -> None:
-    migrate(admin, migrations=[SCHEMA])
-    pauses: list[float] = []
-    outcomes: list[int] = []
-    with psycopg.connect(postgres.conninfo(empty_database_name), application_name="fixture") as other:
-        other.execute(TABLE.text.encode())
-        thread = threading.Thread(
-            target=lambda: outcomes.append(migrate(admin, migrations=[SCHEMA, TABLE], sleep=pauses.append))
-        )
-        thread.start()
-        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = %s"
-        while look.execute(waiting, [empty_database_name]).fetchall() == [(0,)]:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        other.commit()
-        thread.join()
-    # The unique index of the catalogue refused the first attempt (23505); the second found the table.
-    assert len(pauses) == 1
-    assert outcomes == [1]
-
-
 FAULTS = {
     "a conflict": errors.SerializationFailure("change conflicts with another transaction (OC000)"),
     "a changed schema": errors.SerializationFailure("schema has been updated (OC001)"),
@@ -178,11 +153,39 @@ FAULTS = {
 }
 
 
-def failing(times: int, fault: psycopg.Error) -> Callable[[Execute, bytes, Any], None]:
+class Intercepted(Database):
+    """The real database, with each statement shown to `intercept` first, which may raise in its place."""
+
+    def __init__(self, database: Database, intercept: Callable[[bytes], None] = lambda _query: None) -> None:
+        super().__init__(database.settings)
+        self.real = database
+        self.statements: list[str] = []
+        self._intercept = intercept
+
+    def connection(self) -> Connection:
+        """Give the real connection; its cursors say what they are asked."""
+        database = self
+
+        class Shown(psycopg.Cursor[Any]):
+            def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+                database.statements.append(" ".join(query.decode().split()))
+                database._intercept(query)
+                return super().execute(query, *arguments, **options)
+
+        connection = self.real.connection()
+        connection.cursor_factory = Shown
+        return connection
+
+    def discard(self) -> None:
+        """Close the real connection."""
+        self.real.discard()
+
+
+def failing(times: int, fault: psycopg.Error) -> Callable[[bytes], None]:
     """Have every statement fail so many times before it runs."""
     attempts = Counter[bytes]()
 
-    def intercept(_execute: Execute, query: bytes, _parameters: Any) -> None:
+    def intercept(query: bytes) -> None:
         attempts[query] += 1
         if attempts[query] <= times:
             raise fault
@@ -217,13 +220,7 @@ def test_a_refusal_is_not_tried_again(admin: Database) -> None:
     assert refused.statements.count(broken.text) == 1
 
 
-# --- On a stand-in for DSQL (see dsql_stand_in.py for what this proves and what not)
-
-
-@pytest.fixture
-def dsql(admin: Database, look: Connection) -> DsqlStandIn:
-    look.execute(DSQL_SCHEMA)
-    return DsqlStandIn(admin)
+# --- What DSQL does in the background
 
 
 def is_valid(look: Connection, index: str) -> bool:
@@ -231,91 +228,88 @@ def is_valid(look: Connection, index: str) -> bool:
     return bool(rows[0][0])
 
 
-def test_on_dsql_the_whole_schema_comes_up_with_every_index_valid(
-    dsql: DsqlStandIn, look: Connection
-) -> None:
-    assert migrate(dsql, sleep=lambda _s: None) == len(read_migrations())
+def test_the_whole_schema_comes_up_with_every_index_valid(admin: Database, look: Connection) -> None:
+    assert migrate(admin, sleep=lambda _s: None) == len(read_migrations())
     assert look.execute("select count(*) from pg_index where not indisvalid").fetchall() == [(0,)]
     assert {status for (status,) in look.execute("select status from sys.jobs")} == {"completed"}
-    assert migrate(dsql) == 0
+    assert migrate(admin) == 0
 
 
-def test_an_index_counts_as_applied_only_when_its_job_has_ended(dsql: DsqlStandIn, look: Connection) -> None:
+def test_an_index_counts_as_applied_only_when_its_job_has_ended(admin: Database, look: Connection) -> None:
     lines: list[str] = []
-    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX], report=lines.append) == 3
+    asked_of = Intercepted(admin)
+    assert migrate(asked_of, migrations=[SCHEMA, TABLE, INDEX], report=lines.append) == 3
     assert is_valid(look, "xpoints.things_size")
-    asked = [text.partition(" ")[0] for text in dsql.statements[dsql.statements.index(INDEX.text) :]]
+    asked = [text.partition(" ")[0] for text in asked_of.statements[asked_of.statements.index(INDEX.text) :]]
     assert asked[:3] == ["create", "call", "select"]
     assert any("waiting for job" in line for line in lines)
 
 
-def test_a_deployment_waits_for_an_index_that_another_one_began(dsql: DsqlStandIn, look: Connection) -> None:
-    migrate(dsql, migrations=[SCHEMA, TABLE])
-    dsql.execute(INDEX.text.encode())  # the other one, cut off here
+def test_a_deployment_waits_for_an_index_that_another_one_began(admin: Database, look: Connection) -> None:
+    migrate(admin, migrations=[SCHEMA, TABLE])
+    admin.connection().execute(INDEX.text.encode())  # the other one, cut off here
     assert not is_valid(look, "xpoints.things_size")
-    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX]) == 1
+    assert migrate(admin, migrations=[SCHEMA, TABLE, INDEX]) == 1
     assert is_valid(look, "xpoints.things_size")
 
 
 def test_a_build_that_failed_stops_the_migration_and_is_repaired_by_dropping_the_index(
-    dsql: DsqlStandIn, look: Connection
+    admin: Database, look: Connection
 ) -> None:
-    migrate(dsql, migrations=[SCHEMA, TABLE])
-    dsql.next_outcome, dsql.next_details = "failed", "found duplicate keys"
+    migrate(admin, migrations=[SCHEMA, TABLE])
+    look.execute("insert into xpoints.things values (1, 5), (2, 5)")
     for _ in range(2):  # and stops it again, because `if not exists` keeps the broken index
         with pytest.raises(BackgroundJobFailedError, match=r"drop index xpoints"):
-            migrate(dsql, migrations=[SCHEMA, TABLE, INDEX])
+            migrate(admin, migrations=[SCHEMA, TABLE, UNIQUE])
         assert ("0002_b.sql", 1) not in recorded(look)
     look.execute("drop index xpoints.things_size")
-    dsql.next_outcome = "completed"
-    assert migrate(dsql, migrations=[SCHEMA, TABLE, INDEX]) == 1
+    look.execute("delete from xpoints.things where id = 2")
+    assert migrate(admin, migrations=[SCHEMA, TABLE, UNIQUE]) == 1
+    assert is_valid(look, "xpoints.things_size")
 
 
-def test_a_failed_builds_reason_is_in_the_error(dsql: DsqlStandIn) -> None:
-    dsql.next_outcome, dsql.next_details = "failed", "found duplicate keys"
-    with pytest.raises(BackgroundJobFailedError, match=r"statement 1 .*failed: found duplicate keys"):
-        migrate(dsql, migrations=[SCHEMA, TABLE, INDEX])
+def test_a_failed_builds_reason_is_in_the_error(admin: Database, look: Connection) -> None:
+    migrate(admin, migrations=[SCHEMA, TABLE])
+    look.execute("insert into xpoints.things values (1, 5), (2, 5)")
+    with pytest.raises(BackgroundJobFailedError, match=r"(?s)statement 1 .*failed: Found duplicate key"):
+        migrate(admin, migrations=[SCHEMA, TABLE, UNIQUE])
 
 
-def test_a_wait_that_is_cut_off_is_taken_up_again(dsql: DsqlStandIn, look: Connection) -> None:
+def test_a_wait_that_is_cut_off_is_taken_up_again(admin: Database, look: Connection) -> None:
     cuts = count(1)
 
-    def cut_first_wait(_execute: Execute, query: bytes, _parameters: Any) -> None:
+    def cut_first_wait(query: bytes) -> None:
         if query.startswith(b"call") and next(cuts) == 1:
             raise errors.ProgramLimitExceeded("transaction age limit of 300s exceeded")
 
-    cut = Intercepted(dsql, cut_first_wait)
+    cut = Intercepted(admin, cut_first_wait)
     assert migrate(cut, migrations=[SCHEMA, TABLE, INDEX], sleep=lambda _s: None) == 3
     assert is_valid(look, "xpoints.things_size")
     assert next(cuts) == 3
 
 
 def test_a_constraint_is_validated_in_the_background_and_waited_for(
-    dsql: DsqlStandIn, look: Connection
+    admin: Database, look: Connection
 ) -> None:
     texts = [
         "alter table xpoints.things add constraint size_positive check (size > 0) not valid",
         "alter table async xpoints.things validate constraint size_positive",
     ]
     later = [Migration("0003_c.sql", number, text) for number, text in enumerate(texts, start=1)]
-    assert migrate(dsql, migrations=[SCHEMA, TABLE, *later]) == 4
+    assert migrate(admin, migrations=[SCHEMA, TABLE, *later]) == 4
     validated = "select convalidated from pg_constraint where conname = 'size_positive'"
     assert look.execute(validated).fetchall() == [(True,)]
-
-
-def test_elsewhere_a_constraint_is_validated_at_once(admin: Database, look: Connection) -> None:
-    test_a_constraint_is_validated_in_the_background_and_waited_for(cast("DsqlStandIn", admin), look)
 
 
 def links(look: Connection) -> list[tuple[Any, ...]]:
     return look.execute("select pg_role_name, arn from sys.iam_pg_role_mappings order by 2, 1").fetchall()
 
 
-def test_iam_roles_are_linked_to_database_roles_once(dsql: DsqlStandIn, look: Connection) -> None:
+def test_iam_roles_are_linked_to_database_roles_once(admin: Database, look: Connection) -> None:
     arns = {"checkout": ["arn:aws:iam::111122223333:role/a"], "relay": ["arn:aws:iam::111122223333:role/b"]}
-    migrate(dsql, arns, migrations=[SCHEMA])
+    migrate(admin, arns, migrations=[SCHEMA])
     arns["relay"] += ["arn:aws:iam::111122223333:role/c"]
-    migrate(dsql, arns, migrations=[SCHEMA])
+    migrate(admin, arns, migrations=[SCHEMA])
     assert links(look) == [
         ("checkout", "arn:aws:iam::111122223333:role/a"),
         ("relay", "arn:aws:iam::111122223333:role/b"),
@@ -324,18 +318,18 @@ def test_iam_roles_are_linked_to_database_roles_once(dsql: DsqlStandIn, look: Co
 
 
 def test_a_link_that_a_deployment_no_longer_wants_goes_with_the_next_one(
-    dsql: DsqlStandIn, look: Connection
+    admin: Database, look: Connection
 ) -> None:
     """With this one the functions before it still connect by it, and again if it is taken back."""
     before, after = {"operations": ["arn:a"], "relay": ["arn:b"]}, {"staff": ["arn:a"], "relay": ["arn:b"]}
-    migrate(dsql, before, migrations=[SCHEMA])
-    migrate(dsql, {"reports": ["arn:of-another-stack"]}, migrations=[SCHEMA])
+    migrate(admin, before, migrations=[SCHEMA])
+    migrate(admin, {"reports": ["arn:of-another-stack"]}, migrations=[SCHEMA])
     others = [("relay", "arn:b"), ("reports", "arn:of-another-stack")]
 
-    migrate(dsql, after, former_role_arns=before, migrations=[SCHEMA])
+    migrate(admin, after, former_role_arns=before, migrations=[SCHEMA])
     assert links(look) == [("operations", "arn:a"), ("staff", "arn:a"), *others]
 
     lines: list[str] = []
-    migrate(dsql, after, former_role_arns=after, migrations=[SCHEMA], report=lines.append)
+    migrate(admin, after, former_role_arns=after, migrations=[SCHEMA], report=lines.append)
     assert links(look) == [("staff", "arn:a"), *others]
     assert lines == ["arn:a may no longer connect as operations"]

@@ -12,7 +12,7 @@ TAKEOVER_S = 5.0
 
 @pytest.fixture(scope="session")
 def region(request: pytest.FixtureRequest) -> Iterator[LocalRegion]:
-    """A deployed Region without data; every statement that its database executes is logged."""
+    """A deployed Region without data."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     print_step = stopwatch()
 
@@ -21,5 +21,5 @@ def region(request: pytest.FixtureRequest) -> Iterator[LocalRegion]:
             print_step(step)
 
     parameters = {"RelayTakeoverS": f"{TAKEOVER_S:g}"}
-    with LocalRegion(log_statements=True, parameters=parameters, say=say) as started:
+    with LocalRegion(parameters=parameters, say=say) as started:
         yield started

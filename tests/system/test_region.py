@@ -53,7 +53,7 @@ def test_the_web_page_may_not_write_which_customer_a_user_is(region: LocalRegion
 
 def test_a_migration_that_fails_fails_the_deployment(region: LocalRegion) -> None:
     # Port 1 answers nobody, so the migration cannot connect.
-    broken = LocalRegion(postgres=region.postgres, parameters={"DatabasePort": "1"})
+    broken = LocalRegion(database=region.database, parameters={"DatabasePort": "1"})
 
     with pytest.raises(StartError, match=r"Migration: .*(OperationalError|connection)"):
         broken.__enter__()

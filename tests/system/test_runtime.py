@@ -275,7 +275,7 @@ def cast(region: LocalRegion) -> None:
         customer.id for customer in data.customers if customer.username in (DEMO_USERNAME, STAFF_USERNAMES[0])
     }
     orders = {order.id for order in data.orders if order.customer_id in people}
-    with psycopg.connect(region.postgres.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
         for table in TABLES:
             marks = ", ".join(["%s"] * len(table.columns))
             statement = (

@@ -13,7 +13,7 @@ from tests.system.conftest import TAKEOVER_S
 def doomed(region: LocalRegion) -> Iterator[LocalRegion]:
     """A second Region on the same database, which does not know that it will be lost."""
     parameters = {"RelayTakeoverS": f"{TAKEOVER_S:g}"}
-    with LocalRegion("us-east-2", region.postgres, parameters=parameters) as started:
+    with LocalRegion("us-east-2", region.database, parameters=parameters) as started:
         yield started
 
 

@@ -29,6 +29,16 @@ def directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server that no local DSQL has made its own."""
+    place = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
+    place.chmod(0o711)
+    with EmbeddedPostgres(place / "data", fsync=False) as server:
+        yield server
+    shutil.rmtree(place)
+
+
 def server_processes(data: Path) -> list[psutil.Process]:
     return [
         each

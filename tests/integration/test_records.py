@@ -30,10 +30,9 @@ def _queries_of_records() -> list[Query[Any]]:
 
 def _columns(connection: Connection, query: Query[Any]) -> list[str]:
     plan = _plan(query)
-    connection.pgconn.prepare(b"described", plan.text)
-    described = connection.pgconn.describe_prepared(b"described")
+    connection.pgconn.prepare(b"", plan.text)
+    described = connection.pgconn.describe_prepared(b"")
     assert described.status == pq.ExecStatus.COMMAND_OK, (query.name, described.error_message)
-    connection.execute("deallocate described")
     return [(described.fname(column) or b"").decode() for column in range(described.nfields)]
 
 

@@ -4,8 +4,8 @@
         connect().execute("insert ...")       # set-up and inspection, as the owner
         run(database("checkout"), ...)        # the code under test, the way a function connects
 
-Both go to the local DSQL. `postgres` is the PostgreSQL behind it, for what DSQL does not let through: making
-databases, looking at plans and locks.
+`database` goes to the local DSQL. `connect` goes behind it, to its PostgreSQL: set-up writes more rows at once
+than DSQL lets through, and an inspection is not to fail when the schema has changed.
 """
 
 import shutil
@@ -106,14 +106,14 @@ def fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator
 
 
 @pytest.fixture
-def connect(dsql: LocalDsql, database_name: str) -> Iterator[Connect]:
+def connect(postgres: EmbeddedPostgres, database_name: str) -> Iterator[Connect]:
     """Connections for set-up and inspection, in the test's database."""
     with ExitStack() as opened:
 
         def open_connection(role: str = "admin", *, autocommit: bool = True) -> Connection:
             return opened.enter_context(
                 Connection.connect(
-                    dsql.conninfo(database_name, role),
+                    postgres.conninfo(database_name, role),
                     autocommit=autocommit,
                     application_name=FIXTURE_APPLICATION,
                 )

@@ -58,6 +58,8 @@ def _fill(shop: Shop, customer: UUID) -> None:
         "select o.id, md5('item' || n)::uuid, 1, 5 from xpoints.orders o, generate_series(1, 2) n",
         "insert into xpoints.order_events select id, 2, id, 'OrderRefunded.v1', 5, '[]', now() "
         "from xpoints.orders where substr(id::text, 1, 1) < '4'",
+        "insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body) "
+        "select id, customer_id, id, 'OrderPlaced', '', '' from xpoints.orders",
         "insert into xpoints.shopping_cart_items (customer_id, item_id, quantity) "
         "select c.id, md5('item' || n)::uuid, 1 from xpoints.customers c, generate_series(1, 5) n",
         "analyze",

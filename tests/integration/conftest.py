@@ -4,8 +4,8 @@
         connect().execute("insert ...")       # set-up and inspection, as the owner
         run(database("checkout"), ...)        # the code under test, the way a function connects
 
-`database` goes to the local DSQL. `connect` goes behind it, to its PostgreSQL: set-up writes more rows at once
-than DSQL lets through, and an inspection is not to fail when the schema has changed.
+`database` goes to the local DSQL. `connect` goes behind it, to its PostgreSQL: set-up writes more rows at
+once than DSQL lets through, and an inspection is not to fail when the schema has changed.
 """
 
 import shutil

@@ -252,11 +252,20 @@ def test_two_requests_with_one_key_at_once_give_one_order_and_one_answer(
     shop.assert_sound()
 
 
+@pytest.mark.parametrize(
+    ("server", "fault"), [("dsql", Fault.CONFLICT), ("postgres", Fault.DUPLICATE_RECORD)]
+)
 def test_a_duplicate_request_that_wrote_its_record_first_is_found(
-    shop: Shop, checkout: Database, filled: tuple[UUID, int]
+    shop: Shop,
+    database: Callable[..., Database],
+    filled: tuple[UUID, int],
+    server: str,
+    fault: Fault,
+    request: pytest.FixtureRequest,
 ) -> None:
     """PostgreSQL says 23505 where the duplicate touched no other row that this one does; DSQL says OC000."""
     customer_id, total = filled
+    checkout = database("checkout", port=request.getfixturevalue(server).port)
 
     def send_a_duplicate(command: PlaceOrder, order: AcceptedOrder) -> tuple[int, str]:
         shop.connection.execute(
@@ -269,7 +278,7 @@ def test_a_duplicate_request_that_wrote_its_record_first_is_found(
 
     completed = place_order(checkout, order_command(customer_id, total), send_a_duplicate)
     assert completed.value == Answer(201, "the other's", replayed=True)
-    assert dict(completed.faults) == {Fault.DUPLICATE_RECORD: 1}
+    assert dict(completed.faults) == {fault: 1}
     assert shop.count("orders") == 0
 
 

@@ -429,7 +429,14 @@ def test_an_order_shows_its_lines_and_its_history(shop: Shop, client: Client) ->
 
     assert order["status"] == "PART_REFUNDED"
     assert order["lines"] == [
-        {"item_id": str(item_id), "name": "Teapot", "quantity": 3, "refunded": 1, "unit_points": 10}
+        {
+            "item_id": str(item_id),
+            "name": "Teapot",
+            "quantity": 3,
+            "refunded": 1,
+            "unit_points": 10,
+            "picture_url": None,
+        }
     ]
     assert [(event["version"], event["type"], event["points"]) for event in order["history"]] == [
         (1, "OrderPlaced.v1", -30),

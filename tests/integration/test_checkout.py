@@ -200,7 +200,7 @@ def test_the_schema_refuses_a_negative_balance_whatever_the_code_decided(
 ) -> None:
     customer_id, total = filled
 
-    def generous(*_: object) -> AcceptedOrder:
+    def generous(*_: object, **__: object) -> AcceptedOrder:
         return _accepted(5000)
 
     monkeypatch.setattr("sql.transactions.place_order.decide_checkout", generous)

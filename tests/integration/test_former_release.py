@@ -68,8 +68,9 @@ class Upgrade:
         migrate(self._owner)
 
     def change(self, ddl: str) -> None:
-        """Do what a migration of this release might have done."""
-        self._owner.connection().execute(ddl.encode())
+        """Do what a migration of this release might have done, what DSQL would refuse included."""
+        with psycopg.connect(self._dsql.postgres.conninfo(self._name), autocommit=True) as behind:
+            behind.execute(ddl.encode())
 
     def broken(self) -> dict[tuple[str, str], str]:
         """Give what was accepted before and is refused now, by role and statement: the server's words."""
@@ -79,7 +80,7 @@ class Upgrade:
         found = {}
         for role in {role for role, _ in pairs}:
             with Connection.connect(
-                self._dsql.conninfo(self._name, role),
+                self._dsql.postgres.conninfo(self._name, role),
                 autocommit=True,
                 application_name=FIXTURE_APPLICATION,
             ) as connection:

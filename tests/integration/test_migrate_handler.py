@@ -9,6 +9,7 @@ import pytest
 
 from handlers.edge.custom_resource import ANSWER_RESERVE_S
 from handlers.migrate import PHYSICAL_ID, handler
+from local_dsql.cluster import LocalDsql
 from local_dsql.postgres import EmbeddedPostgres
 from sql.migrate import read_migrations
 from tests.integration.cloudformation import CloudFormation, Context, listening
@@ -21,12 +22,10 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 
 @pytest.fixture(autouse=True)
-def environment(
-    monkeypatch: pytest.MonkeyPatch, postgres: EmbeddedPostgres, empty_database_name: str
-) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, dsql: LocalDsql, empty_database_name: str) -> None:
     for name, value in {
-        "DATABASE_HOST": postgres.host,
-        "DATABASE_PORT": str(postgres.port),
+        "DATABASE_HOST": dsql.host,
+        "DATABASE_PORT": str(dsql.port),
         "DATABASE_NAME": empty_database_name,
         "DATABASE_ROLE": "admin",
         "DATABASE_TLS": "disable",

@@ -233,7 +233,10 @@ class LocalRegion:
         if self._plain:
             database = postgres = EmbeddedPostgres(place / "data", port=port, fsync=False)
         else:
-            database = LocalDsql(place, port=port, tls=False, region=self.region_name, fsync=False)
+            at_once = {"index_build_s": 0.0}  # nobody waits to see an index being built
+            database = LocalDsql(
+                place, port=port, tls=False, region=self.region_name, limits=at_once, fsync=False
+            )
             postgres = database.postgres
         stack.callback(shutil.rmtree, postgres.data_directory, ignore_errors=True)
         stack.enter_context(database)

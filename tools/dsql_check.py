@@ -5,7 +5,6 @@
 Looked at are the statements of sql/migrations and sql/queries, or those of the files given: each by itself,
 then what they make of tables (keys, columns, indexes) and of transactions, in their order. `dsql-lint`, which
 AWS publishes, is the second opinion on what passes. Exit status 1 when there are findings, 2 for bad usage.
-`executed_findings` looks at the statements that a server's log shows.
 """
 
 import argparse
@@ -24,7 +23,6 @@ from pglast.enums import parsenodes as p
 
 from local_dsql import dialect, refusals
 from local_dsql.dialect import Node, UnreadableError, is_a
-from local_dsql.postgres import ExecutedStatement
 from local_dsql.refusals import KeyColumn, Refusal
 from local_dsql.table_refusals import TableState, find_with_table
 from sql import queries
@@ -41,9 +39,6 @@ LINT_EXCEPTIONS = {
     "parse_error": "what PostgreSQL's own parser reads, DSQL's reads: GROUP BY DISTINCT, FOR KEY SHARE, $1",
     "unsupported_alter_index": "ALTER INDEX ... RENAME TO was taken by a cluster in October 2026",
 }
-
-#: The application names that the project's own connections begin with.
-PROJECT_PREFIX = "rewards"
 
 
 def migration_statements() -> list[Statement]:
@@ -111,33 +106,8 @@ def lint(statements: list[Statement]) -> list[Finding]:
         finding(by_file[file["file"]], f"dsql-lint {found['rule']}", found["message"], found["suggestion"])
         for file in json.loads(done.stdout)["files"]
         for found in file["diagnostics"]
-        if found["rule"] not in LINT_EXCEPTIONS and not _is_elsewhere(by_file[file["file"]], found["rule"])
+        if found["rule"] not in LINT_EXCEPTIONS
     ]
-
-
-def _is_elsewhere(statement: Statement, rule: str) -> bool:
-    """Tell whether dsql-lint misses the word ASYNC of a statement that was sent to a server without it."""
-    return statement.ran_elsewhere and rule in ("index_async", "validate_constraint_async")
-
-
-def executed_findings(executed: Iterable[ExecutedStatement]) -> list[Finding]:
-    """Check the statements that the project's own connections executed, and the transactions they formed."""
-    known: dict[str, Statement] = {}
-    order: list[tuple[Statement, str]] = []
-    for entry in executed:
-        if not entry.application_name.startswith(PROJECT_PREFIX):
-            continue
-        source = f"executed by {entry.role} ({entry.application_name})"
-        statement = known.setdefault(entry.text, Statement(entry.text, source, ran_elsewhere=True))
-        if statement.is_readable:
-            order.append((statement, entry.session))
-    readable = [statement for statement in known.values() if statement.is_readable]
-    findings = [
-        *(found for statement in known.values() for found in check(statement)),
-        *transaction_findings(order),
-        *lint([statement for statement in readable if statement.refusal is None]),
-    ]
-    return list(dict.fromkeys(findings))
 
 
 def transaction_findings(statements: Iterable[tuple[Statement, str]]) -> Iterator[Finding]:

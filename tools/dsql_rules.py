@@ -16,7 +16,7 @@ from pglast.enums.lockoptions import LockWaitPolicy
 
 from local_dsql import dialect
 from local_dsql.dialect import Node, UnreadableError, columns, is_a, type_name, walk
-from local_dsql.refusals import Refusal, find, find_in
+from local_dsql.refusals import Refusal, find_in
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)[sb]|(s)|(%))")
 
@@ -103,15 +103,11 @@ class UnreadableStatementError(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One SQL statement as it is sent, where it stands, and the comment above it.
-
-    `ran_elsewhere` says that it was sent to a server that is not DSQL, which has no word ASYNC.
-    """
+    """One SQL statement as it is sent, where it stands, and the comment above it."""
 
     text: str
     source: str = ""
     comment: str = ""
-    ran_elsewhere: bool = False
 
     @cached_property
     def parsed(self) -> dialect.Statement:
@@ -140,8 +136,6 @@ class Statement:
     @property
     def refusal(self) -> Refusal | None:
         """What DSQL says to it, if it refuses it whatever the tables are. Raises UnreadableStatementError."""
-        if self.ran_elsewhere and _wants_async(self.tree):
-            return find(self.tree, asynchronous=True)
         return find_in(self.parsed)
 
     @cached_property
@@ -164,12 +158,6 @@ _DDL = tuple(
     if name.endswith("Stmt")
     and name.startswith(("Alter", "Create", "Drop", "Grant", "Index", "View", "Comment", "Rename"))
 )
-
-
-def _wants_async(tree: Node) -> bool:
-    if is_a(tree, ast.AlterTableStmt):
-        return any(command.subtype == p.AlterTableType.AT_ValidateConstraint for command in tree.cmds)
-    return is_a(tree, ast.IndexStmt)
 
 
 def numbered(text: str) -> str:

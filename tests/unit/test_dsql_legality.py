@@ -6,13 +6,11 @@ import pytest
 from local_dsql import refusals
 from local_dsql.dialect import parse
 from local_dsql.limits import TABLE_COLUMNS, TABLE_INDEXES
-from local_dsql.postgres import ExecutedStatement
 from local_dsql.refusals import Refusal, find_in
 from tests.unit.test_dsql_refusals import ANSWERS, REFUSED, is_error
 from tools.dsql_bounds import check_bounds
 from tools.dsql_check import (
     check_transaction,
-    executed_findings,
     find,
     main,
     migration_statements,
@@ -281,40 +279,6 @@ def test_every_statement_of_the_migrations_and_queries_is_legal_on_dsql() -> Non
     assert len(queries) > 20
     findings = find(migrations, queries)
     assert not findings, "\n".join(map(str, findings))
-
-
-def executed(
-    text: str, application_name: str = "rewards-CheckoutFunction", session: str = "s"
-) -> ExecutedStatement:
-    return ExecutedStatement(text, application_name, "checkout", session, "postgres")
-
-
-def test_an_executed_statement_that_dsql_refuses_is_found_once_with_who_ran_it() -> None:
-    log = [executed("select 1 for share"), executed("select 1 for share"), executed("select 1")]
-    (found,) = executed_findings(log)
-    assert found.refused.startswith("locking clauses other than FOR UPDATE/FOR KEY SHARE")
-    assert found.source == "executed by checkout (rewards-CheckoutFunction)"
-
-
-def test_what_fixtures_execute_is_their_own_affair() -> None:
-    assert executed_findings([executed("truncate t", application_name="fixture")]) == []
-
-
-def test_a_migration_on_another_server_leaves_the_word_async_out() -> None:
-    assert executed_findings([executed("create index i on xpoints.t (a)")]) == []
-    assert executed_findings([executed("alter table t validate constraint c")]) == []
-    assert len(executed_findings([executed("create index i on xpoints.t (a desc)")])) == 1
-
-
-def test_the_transactions_that_executed_statements_form_are_checked_a_session() -> None:
-    mixed = ["begin", "insert into t values (1)", "create table u (a int primary key)", "commit"]
-    apart = ["begin", "insert into t values (1)", "commit", "create table u (a int primary key)"]
-    assert [each.refused for each in executed_findings(map(executed, mixed))] == [
-        "ddl and dml are not supported in the same transaction"
-    ]
-    assert executed_findings(map(executed, apart)) == []
-    interleaved = [executed(text, session=str(n % 2)) for n, text in enumerate(mixed)]
-    assert executed_findings(interleaved) == []
 
 
 def test_the_command_prints_findings_and_ends_with_status_1(

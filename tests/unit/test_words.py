@@ -46,7 +46,7 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "terminal_without_letters",
         ),
         (
-            *("domain/search.py", "local/sample_data/", "local_dsql/", "tests/browser/", "web/"),
+            *("domain/search.py", "local/sample_data/", "local_dsql/", "web/"),
             *("tests/integration/test_schema.py", "tests/unit/test_search.py"),
         ),
     ),

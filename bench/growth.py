@@ -48,6 +48,7 @@ from sql.references import REFERENCES
 from sql.transactions.change_cart import set_quantity
 from sql.transactions.place_order import PlaceOrder, place_order
 from sql.transactions.sweep_orphans import sweep
+from tools.plain_migrations import plain_migrations
 
 #: What a customer's call may cost in the large shop, by the small one. The page and the picture show it.
 MOST = 1.5
@@ -92,7 +93,7 @@ class Shop:
         self.timed_s: float | None = None
         self._buyers = iter(random.Random(1).sample(range(1, size.customers + 1), size.customers))
         server.create_database(size.name)
-        migrate(self.way("admin"))
+        migrate(self.way("admin"), migrations=plain_migrations())
         say(f"Filling the {size.name} shop: {size.orders:,} orders, {size.items:,} items ...")
         self.admin = psycopg.connect(server.conninfo(size.name), autocommit=True)
         cursor = psycopg.ClientCursor(self.admin)

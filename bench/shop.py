@@ -13,10 +13,10 @@ import psycopg
 from psycopg import sql
 
 from bench.harness import say
-from local_dsql.dialect import parse
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
-from sql.migrate import Migration, migrate, read_migrations, split
+from sql.migrate import migrate, split
+from tools.plain_migrations import plain_migrations
 
 REGION = "us-east-1"
 ITEMS = 500
@@ -94,14 +94,6 @@ class Shop:
             "DATABASE_PIPELINE": "on",
             "EVENT_BUS_NAME": "rewards",
         }
-
-
-def plain_migrations() -> list[Migration]:
-    """Give the migrations as a plain PostgreSQL takes them: without DSQL's word ASYNC."""
-    return [
-        migration._replace(text="".join(statement.plain for statement in parse(migration.text)))
-        for migration in read_migrations()
-    ]
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ except ImportError:  # in .local/dev; the tests skip themselves
 
 #: Points of every member, and how many members there are to be used up: each test takes new ones.
 POINTS = 30_000
-MEMBERS = 60
+MEMBERS = 120
 
 #: The first call of a function starts a process, on a busy machine for seconds.
 PATIENCE_MS = 60_000

@@ -28,6 +28,7 @@ from tests.chaos.checks import problems
 from tests.chaos.scheduler import Endless
 from tests.chaos.wire import SCHEMA, Links
 from tests.chaos.world import World
+from tools.plain_migrations import plain_migrations
 
 _SETTINGS = {"autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "16GB"}
 _TEMPLATE = "chaos"
@@ -64,7 +65,7 @@ def open_server() -> Iterator[EmbeddedPostgres]:
                     server.host, "admin", "us-east-1", port=server.port, name=_TEMPLATE, tls="disable"
                 )
                 database = Database(settings, mint=lambda _: "")
-                migrate(database)
+                migrate(database, migrations=plain_migrations())
                 database.discard()
                 with psycopg.connect(server.conninfo(_TEMPLATE), autocommit=True) as admin:
                     admin.execute(SCHEMA.encode())

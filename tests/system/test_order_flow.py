@@ -236,7 +236,7 @@ def test_what_a_consumer_cannot_understand_goes_to_the_dead_letters_and_the_rest
     item = scene.shop.item(10)
     mates = [scene.buyer({item: 1}) for _ in range(2)]
     mark = uuid4().hex
-    good = [_announced(buyer, item) for buyer in mates]
+    good = [_announced(scene, buyer, item) for buyer in mates]
     bad = [
         {"detail-type": "OrderPlaced.v9", "detail": {"mark": mark}},
         {"detail-type": "OrderPlaced.v1", "detail": {"mark": mark}},
@@ -256,9 +256,19 @@ def test_what_a_consumer_cannot_understand_goes_to_the_dead_letters_and_the_rest
         assert scene.consumed_by(event["detail"]["id"]) == {"clean-cart"}
 
 
-def _announced(buyer: Buyer, item: UUID) -> dict[str, Any]:
+def _announced(scene: Scene, buyer: Buyer, item: UUID) -> dict[str, Any]:
     """Make an event as it comes from the bus, of an order that only this event tells about."""
     order_id = uuid4()
+    scene.shop.connection.execute(
+        "insert into xpoints.orders (id, customer_id, total_points, placed_at, region) "
+        "values (%s, %s, 10, now(), 'us-east-1')",
+        [order_id, buyer.id],
+    )
+    scene.shop.connection.execute(
+        "insert into xpoints.order_items (tx_id, cat_item_id, unit_cnt, unit_points_price) "
+        "values (%s, %s, 1, 10)",
+        [order_id, item],
+    )
     line = OrderedLine(item_id=item, quantity=1, unit_points=10)
     placed = OrderPlaced(order_id=order_id, customer_id=buyer.id, total_points=10, lines=(line,))
     envelope = Origin(uuid4(), datetime.now(UTC), "us-east-1", "test").announce(placed, order_id)

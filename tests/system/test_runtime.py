@@ -350,7 +350,7 @@ def test_every_function_has_a_sample_and_a_test() -> None:
     tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction", "PublishPagesFunction"}
 
     assert tested == set(functions())
-    assert tested <= {path.stem for path in SAMPLES.glob("*.json")}
+    assert all(sample(function) for function in tested)
 
 
 @pytest.mark.parametrize("function", STATUS)

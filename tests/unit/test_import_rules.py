@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 # What each folder may import beside the standard library and itself.
 MAY_IMPORT: dict[str, set[str]] = {
-    "domain": {"pydantic"},
+    "domain": {"pydantic", "pydantic_core"},
     "sql": {"domain", "psycopg", "botocore"},
     "events": {"domain", "pydantic", "pydantic_core", "boto3", "botocore", "aws_lambda_powertools"},
     "handlers": {

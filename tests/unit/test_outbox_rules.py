@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outbox import MAX_ATTEMPTS, Failure, OutboxMessage, Rejection, judge, pause_after_s, share_out
-from events.publish import REJECTIONS
+from events.publish import _NO_RESULT, REJECTIONS
 
 
 def failure(rejection: Rejection, attempts: int = 0) -> Failure:
@@ -47,9 +47,9 @@ def test_every_code_of_the_table_is_one_that_the_service_documents() -> None:
     model = botocore.session.get_session().get_service_model("events")
     entry: Any = model.shape_for("PutEventsResultEntry")
     documentation = entry.members["ErrorCode"].documentation
-    assert all(code in documentation for code in REJECTIONS)
     documented = set(re.findall(r"\b[A-Z]\w+(?:Exception|Failure|Argument|Detail)\b", documentation))
-    assert documented == set(REJECTIONS)
+    # One is ours: an entry that came back with neither an id nor a code.
+    assert documented == set(REJECTIONS) - {_NO_RESULT}
 
 
 def test_attempts_are_spread_over_minutes() -> None:

@@ -16,6 +16,8 @@ OUTLIVES = {
         "PicturesBucket": ("Retain", "Retain"),
         "FunctionLogs": ("Delete", "Delete"),
         "ApiLogs": ("Delete", "Delete"),
+        # What it holds is published anew by each deployment.
+        "PagesBucket": ("Delete", "Delete"),
     },
     "cluster.yaml": {
         "Cluster": ("Retain", "Retain"),

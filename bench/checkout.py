@@ -3,6 +3,7 @@
 python -m bench.checkout [--quick] [--json PATH] [--profile]
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -100,7 +101,7 @@ def _record(shop: Shop) -> Script:
     key = "recorded-for-pgbench-000000000000001"
     with Fleet(HANDLER, shop.environment("record", ROLE), 1) as fleet:
         answer = fleet.run(partial(_event_with_key, key), callers=1, numbers=1, most=1).last_answer
-    order = answer["body"].split('"order_id": "')[1][:36]
+    order = json.loads(answer["body"])["order_id"]
     statements = recorded_transaction(shop, ROLE)
     return make_script(statements, customer=str(customer_id(1)), order=order, key=key)
 

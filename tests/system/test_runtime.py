@@ -94,7 +94,8 @@ def sample(name: str) -> Any:
         if rule["Targets"][0]["Id"] == f"{name.removesuffix('Function')}Queue"
         for kind in rule["EventPattern"]["detail-type"]
     ]
-    paths = [SAMPLES / f"{each}.json" for each in (name, *consumed, "Scheduled")]
+    shared = ["Scheduled"] if name in SCHEDULED else []
+    paths = [SAMPLES / f"{each}.json" for each in (name, *consumed, *shared)]
     return as_json(next(path for path in paths if path.exists()))
 
 

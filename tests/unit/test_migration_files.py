@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pglast.stream import RawStream
 
-from sql.migrate import Migration, read_migrations, split
+from sql.migrate import DIRECTORY, Migration, read_migrations, split
 
 SOURCES = [
     "select 1; select 2;",
@@ -67,3 +67,11 @@ def test_statements_come_in_the_order_of_their_files_names_and_are_numbered_in_e
         (each.file, each.number) for each in migrations
     )
     assert {each.number for each in migrations if each.file.startswith("0001")} == set(range(1, 11))
+
+
+def test_files_numbers_are_their_own_and_follow_each_other() -> None:
+    numbers = [int(path.name.partition("_")[0]) for path in sorted(DIRECTORY.glob("*.sql"))]
+
+    assert numbers == [*range(1, len(numbers) + 1)], (
+        "give the new file of sql/migrations/ the next free number, then: make release"
+    )

@@ -28,7 +28,7 @@ from local.sample_data.rows import (
 DEMO_USERNAME = "carlos_salazar_121"
 DEMO_POINTS = 25_000
 
-#: Customers who belong to the `staff` group of the user pool as well.
+#: Customers who are of the shop's staff, and so in the `staff` group of the user pool.
 STAFF_USERNAMES = ("staff_maria_garcia", "staff_kenji_tanaka")
 
 #: Two of one household, whose points together stay below 1,000: the write skew exercise.

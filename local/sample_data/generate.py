@@ -7,7 +7,7 @@ from typing import TypedDict
 from domain.search import item_words
 from local.sample_data.catalogue import build_catalogue
 from local.sample_data.customers import STAFF_USERNAMES, build_clientele
-from local.sample_data.rows import ItemWord, SampleData
+from local.sample_data.rows import ItemWord, SampleData, StaffMember
 
 
 class Enrolment(TypedDict):
@@ -37,6 +37,11 @@ def generate(customers: int = 5000, items: int = 200, seed: int = 1) -> SampleDa
         catalog_images=tuple(catalogue.catalog_images),
         stock=tuple(catalogue.stock),
         customers=tuple(clientele.customers),
+        staff_members=tuple(
+            StaffMember(customer.id)
+            for customer in clientele.customers
+            if customer.username in STAFF_USERNAMES
+        ),
         points_balances=tuple(clientele.balances),
         shopping_cart_items=tuple(clientele.carts),
         orders=tuple(clientele.orders),

@@ -27,6 +27,12 @@ class Customer(NamedTuple):
     postal_code: str
 
 
+class StaffMember(NamedTuple):
+    """A row of `staff_members`."""
+
+    customer_id: UUID
+
+
 class CatalogItem(NamedTuple):
     """A row of `catalog_items`; weight in kg, the other measures in cm."""
 
@@ -158,6 +164,7 @@ class SampleData:
     catalog_images: tuple[CatalogImage, ...]
     stock: tuple[Stock, ...]
     customers: tuple[Customer, ...]
+    staff_members: tuple[StaffMember, ...]
     points_balances: tuple[PointsBalance, ...]
     shopping_cart_items: tuple[CartItem, ...]
     orders: tuple[Order, ...]
@@ -197,6 +204,7 @@ TABLES = (
     Table("catalog_images", CatalogImage._fields, 2, 2),
     Table("stock", Stock._fields, 2, 0),
     Table("customers", Customer._fields, 1, 14),
+    Table("staff_members", StaffMember._fields, 1, 0),
     Table("points_balances", PointsBalance._fields, 1, 2),
     Table("shopping_cart_items", CartItem._fields, 2, 3),
     Table("orders", Order._fields, 1, 0),

@@ -180,6 +180,13 @@ create table if not exists xpoints.region_cleanups (
     constraint region_cleanups_kind_known check (kind in ('user', 'picture'))
 );
 
+-- Who of the customers is one of the shop's staff, whatever a token says that was made before. Beside the
+-- customers and not among their columns: whoever may change a customer may not make one of the staff.
+create table if not exists xpoints.staff_members (
+    customer_id uuid primary key,
+    since timestamptz not null default now()
+);
+
 -- The catalogue as shoppers see it: what is on the shelf, with what is left of limited stock (null: unlimited).
 create view xpoints.items_for_sale as
 select i.id, i.name, i.description, i.category, i.usd_price, i.points_price, i.rating, i.sku, i.weight, i.width,

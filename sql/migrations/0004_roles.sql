@@ -71,8 +71,8 @@ grant usage on schema xpoints to staff;
 
 grant select on
     xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records, xpoints.images,
-    xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.points_balances, xpoints.stock,
-    xpoints.transactions
+    xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.points_balances,
+    xpoints.staff_members, xpoints.stock, xpoints.transactions
     to staff;
 
 grant insert on
@@ -121,7 +121,7 @@ grant usage on schema xpoints to cascades;
 grant select on
     xpoints.catalog_images, xpoints.catalog_items, xpoints.customers, xpoints.idempotency_records,
     xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.notifications, xpoints.points_balances,
-    xpoints.region_cleanups, xpoints.regions, xpoints.shopping_cart_items
+    xpoints.region_cleanups, xpoints.regions, xpoints.shopping_cart_items, xpoints.staff_members
     to cascades;
 
 grant insert on
@@ -132,7 +132,7 @@ grant update on xpoints.catalog_items, xpoints.customers, xpoints.images, xpoint
 
 grant delete on
     xpoints.catalog_images, xpoints.idempotency_records, xpoints.image_urls, xpoints.images,
-    xpoints.notifications, xpoints.points_balances, xpoints.shopping_cart_items
+    xpoints.notifications, xpoints.points_balances, xpoints.shopping_cart_items, xpoints.staff_members
     to cascades;
 
 -- Scheduled expiry, sweeps, audit, cleaning and backlog measurement.
@@ -145,7 +145,8 @@ grant select on
     xpoints.idempotency_records, xpoints.image_urls, xpoints.images, xpoints.inbox, xpoints.job_progress,
     xpoints.notifications, xpoints.order_events, xpoints.order_items, xpoints.orders, xpoints.outbox,
     xpoints.outbox_dead_letters, xpoints.points_balances, xpoints.region_cleanups, xpoints.regions,
-    xpoints.request_log, xpoints.shopping_cart_items, xpoints.stock, xpoints.transactions
+    xpoints.request_log, xpoints.shopping_cart_items, xpoints.staff_members, xpoints.stock,
+    xpoints.transactions
     to jobs;
 
 grant insert on xpoints.job_progress, xpoints.regions to jobs;
@@ -155,7 +156,7 @@ grant update on xpoints.job_progress to jobs;
 grant delete on
     xpoints.catalog_images, xpoints.consumed_versions, xpoints.idempotency_records, xpoints.image_urls,
     xpoints.inbox, xpoints.notifications, xpoints.region_cleanups, xpoints.request_log,
-    xpoints.shopping_cart_items
+    xpoints.shopping_cart_items, xpoints.staff_members
     to jobs;
 
 -- People who count what the shop does: what is sold, bought and paid, by ids. Left out is what says who a
@@ -182,13 +183,16 @@ grant select on
     xpoints.job_progress, xpoints.notifications, xpoints.order_events, xpoints.order_items, xpoints.orders,
     xpoints.outbox, xpoints.outbox_dead_letters, xpoints.points_balances, xpoints.region_cleanups,
     xpoints.regions, xpoints.relay_leases, xpoints.relays, xpoints.request_log, xpoints.shopping_cart_items,
-    xpoints.stock, xpoints.transactions
+    xpoints.staff_members, xpoints.stock, xpoints.transactions
     to operations;
 
 -- `rewards outbox requeue` moves outbox dead letters back into the outbox.
 grant insert on xpoints.outbox to operations;
 
 grant delete on xpoints.outbox_dead_letters to operations;
+
+-- `rewards staff` says who is one of the shop's staff.
+grant insert, delete on xpoints.staff_members to operations;
 
 -- Who takes a Region down for good takes it off the list, with what waits for it (docs/cascades.md).
 grant delete on xpoints.region_cleanups, xpoints.regions to operations;

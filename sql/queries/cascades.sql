@@ -39,6 +39,10 @@ set username = null, first_name = null, last_name = null, maiden_name = null, ge
     phone_num = null, age = null, address = null, city = null, state = null, state_code = null, postal_code = null
 where id = %(customer_id)s and erased_at is not null
 
+-- name: dismiss_staff_member
+-- Whoever has no account is none of the staff.
+delete from xpoints.staff_members where customer_id = %(customer_id)s
+
 -- name: find_retired_item
 -- The name of an item that is marked retired.
 select coalesce(name, 'An item') as name from xpoints.catalog_items where id = %(item_id)s and retired_at is not null

@@ -25,6 +25,7 @@ CONSUMER = "erase-customer"
 _CASCADES = load("cascades")
 _CLOSE_BALANCE = _CASCADES["close_balance"]
 _FORGET = _CASCADES["forget_customer"]
+_DISMISS = _CASCADES["dismiss_staff_member"]
 _READ_BALANCE = load("ledger")["read_balance"].of(int)
 
 
@@ -84,7 +85,7 @@ def erase_customer_data(
 def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance:
     (rows,) = transaction.read(_FIND_ERASED(customer_id=customer_id))
     username = _username(rows, customer_id)
-    writes = [_FORGET(customer_id=customer_id)]
+    writes = [_FORGET(customer_id=customer_id), _DISMISS(customer_id=customer_id)]
     if username is not None:
         # In the same transaction: once the name is forgotten, nobody knows whose sign-in has to go.
         writes.append(leave_cleanups(Cleanup(CleanupKind.USER, customer_id, username), region))

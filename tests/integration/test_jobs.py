@@ -251,6 +251,7 @@ def test_the_statements_of_the_sweep_are_such_as_the_database_takes() -> None:
 # --- The orphan sweep -----------------------------------------------------------------------------------
 
 CHILDREN = {
+    "staff_members": "(customer_id) values (%(customer)s)",
     "shopping_cart_items": "(customer_id, item_id, quantity) values (%(customer)s, %(item)s, 1)",
     "notifications": (
         "(id, customer_id, event_id, kind, subject, body) values (%(id)s, %(customer)s, %(id)s, 'k', '', '')"

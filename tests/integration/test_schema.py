@@ -219,6 +219,8 @@ REFUSED = [
     *(("rewards_ro", privilege, NINE) for privilege in ("insert", "update", "delete")),
     ("rewards_ro", "select", ["orders", "outbox", "idempotency_records"]),
     ("rewards_rw", "select", ["orders", "outbox", "idempotency_records"]),
+    # Whoever may change a customer may not make one of the staff.
+    *((role, "insert", ["staff_members"]) for role in [*APPLICATION_ROLES, "rewards_rw"]),
     ("storefront", "update", ["points_balances", "transactions", "orders", "customers"]),
     ("storefront", "insert", ["orders", "outbox", "transactions"]),
     ("storefront", "select", ["outbox", "idempotency_records", "notifications"]),
@@ -254,24 +256,25 @@ GRANTS = {
     "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si",
     "accounts": "customers:su outbox:i points_balances:su transactions:si",
     "staff": "catalog_items:siu customers:s idempotency_records:si images:s item_words:sid order_events:s "
-    "order_items:s orders:s outbox:i points_balances:su request_log:i stock:siud transactions:si",
+    "order_items:s orders:s outbox:i points_balances:su request_log:i staff_members:s stock:siud "
+    "transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
     "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu "
     "order_items:s orders:su shopping_cart_items:sud",
     "cascades": "catalog_images:sd catalog_items:su customers:su idempotency_records:sd image_urls:sd "
     "images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si regions:s "
-    "shopping_cart_items:sd transactions:i",
+    "shopping_cart_items:sd staff_members:sd transactions:i",
     "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
     "image_urls:sd images:s inbox:sd item_words:sid job_progress:siu notifications:sd order_events:s "
     "order_items:s "
     "orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si request_log:sd "
-    "shopping_cart_items:sd stock:s transactions:s",
+    "shopping_cart_items:sd staff_members:sd stock:s transactions:s",
     "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s order_events:s order_items:s "
     "orders:s points_balances:s request_log:s shopping_cart_items:s stock:s transactions:s",
     "operations": "catalog_items:s customers:s idempotency_records:s inbox:s job_progress:s notifications:s "
     "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:s "
-    "region_cleanups:sd regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s stock:s "
-    "transactions:s",
+    "region_cleanups:sd regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s "
+    "staff_members:sid stock:s transactions:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
     "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),
 }

@@ -1,27 +1,61 @@
-"""The pages under docs/ are all listed, and what they link to is there."""
+"""The pages under docs/ are all listed, what they link to is there, and their tables can be read."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]+)")
+from tests.documents import PAGES, ROOT, prose
 
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob(".github/*.md")])
+DOCS = ROOT / "docs"
+_LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]*)\)")
+_LONGEST_CELL = 200
+
+
+def links(page: Path) -> list[tuple[str, str]]:
+    """Give where a page's links lead: a file, or "" for the page itself, and a heading's address or ""."""
+    found = (link.partition("#") for link in _LINK.findall(prose(page)))
+    return [(file, anchor) for file, _, anchor in found]
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """Give the addresses of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
+    return frozenset(re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings)
+
+
+def long_cells(text: str) -> list[str]:
+    """Give the cells of a text's tables that are longer than anybody reads in a table."""
+    rows = (re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in text.splitlines() if line[:1] == "|")
+    return [cell.strip() for row in rows for cell in row if len(cell.strip()) > _LONGEST_CELL]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_links_to_is_there(page: Path) -> None:
-    links = _LINK.findall(page.read_text(encoding="utf-8"))
+    missing = []
+    for file, anchor in links(page):
+        target = (page.parent / file) if file else page
+        found = target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors(target))
+        missing += [] if found else [f"{file}#{anchor}"]
 
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_cell_of_a_table_is_short(page: Path) -> None:
+    assert long_cells(prose(page)) == [], "say it in a sentence below the table, under a heading or in a list"
+
+
+def test_a_long_cell_is_found() -> None:
+    assert long_cells("| a | b |\n|---|---|\n| short \\| still | " + "x" * 201 + " |") == ["x" * 201]
+    assert long_cells("| a |\n|---|\n| " + "x" * 200 + " |\n" + "y" * 300) == []
 
 
 @pytest.mark.parametrize("folder", [DOCS, DOCS / "decisions"], ids=lambda folder: folder.name)
 def test_every_page_is_listed(folder: Path) -> None:
-    listed = set(_LINK.findall((folder / "README.md").read_text(encoding="utf-8")))
+    listed = {file for file, _ in links(folder / "README.md")}
 
     assert {page.name for page in folder.glob("*.md")} - {"README.md"} <= listed
 

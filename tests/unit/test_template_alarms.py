@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from typing import Any, NamedTuple
 
 import pytest
@@ -294,24 +293,38 @@ def test_an_alarm_on_what_a_pass_finds_lasts_until_the_next_pass_has_found_it_ag
 
 
 def runbook() -> dict[str, str]:
-    """Give the runbook's entries: `NameAlarm`, or `*EndAlarm` for all that end so, to what is said of it."""
-    found = re.findall(r"^\| `([*\w]+Alarm)` (\|.+\|.+\|)$", (ROOT / "docs" / "runbook.md").read_text(), re.M)
-    assert len(dict(found)) == len(found)
-    return dict(found)
+    """Give the runbook's entries of alarms, by the headings over them: an alarm's name, or how several end."""
+    _, *parts = re.split(r"^### (\w+Alarm)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), flags=re.M)
+    entries = [text.partition("\n#")[0].strip() for text in parts[1::2]]
+    found = dict(zip(parts[::2], entries, strict=True))
+    assert len(found) == len(entries), "a heading stands twice"
+    return found
+
+
+def heading(alarm: str) -> str | None:
+    """Give the runbook's heading for an alarm: its own, or the longest that it ends with."""
+    return max((each for each in runbook() if alarm.endswith(each)), key=len, default=None)
 
 
 @pytest.mark.parametrize("name", sorted(alarms()))
-def test_every_alarm_has_its_entry_in_the_runbook(name: str) -> None:
-    entries = [text for pattern, text in runbook().items() if fnmatch(name, pattern)]
-    entries = [runbook()[name]] if name in runbook() else entries
-    assert len(entries) == 1, "add a row | `NameAlarm` | what it means | what to do | to docs/runbook.md"
-    assert all(cell.strip() for cell in entries[0].split("|")[1:-1])
+def test_every_alarm_has_its_entry_in_the_runbook_and_names_it(name: str) -> None:
+    entry = heading(name)
+    assert entry is not None, (
+        f"add a heading `### {name}` to docs/runbook.md, with what it means and what to do, "
+        f"and end the alarm's AlarmDescription with: See docs/runbook.md#{name.lower()}."
+    )
+    assert len(runbook()[entry]) > 100, f"docs/runbook.md says nothing under {entry}"
+    address = f"docs/runbook.md#{entry.lower()}."
+    assert alarms()[name]["AlarmDescription"].endswith(address), (
+        f"end the AlarmDescription of {name} with: See {address}"
+    )
 
 
 def test_the_runbook_names_no_alarm_that_there_is_not() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
-    for pattern in {*runbook(), *re.findall(r"\*?\w+Alarm\b", text)}:
-        assert any(fnmatch(name, pattern) for name in alarms()), pattern
+    assert set(runbook()) == {heading(name) for name in alarms()}
+    for name in re.findall(r"\b\w+Alarm\b", text):
+        assert name in alarms() or name in runbook(), name
 
 
 def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:

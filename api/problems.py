@@ -5,6 +5,9 @@ from api.document import routes
 from domain import refusals
 from handlers.edge.problems import KINDS, MEDIA_TYPE
 
+#: Kinds in a row of the page's table.
+_IN_A_ROW = 3
+
 #: Kinds that no decision of the domain makes: when they happen, and what to do.
 _EDGE = {
     "malformed-request": "The body is not JSON, or not UTF-8. Send a JSON object.",
@@ -52,10 +55,10 @@ since a refusal is not remembered. 429 and 5xx pass: send the same request with 
 
 A key is remembered for two days, with the answer; after that it stands for a new request.
 
-`python -m api` makes this page from the code.
+`.local/dev/bin/python -m api` makes this page from the code.
 
-| type `urn:rewards:problem:…` | status | when, and what to do | operations |
-|---|---|---|---|
+| status | type `urn:rewards:problem:…` |
+|---|---|
 """
 
 _AFTER = """
@@ -86,10 +89,18 @@ def page() -> str:
     for name, route in routes():
         for problem in route.problems:
             used.setdefault(problem, []).append(name)
-    lines = []
-    for kind in KINDS.values():
+    by_status: dict[int, list[str]] = {}
+    entries = []
+    for kind in sorted(KINDS.values(), key=lambda kind: kind.status):
         refusal = refusals.KINDS.get(kind.name)
         text = _EDGE[kind.name] if refusal is None else f"{refusal.when} {refusal.remedy}"
         operations = ", ".join(f"`{name}`" for name in used.get(kind.name, ()))
-        lines.append(f"| `{kind.name}` | {kind.status} | {kind.title}. {text} | {operations} |")
-    return _BEFORE + "\n".join(lines) + "\n" + _AFTER
+        asked = f"\n\nOperations: {operations}." if operations else ""
+        entries.append(f'\n### {kind.name}\n\n{kind.status}, "{kind.title}". {text}{asked}\n')
+        by_status.setdefault(kind.status, []).append(f"[`{kind.name}`](#{kind.name})")
+    rows = [
+        f"| {status} | {', '.join(names[first : first + _IN_A_ROW])} |\n"
+        for status, names in by_status.items()
+        for first in range(0, len(names), _IN_A_ROW)
+    ]
+    return _BEFORE + "".join(rows) + "\n## Each, and what to do\n" + "".join(entries) + _AFTER

@@ -66,3 +66,29 @@ def test_decisions_have_numbers_of_their_own() -> None:
     assert len(set(numbers)) == len(numbers)
     for page in (DOCS / "decisions").glob("0*.md"):
         assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ")
+
+
+def named_tests(text: str) -> list[str]:
+    """Give what a text names of tests: files, and `file::test` of one."""
+    return re.findall(r"`(tests/[\w./]+(?:::\w+)?)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_test_that_a_page_names_is_there(page: Path) -> None:
+    missing = []
+    for named in named_tests(page.read_text(encoding="utf-8")):
+        file, _, test = named.partition("::")
+        found = (ROOT / file).exists() and (not test or f"def {test}(" in (ROOT / file).read_text("utf-8"))
+        missing += [] if found else [named]
+
+    assert missing == [], "it was renamed or is gone: name the test that holds the claim now"
+
+
+def test_each_claim_of_security_names_its_tests() -> None:
+    page = prose(DOCS / "security.md").partition("\n## What is left open")[0]
+    claims = [part for part in page.split("\n\n") if part.startswith("**")]
+    # What checks the templates is the check itself.
+    unproven = [claim for claim in claims if not named_tests(claim) and "`make check`" not in claim]
+
+    assert len(claims) > 15
+    assert unproven == [], "end the claim with `Test: path::name`, of a test that fails without it"

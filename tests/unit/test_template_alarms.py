@@ -293,7 +293,7 @@ def test_an_alarm_on_what_a_pass_finds_lasts_until_the_next_pass_has_found_it_ag
 
 
 def runbook() -> dict[str, str]:
-    """Give the runbook's entries of alarms, by the headings over them: an alarm's name, or how several end."""
+    """Give the runbook's entries of alarms, by their headings: an alarm's name, or how several end."""
     _, *parts = re.split(r"^### (\w+Alarm)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), flags=re.M)
     entries = [text.partition("\n#")[0].strip() for text in parts[1::2]]
     found = dict(zip(parts[::2], entries, strict=True))

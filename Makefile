@@ -110,7 +110,7 @@ pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (A
 	@$(PAGES_PY) -m tools.browser
 	@$(PAGES_PY) -m pytest -q tests/browser $(ARGS)
 
-unit: $(DEV) $(SAM) ## Run the unit tests alone (seconds)
+unit: $(DEV) $(SAM) $(EMULATOR) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit
 
 chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=1000, FIRST=1; SEED=123 for one with its trace)

@@ -64,16 +64,20 @@ A key is remembered for two days, with the answer; after that it stands for a ne
 _AFTER = """
 ## On one machine and on AWS
 
-The gateway's own answers (401, 413 above 10 MB, 429, 503 where a function does not answer in time, a root
+The gateway's own answers (401, 413 above 10 MB, 429, 504 where a function does not answer in time, a root
 path that is not there) are `GatewayResponses` in template.yaml. The local emulator's import leaves those out,
 and what a preflight request is answered with; `local/gateway.py` puts both in from the template after the
-deployment. Differences that remain: the emulator waits for a slow function instead of answering 503; TRACE
+deployment. Differences that remain: the emulator waits for a slow function instead of answering 504; TRACE
 and CONNECT never reach an API on AWS and are 404 on one machine.
 
 The firewall, which is on AWS alone, answers two things by itself: 413 and 429 for an address that sends too
 much. It can say a problem's members but neither its media type (it is `application/json` there) nor an
 `instance`; status, `type`, `detail`, `Retry-After` and the CORS header are as everywhere. What its other
 rules block is the gateway's 403.
+
+What the gateway answers with a 5xx has the status that API Gateway gives it, as one that is changed would
+count as a 4xx in its metrics: `temporarily-unavailable` is 503 from a function and 504 from the gateway, and
+the gateway's `internal-error` has no member `status`.
 
 A 401 of the gateway carries `WWW-Authenticate: Bearer`. The few of a function (a good token, but of another
 application or without a customer) do not: API Gateway would rename the header.

@@ -18,7 +18,8 @@ def complete_gateway(
         client.put_gateway_response(
             restApiId=api_id,
             responseType=kind,
-            statusCode=str(answer["StatusCode"]),
+            # Without one it keeps its own.
+            **({"statusCode": str(answer["StatusCode"])} if "StatusCode" in answer else {}),
             responseParameters={
                 f"gatewayresponse.header.{name}": _fill(text, values)
                 for name, text in answer["ResponseParameters"]["Headers"].items()

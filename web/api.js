@@ -81,7 +81,7 @@ export async function request(method, path, { body, key, match, waiting } = {}) 
     if (!problem.passes || answer.status === 500 || !pause || pause > LONGEST_WAIT_S) throw problem;
     if (attempt >= ATTEMPTS) {
       tried.push(at);
-      if (answer.status === 503 && failOver(tried)) continue;
+      if (answer.status > 500 && failOver(tried)) continue;
       throw problem;
     }
     await wait(pause, waiting);

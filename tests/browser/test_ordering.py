@@ -161,7 +161,10 @@ def test_offline_nothing_is_sent_and_online_it_goes_on(world: World, screen: Ope
     assert world.orders(shop.member) == 1
 
 
-@pytest.mark.parametrize(("kind", "status"), [("too-many-requests", 429), ("temporarily-unavailable", 503)])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("too-many-requests", 429), ("temporarily-unavailable", 503), ("temporarily-unavailable", 504)],
+)
 def test_who_is_told_to_wait_waits_and_sends_the_same_key(
     world: World, screen: Open, kind: str, status: int
 ) -> None:

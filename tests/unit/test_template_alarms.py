@@ -162,9 +162,43 @@ def test_dimensions_name_what_the_template_makes() -> None:
             assert named["Rule"] in rules, metric
 
 
-def test_a_method_is_measured_by_itself_because_an_alarm_asks_for_one() -> None:
+def test_just_the_methods_are_measured_by_themselves_that_an_alarm_or_the_dashboard_asks_for() -> None:
+    """A method's metrics cost by the metric, and there are as many preflight methods as paths."""
     settings = template()["Resources"]["Api"]["Properties"]["MethodSettings"]
-    assert all(each["MetricsEnabled"] is True for each in settings)
+    measured = {
+        (each["ResourcePath"].replace("~1", "/").replace("//", "/"), each["HttpMethod"])
+        for each in settings
+        if each["MetricsEnabled"]
+    }
+    asked_for = {
+        (named["Resource"], named["Method"])
+        for named in (dict(metric.dimensions) for metric in metrics_used())
+        if "Resource" in named and "Method" in named
+    }
+    assert measured == asked_for == {("/orders", "POST")}
+
+
+#: The gateway's own answers with a 5xx, from the developer guide's list of types of responses.
+_GATEWAYS_5XX = {
+    "API_CONFIGURATION_ERROR": 500,
+    "AUTHORIZER_CONFIGURATION_ERROR": 500,
+    "AUTHORIZER_FAILURE": 500,
+    "INTEGRATION_FAILURE": 504,
+    "INTEGRATION_TIMEOUT": 504,
+}
+
+
+def test_the_gateways_own_5xx_keep_their_status_or_the_alarms_on_5xx_would_not_see_them() -> None:
+    """API Gateway counts a response whose status was changed as 4XXError, whatever it was changed to."""
+    answers = template()["Resources"]["Api"]["Properties"]["GatewayResponses"]
+    for kind, answer in answers.items():
+        body = json.loads(answer["ResponseTemplates"]["application/json"])
+        if kind == "DEFAULT_5XX" or kind in _GATEWAYS_5XX:
+            assert "StatusCode" not in answer, kind
+            # Of the default each status may come, so its document says none.
+            assert body.get("status") == _GATEWAYS_5XX.get(kind), kind
+        else:
+            assert body["status"] == answer["StatusCode"] < 500, kind
 
 
 def test_dsqls_metrics_are_searched_by_name_and_alarm_on_nothing() -> None:
@@ -193,10 +227,16 @@ def test_what_is_searched_by_kind_is_of_this_stack_and_there_is_such_a_kind() ->
 
 def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:
     for name, alarm in alarms().items():
-        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
         assert alarm["AlarmDescription"].endswith("."), name
         assert alarm["TreatMissingData"] in ("breaching", "notBreaching"), name
         assert alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"], name
+
+
+@pytest.mark.parametrize("file", ["template.yaml", "cluster.yaml"])
+def test_an_alarm_is_made_after_what_lets_it_tell_somebody(file: str) -> None:
+    for name, alarm in resources("AWS::CloudWatch::Alarm", of=template(file)).items():
+        assert alarm["DependsOn"] == "AlarmTopicPolicy", name
 
 
 def test_an_alarm_that_a_stopped_measure_would_silence_treats_silence_as_an_alarm() -> None:

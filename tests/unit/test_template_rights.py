@@ -127,13 +127,16 @@ ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
         PEOPLE,
         f"{CONNECT} {RUN}",
         {
-            "AWS::StackId": "cloudformation:DescribeStacks cloudformation:ListStackResources",
-            "FunctionLogs": "logs:FilterLogEvents",
-            "EventBus events:rule/${EventBus}/*": "events:DescribeEventBus events:ListRules",
+            # By its name, as `rewards` asks for it: IAM is then asked for this, and not for the stack's id.
+            "cloudformation:stack/${AWS::StackName}/*": "cloudformation:DescribeStacks "
+            "cloudformation:ListStackResources",
+            "FunctionLogs logs:log-group:${FunctionLogs}": "logs:FilterLogEvents",
+            "EventBus": "events:DescribeEventBus",
             "events:rule/${EventBus}/*": "events:ListTargetsByRule",
             "EventBus events:archive/* events:replay/*": "events:DescribeArchive events:StartReplay "
             "events:DescribeReplay",
-            "*": "events:ListArchives scheduler:ListSchedules lambda:ListEventSourceMappings",
+            "*": "events:ListArchives events:ListRules scheduler:ListSchedules "
+            "lambda:ListEventSourceMappings",
         },
     ),
     "ReportsRole": (PEOPLE, CONNECT, {}),
@@ -270,8 +273,10 @@ def test_events_are_put_by_the_relay_alone_on_our_bus_with_our_source() -> None:
     assert statement["Condition"] == {"StringEquals": {"events:source": "rewards.orders"}}
     denied = template()["Resources"]["OnlyTheRelayPublishes"]["Properties"]["Statement"]
     assert denied["Effect"] == "Deny"
+    # What that does for the relay, for others and for a replay: tests/unit/test_template_authorization.py.
     assert denied["Condition"] == {
-        "ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": "RelayFunctionRole.Arn"}}
+        "ArnNotEquals": {"aws:PrincipalArn": {"Fn::GetAtt": "RelayFunctionRole.Arn"}},
+        "Null": {"aws:PrincipalArn": "false"},
     }
 
 

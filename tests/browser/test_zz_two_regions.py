@@ -54,9 +54,8 @@ def test_when_a_region_is_lost_the_order_goes_on_in_the_other_with_the_same_key(
     shop.expect_heading("Thank you, it is yours")
     expect(shop.page.locator(".notice")).to_contain_text("us-east-1 does not answer")
     expect(shop.page.get_by_label("Region")).to_have_value("us-east-2")
-    assert {request.url for request in sent} == {
-        f"{world.home.api_url}/orders",
-        f"{world.away.api_url}/orders",
-    }
+    # The page may have noticed the loss by another of its requests before this one.
+    assert sent[-1].url == f"{world.away.api_url}/orders"
+    assert {request.url for request in sent[:-1]} <= {f"{world.home.api_url}/orders"}
     assert len({request.headers["idempotency-key"] for request in sent}) == 1
     assert (world.orders(member), world.balance(member)) == (1, POINTS - 100)

@@ -85,6 +85,12 @@ class Setting:
         """Run a relay for some seconds of its own time."""
         return self.relay(outbox, **changes).run(self.clock.now + for_s)
 
+    def run_a_round(self, outbox: Any = None) -> RelayReport:
+        """Run a relay until it has read messages once: a round that was disturbed decides nothing."""
+        while not (report := self.run(0.05, outbox)).polls:
+            pass
+        return report
+
     def expire_leases(self) -> None:
         """Let the time of all leases and relays pass, by the database's clock."""
         self.admin.execute("update xpoints.relay_leases set expires_at = now() - interval '1 second'")
@@ -254,7 +260,7 @@ def test_after_an_outage_the_relay_takes_its_shards_back(setting: Setting) -> No
 
     setting.bus.fail = fail
     setting.clock.at[setting.clock.now + SETTINGS.outage_s + 3] = recover
-    assert setting.run(SETTINGS.outage_s + SETTINGS.probe_s + 5).published == 30
+    assert setting.run(3 * (SETTINGS.outage_s + SETTINGS.probe_s)).published == 30
 
 
 def test_nothing_is_sent_to_a_bus_that_is_gone_and_all_goes_out_when_it_is_back(setting: Setting) -> None:
@@ -287,7 +293,7 @@ def test_the_bus_is_asked_for_now_and_then_and_not_by_an_idle_relay(setting: Set
     assert setting.bus.asked == 0
     for _ in range(3):
         setting.write(5)
-        setting.run(0.2)
+        setting.run_a_round()
     assert setting.bus.asked == 3, "once a run that publishes"
 
 
@@ -388,7 +394,7 @@ def test_a_relay_whose_lease_another_has_can_neither_count_nor_dead_letter(
         setting.outbox(worker=1).hold(15)
 
     setting.bus.fail = lose_the_lease
-    setting.run(0.05, overtaken)
+    setting.run_a_round(overtaken)
     assert setting.waiting() == {doomed, young}
     assert setting.dead() == {}
     rows = setting.admin.execute("select id, attempts from xpoints.outbox").fetchall()
@@ -528,8 +534,8 @@ def test_what_the_bus_said_of_large_messages_is_recorded_in_transactions_that_ds
         return query(**parameters)
 
     monkeypatch.setattr(sql.outbox, statement, note)
-    setting.run(0.05)
-    assert sum(batches) == 45
+    setting.run_a_round()
+    assert sum(batches) >= 45, "more when the database was away and it was tried again"
     assert 2 * max(batches) * size_bytes <= MAX_BYTES_CHANGED, "written in one table, deleted in another"
 
 

@@ -101,6 +101,7 @@ _CHALLENGE: dict[str, Any] = {
 _EVERYWHERE = (
     "invalid-request",
     "unauthenticated",
+    "account-closed",
     "too-many-requests",
     "internal-error",
     "temporarily-unavailable",

@@ -68,8 +68,20 @@ def _kind(remedy: str) -> Callable[[Callable[P, str]], RefusalKind[P]]:
 
 
 @_kind("Sign in as a member of the shop.")
+def account_closed() -> str:
+    """The token is valid, but the shop has no account of the caller, or the account was erased."""
+    return "There is no account for you, or it was closed."
+
+
+@_kind("Sign in as one of them.")
+def forbidden() -> str:
+    """The operation is for the shop's staff, and the caller is none of them now, whatever the token says."""
+    return "This operation is for the shop's staff."
+
+
+@_kind("Name a member of the shop.")
 def unknown_customer() -> str:
-    """The token is valid, but the shop has no account for this customer, or the account was erased."""
+    """The shop has no such customer, the account was erased, or it has none for points."""
     return "There is no account for this customer, or it was closed."
 
 

@@ -123,5 +123,6 @@ handler = Api(
                 "stored about the customer goes within minutes; orders and the ledger stay without a name."
             ),
         ),
-    ]
+    ],
+    lambda: _DATABASE,
 )

@@ -101,5 +101,6 @@ handler = Api(
             ),
             headers=("Idempotency-Key",),
         )
-    ]
+    ],
+    lambda: _DATABASE,
 )

@@ -79,16 +79,12 @@ class Order(AnswerBody):
     history: list[OrderHistory]
 
 
-def order_page(
-    database: Database, customer_id: UUID, page: Page, by_staff: bool = False
-) -> OrderPage | Refusal:
+def order_page(database: Database, customer_id: UUID, page: Page) -> OrderPage:
     """Read a page of a customer's orders. Raises ProblemError for a cursor of something else."""
     after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
         after, after_id = read_cursor(page.cursor, datetime, UUID)
-    rows = list_orders(database, customer_id, after, after_id, page.limit + 1, by_staff)
-    if isinstance(rows, Refusal):
-        return rows
+    rows = list_orders(database, customer_id, after, after_id, page.limit + 1)
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
@@ -96,11 +92,9 @@ def order_page(
     return OrderPage.of(orders=rows[: page.limit], next_cursor=cursor)
 
 
-def order_view(
-    database: Database, customer_id: UUID, order_id: UUID, by_staff: bool = False
-) -> Order | Refusal:
+def order_view(database: Database, customer_id: UUID, order_id: UUID) -> Order | Refusal:
     """Read a customer's order with its lines and history."""
-    found = show_order(database, customer_id, order_id, by_staff)
+    found = show_order(database, customer_id, order_id)
     if isinstance(found, Refusal):
         return found
     head, lines, events = found

@@ -184,5 +184,6 @@ handler = Api(
             ),
             headers=("Idempotency-Key",),
         ),
-    ]
+    ],
+    lambda: _DATABASE,
 )

@@ -281,12 +281,12 @@ def _find_members(call: Call[None, MemberQuery]) -> Members:
     )
 
 
-def _list_orders(call: Call[None, Page]) -> OrderPage | Refusal:
-    return order_page(_DATABASE, call.path_id("customer_id"), call.query, by_staff=True)
+def _list_orders(call: Call[None, Page]) -> OrderPage:
+    return order_page(_DATABASE, call.path_id("customer_id"), call.query)
 
 
 def _show_order(call: Call) -> Order | Refusal:
-    return order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"), by_staff=True)
+    return order_view(_DATABASE, call.path_id("customer_id"), call.path_id("order_id"))
 
 
 handler = Api(
@@ -439,5 +439,6 @@ handler = Api(
             answer=Order,
             problems=("unknown-order",),
         ),
-    ]
+    ],
+    lambda: _DATABASE,
 )

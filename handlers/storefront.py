@@ -30,8 +30,7 @@ from sql.reads import (
     show_cart,
     show_item,
 )
-from sql.transaction import Completed
-from sql.transactions.change_cart import CartSums, clear_cart, remove_line, set_quantity
+from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 
 
 class StorefrontEnvironment(DatabaseEnvironment):
@@ -223,11 +222,8 @@ class Cart(AnswerBody):
     cart_version: str
 
 
-def _show_cart(call: Call) -> Cart | Refusal:
-    found = show_cart(_DATABASE, _ENVIRONMENT.region, call.caller.customer_id, MAX_ORDER_LINES)
-    if isinstance(found, Refusal):
-        return found
-    rows, balance = found
+def _show_cart(call: Call) -> Cart:
+    rows, balance = show_cart(_DATABASE, _ENVIRONMENT.region, call.caller.customer_id, MAX_ORDER_LINES)
     urls = _PICTURES.resolve(_DATABASE, [row.picture for row in rows if row.picture], datetime.now(UTC))
     lines = [
         CartLine.of(
@@ -250,26 +246,24 @@ def _show_cart(call: Call) -> Cart | Refusal:
 
 def _set_cart_item(call: Call[Quantity]) -> Reply | Refusal:
     item_id = call.path_id("item_id")
-    return _totals(call, set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity))
-
-
-def _remove_cart_item(call: Call) -> Reply | Refusal:
-    return _totals(call, remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id")))
-
-
-def _totals(call: Call[Any, Any], completed: Completed[CartSums | Refusal]) -> Reply | Refusal:
+    completed = set_quantity(_DATABASE, call.caller.customer_id, item_id, call.body.quantity)
     sums = completed.value
     return sums if isinstance(sums, Refusal) else told(call, completed, CartTotals.of(sums))
 
 
-def _clear_cart(call: Call) -> Refusal | None:
-    return clear_cart(_DATABASE, call.caller.customer_id)
+def _remove_cart_item(call: Call) -> Reply:
+    completed = remove_line(_DATABASE, call.caller.customer_id, call.path_id("item_id"))
+    return told(call, completed, CartTotals.of(completed.value))
+
+
+def _clear_cart(call: Call) -> None:
+    clear_cart(_DATABASE, call.caller.customer_id)
 
 
 # --- Orders and points --------------------------------------------------------------------------------------
 
 
-def _list_orders(call: Call[None, Page]) -> OrderPage | Refusal:
+def _list_orders(call: Call[None, Page]) -> OrderPage:
     return order_page(_DATABASE, call.caller.customer_id, call.query)
 
 
@@ -396,9 +390,8 @@ handler = Api(
             _show_cart,
             "Show the cart with live totals",
             answer=Cart,
-            problems=("unknown-customer",),
         ),
-        Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204, problems=("unknown-customer",)),
+        Route("DELETE", "/cart", _clear_cart, "Clear the cart", status=204),
         Route(
             "PUT",
             "/cart/items/{item_id}",
@@ -408,7 +401,7 @@ handler = Api(
             counted="CartChange",
             answer=CartTotals,
             answer_headers=TOLD,
-            problems=("unknown-customer", "unknown-item", "cart-full"),
+            problems=("unknown-item", "cart-full"),
         ),
         Route(
             "DELETE",
@@ -418,7 +411,6 @@ handler = Api(
             counted="CartChange",
             answer=CartTotals,
             answer_headers=TOLD,
-            problems=("unknown-customer",),
         ),
         Route(
             "GET",
@@ -427,7 +419,6 @@ handler = Api(
             "List past orders, newest first",
             query=Page,
             answer=OrderPage,
-            problems=("unknown-customer",),
         ),
         Route(
             "GET",
@@ -435,7 +426,7 @@ handler = Api(
             _show_order,
             "Show an order with its lines and history",
             answer=FollowedOrder,
-            problems=("unknown-customer", "unknown-order"),
+            problems=("unknown-order",),
         ),
         Route(
             "GET",
@@ -454,5 +445,6 @@ handler = Api(
             answer=LedgerPage,
             problems=("unknown-customer",),
         ),
-    ]
+    ],
+    lambda: _DATABASE,
 )

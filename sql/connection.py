@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psycopg
 
 from sql.errors import Barrier, LoginRefusedError, why_refused
 from sql.pipeline import Connection as Connection
 from sql.token import find_credentials, presign
+
+if TYPE_CHECKING:
+    from sql.door import Door
 
 #: DSQL ends a connection after 60 minutes; environments leave earlier, each at a moment of its own, so that
 #: they do not all come back at once against the limit of 100 new connections a second.
@@ -102,6 +105,8 @@ class Database:
     ) -> None:
         self.settings = settings
         self.connections_opened = 0
+        #: Whom the work is done for, while it is done for a caller; None for work of the shop's own.
+        self.door: Door | None = None
         self._mint = mint
         # Wall-clock time: a frozen execution environment ages although its monotonic clock may stand still.
         self._clock = clock

@@ -6,6 +6,8 @@ from enum import StrEnum
 import psycopg
 from psycopg import errors
 
+from domain.refusals import Refusal
+
 
 class Fault(StrEnum):
     """A failure after which running the whole transaction again is right. Values are metric dimensions."""
@@ -115,6 +117,14 @@ class RetriesExhaustedError(Exception):
         super().__init__(f"gave up after {attempts} attempts; the last fault was {fault.value}")
         self.attempts = attempts
         self.fault = fault
+
+
+class NotAdmittedError(Exception):
+    """The caller is not served, or not as one of the staff: nothing was done for them. See `sql.door`."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.text)
+        self.refusal = refusal
 
 
 #: What `sql.transaction.run` raises when a transaction did not come about, or may not have.

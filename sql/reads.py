@@ -16,7 +16,7 @@ from domain.points import PointsAccount
 from domain.refusals import Refusal
 from domain.search import WordRange
 from sql.connection import Database
-from sql.queries import Query, Statement, load, part
+from sql.queries import Query, load, part
 from sql.transaction import RetryPolicy, first, run, snapshot
 
 _CATALOG = load("catalog")
@@ -222,19 +222,9 @@ _READ_CONFIRMATION = _ORDERS["read_confirmation"].of(Confirmation)
 _LIST_CATEGORIES = _CATALOG["list_categories"].of(str)
 _LIST_EVENTS = _ORDERS["list_order_events"].of(OrderEvent)
 _FIND_MEMBERS = _ACCOUNTS["find_members"].of(FoundMember)
-_FIND_CUSTOMER = _ACCOUNTS["find_customer"]
 _READ_ACCOUNT = _LEDGER["read_account"].of(PointsAccount)
 _READ_BALANCE_AT = _LEDGER["read_balance_at"].of(int)
 _LIST_LEDGER = _LEDGER["list_ledger"].of(LedgerEntry)
-
-
-def _for_customer(
-    database: Database, customer_id: UUID, *statements: Statement[Any]
-) -> Sequence[list[Any]] | Refusal:
-    """Do as `snapshot`, for a customer whom the shop serves: a token outlives its account for a while."""
-    served, *found = snapshot(database, _FIND_CUSTOMER(customer_id=customer_id), *statements)
-    # guard: one's own reads ask whether one is served
-    return found if served else refusals.unknown_customer()
 
 
 def list_items(
@@ -326,42 +316,34 @@ def list_categories(database: Database) -> list[str]:
 
 def show_cart(
     database: Database, region: str, customer_id: UUID, most: int
-) -> tuple[list[CartRow], int | None] | Refusal:
+) -> tuple[list[CartRow], int | None]:
     """Give the first `most` lines of a cart, and the customer's balance, of one snapshot.
 
     The balance is None for a customer without a points account.
     """
-    found = _for_customer(
+    rows, accounts = snapshot(
         database,
-        customer_id,
         _SHOW_CART(customer_id=customer_id, region=region, most=most),
         _READ_ACCOUNT(customer_id=customer_id),
     )
-    if isinstance(found, Refusal):
-        return found
-    rows, accounts = found
     return rows, accounts[0].balance if accounts else None
 
 
 def list_orders(
-    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int, by_staff: bool = False
-) -> list[OrderSummary] | Refusal:
-    """Give a page of a customer's orders, newest first. Only the staff see those of one who is erased."""
+    database: Database, customer_id: UUID, after: datetime, after_id: UUID, most: int
+) -> list[OrderSummary]:
+    """Give a page of a customer's orders, newest first."""
     query = _LIST_ORDERS(customer_id=customer_id, after=after, after_id=after_id, most=most)
-    found = snapshot(database, query) if by_staff else _for_customer(database, customer_id, query)
-    return found if isinstance(found, Refusal) else found[0]
+    (rows,) = snapshot(database, query)
+    return rows
 
 
 def show_order(
-    database: Database, customer_id: UUID, order_id: UUID, by_staff: bool = False
+    database: Database, customer_id: UUID, order_id: UUID
 ) -> tuple[OrderHead, list[OrderLineRow], list[OrderEvent]] | Refusal:
-    """Give a customer's order with its lines and what happened to it. `by_staff` is as for `list_orders`."""
+    """Give a customer's order with its lines and what happened to it."""
     key = {"order_id": order_id, "customer_id": customer_id}
-    queries = (_SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
-    found = snapshot(database, *queries) if by_staff else _for_customer(database, customer_id, *queries)
-    if isinstance(found, Refusal):
-        return found
-    heads, lines, events = found
+    heads, lines, events = snapshot(database, _SHOW_ORDER(**key), _LIST_LINES(**key), _LIST_EVENTS(**key))
     if not heads:
         return refusals.unknown_order(order_id)
     return heads[0], lines, events
@@ -370,18 +352,14 @@ def show_order(
 def follow_order(database: Database, region: str, customer_id: UUID, order_id: UUID) -> OrderView | Refusal:
     """Give a customer's order with what followed it."""
     key = {"order_id": order_id, "customer_id": customer_id}
-    found = _for_customer(
+    heads, lines, events, pictures, confirmations = snapshot(
         database,
-        customer_id,
         _SHOW_ORDER(**key),
         _LIST_LINES(**key),
         _LIST_EVENTS(**key),
         _LIST_ORDER_PICTURES(**key, region=region),
         _READ_CONFIRMATION(confirmation_id=confirmation_of(order_id)),
     )
-    if isinstance(found, Refusal):
-        return found
-    heads, lines, events, pictures, confirmations = found
     if not heads:
         return refusals.unknown_order(order_id)
     return OrderView(heads[0], lines, events, pictures, first(confirmations))

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import psycopg
 from psycopg import pq
@@ -22,6 +22,9 @@ from sql.pipeline import Connection
 from sql.pipeline import Row as Row
 from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
+
+if TYPE_CHECKING:
+    from sql.door import Door
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -36,11 +39,15 @@ _ROLLBACK: Statement[object] = Query("rollback", b"ROLLBACK", "")()
 class Transaction:
     """One attempt at a transaction: `read` any number of times, then `commit` once or not at all.
 
-    `attempt_s` bounds the seconds that it waits for all answers together; then the connection is closed.
+    `attempt_s` bounds the seconds that it waits for all answers together; then the connection is closed. The
+    first exchange asks at the `door`, where there is one: whoever is not let in gets NotAdmittedError.
     """
 
-    def __init__(self, connection: Connection, pipelined: bool, attempt_s: float) -> None:
+    def __init__(
+        self, connection: Connection, pipelined: bool, attempt_s: float, door: "Door | None" = None
+    ) -> None:
         self._connection = connection
+        self._door = door
         self._pipelined = pipelined
         self._until = time.monotonic() + attempt_s
         self._begun = False
@@ -60,19 +67,30 @@ class Transaction:
     def read(self, *statements: Statement[Any]) -> Sequence[list[Any]]:
         """Send statements in one exchange (the first brings BEGIN along) and give each one's rows."""
         written = self._exchange(self._opening(statements))
-        return [done.rows for done in written[-len(statements) :]]
+        return [done.rows for done in written[len(written) - len(statements) :]]
 
     def commit(self, *statements: Statement[Any]) -> list[Written[Any]]:
         """Send the last statements and COMMIT in one exchange; give what each statement did.
 
         COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
-        makes the statement fail and the COMMIT a rollback.
+        makes the statement fail and the COMMIT a rollback. So at a door, what writes has read before.
         """
+        # guard: nothing is written before the door has answered
+        if self._door is not None and not self._begun:
+            self.read()
+        return self.snapshot(*statements)
+
+    def snapshot(self, *statements: Statement[Any]) -> list[Written[Any]]:
+        """Do as `commit` for statements that write nothing: they are sent with the question at the door."""
         written = self._exchange((*self._opening(statements), _COMMIT), committing=True)
         return written[len(written) - len(statements) - 1 : -1]
 
     def alone(self, statement: Statement[A]) -> Written[A]:
-        """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT."""
+        """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT.
+
+        For work of the shop's own: it asks at no door.
+        """
+        assert self._door is None, "what is done for a caller begins with a reading"
         self.round_trips += 1
         self.commit_sent = True
         return self._connection.alone(statement, self._until)
@@ -81,7 +99,9 @@ class Transaction:
         if self._begun:
             return statements
         self._begun = True
-        return (_BEGIN, *statements)
+        if self._door is None:
+            return (_BEGIN, *statements)
+        return (_BEGIN, self._door.question, *statements)
 
     def _exchange(
         self, statements: tuple[Statement[Any], ...], committing: bool = False
@@ -89,12 +109,15 @@ class Transaction:
         self.round_trips += 1 if self._pipelined else len(statements)
         if self._pipelined:
             self.commit_sent = committing
-            return self._connection.exchange(statements, self._until)
-        written = []
-        for statement in statements:
-            # Only a COMMIT that was sent can have an unknown outcome.
-            self.commit_sent = statement is _COMMIT
-            written.append(self._connection.alone(statement, self._until))
+            written = self._connection.exchange(statements, self._until)
+        else:
+            written = []
+            for statement in statements:
+                # Only a COMMIT that was sent can have an unknown outcome.
+                self.commit_sent = statement is _COMMIT
+                written.append(self._connection.alone(statement, self._until))
+        if self._door is not None and len(statements) > 1 and statements[1] is self._door.question:
+            self._door.check(written[1].rows)
         return written
 
     def close(self) -> None:
@@ -144,17 +167,20 @@ def run(
 
     Raises RetriesExhaustedError when the policy is used up, or when an attempt refuses what an earlier one
     with an unknown outcome may do after all; and at once any psycopg.Error that is no passing fault (a
-    violated constraint, a missing privilege).
+    violated constraint, a missing privilege), or NotAdmittedError for a caller who is not let in.
     """
     policy = policy or database.settings.retries
     faults: Counter[Fault] = Counter()
     round_trips = 0
     give_up_at = monotonic() + policy.deadline_s
+    asks = database.door is not None and not database.door.is_passed
     for attempt in range(1, policy.attempts + 1):
         transaction: Transaction | None = None
         try:
             settings = database.settings
-            transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s)
+            # Whoever was let in is let finish: what an earlier attempt has done has to be found out.
+            door = database.door if asks and not faults[Fault.UNKNOWN_COMMIT] else None
+            transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s, door)
             value = work(transaction)
             transaction.close()
             # guard: a refusal after an unknown commit is no answer
@@ -196,4 +222,4 @@ def snapshot(
 def snapshot(database: Database, /, *statements: Statement[Any]) -> Sequence[list[Any]]: ...
 def snapshot(database: Database, /, *statements: Statement[Any]) -> Sequence[list[Any]]:
     """Send statements in one exchange and give each one's rows, all of one snapshot. Raises as `run` does."""
-    return [one.rows for one in run(database, lambda transaction: transaction.commit(*statements)).value]
+    return [one.rows for one in run(database, lambda transaction: transaction.snapshot(*statements)).value]

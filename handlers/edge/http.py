@@ -16,6 +16,7 @@ import psycopg
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from domain import refusals
 from domain.idempotency import Request
 from domain.refusals import Refusal
 from domain.versions import Expected
@@ -24,7 +25,10 @@ from handlers.edge.models import AnswerBody, Versioned
 from handlers.edge.observability import logger, metrics
 from handlers.edge.problems import KINDS, MEDIA_TYPE, Problem, ProblemError
 from handlers.edge.reading import Caller
-from sql.errors import RetriesExhaustedError
+from sql.connection import Database
+from sql.door import Door
+from sql.errors import NotAdmittedError, RetriesExhaustedError
+from sql.transaction import snapshot
 
 #: What every answer carries. The browser's page may come from another origin; tokens travel in a header and
 #: never in a cookie, so that no origin can borrow a session.
@@ -146,10 +150,15 @@ def fingerprint(content: str) -> str:
 
 
 class Api:
-    """The routes of one function, callable as its Lambda handler."""
+    """The routes of one function, callable as its Lambda handler.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    `database` gives the way to the database that all of them take: while a route is served, everything that
+    is asked there is asked at the caller's door first.
+    """
+
+    def __init__(self, routes: Sequence[Route], database: Callable[[], Database]) -> None:
         self.routes = {(route.method, route.resource): route for route in routes}
+        self._database = database
 
     def __call__(self, event: dict[str, Any], _context: object) -> dict[str, Any]:
         """Serve one request; whatever happens, the answer is an HTTP response."""
@@ -163,6 +172,8 @@ class Api:
             return self._serve(event, request_id, began_s)
         except ProblemError as error:
             return error.problem
+        except NotAdmittedError as error:
+            return Problem.of(error.refusal)
         except RetriesExhaustedError as error:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
             _count("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}")
@@ -185,7 +196,7 @@ class Api:
         headers = reading.read_headers(event)
         caller = reading.read_caller(event)
         if route.groups and not route.groups & caller.groups:
-            raise ProblemError("forbidden", "This operation is for the shop's staff.")
+            return Problem.of(refusals.forbidden())
         body, sent = (None, "") if route.body is None else reading.read_body(event, headers, route.body)
         call = Call(
             route=route,
@@ -200,7 +211,20 @@ class Api:
             sent=sent,
             began_s=began_s,
         )
-        return _reply(call, route.serve(call))
+        return _reply(call, self._admitted(call))
+
+    def _admitted(self, call: Call[Any, Any]) -> Served:
+        """Serve a call at its caller's door. Raises NotAdmittedError for one who is not let in."""
+        database, door = self._database(), Door(call.caller.customer_id, bool(call.route.groups))
+        database.door = door
+        try:
+            served = call.route.serve(call)
+            # guard: a route that asks the database nothing has a door, too
+            if not door.is_passed:
+                snapshot(database)
+            return served
+        finally:
+            database.door = None
 
 
 def _reply(call: Call[Any, Any], served: Served) -> Reply | Problem:

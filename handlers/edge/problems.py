@@ -32,6 +32,7 @@ _ALL = (
     ProblemKind("idempotency-key-malformed", 400, "The Idempotency-Key header is malformed"),
     ProblemKind("unauthenticated", 401, "Not signed in"),
     ProblemKind("forbidden", 403, "Not allowed"),
+    ProblemKind("account-closed", 403, "Your account has ended"),
     ProblemKind("not-found", 404, "Not found"),
     ProblemKind("method-not-allowed", 405, "Method not allowed"),
     ProblemKind("precondition-failed", 412, "The resource has changed"),

@@ -8,10 +8,6 @@ select id as customer_id, coalesce(username, '') as username, coalesce(version, 
 from xpoints.customers
 where id = %(customer_id)s
 
--- name: find_customer
--- Whether the shop serves this customer: one whom it knows and who is not on the way out.
-select 1 from xpoints.customers where id = %(customer_id)s and erased_at is null
-
 -- name: change_member
 -- The owner's change.
 update xpoints.customers

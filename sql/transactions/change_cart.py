@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain import refusals
 from domain.cart import LineFacts, StoredLine, decide_quantity, decide_removal
 from domain.checkout import MAX_ORDER_LINES
 from domain.refusals import Refusal
@@ -14,7 +13,6 @@ from sql.transaction import Completed, Transaction, run
 #: Lines that clearing deletes in one transaction. Carts that the API filled are far below it.
 CLEARED_AT_ONCE = 1000
 
-_FIND_CUSTOMER = load("accounts")["find_customer"]
 _CART = load("cart")
 
 
@@ -46,8 +44,6 @@ def set_quantity(
 
     def attempt(transaction: Transaction) -> CartSums | Refusal | None:
         facts = _read(transaction, customer_id, item_id)
-        if facts is None:
-            return refusals.unknown_customer()
         decision = decide_quantity(facts, quantity)
         if isinstance(decision, Refusal):
             return decision
@@ -66,13 +62,11 @@ def set_quantity(
             return Completed(done.value, done.attempts, done.round_trips, done.faults)
 
 
-def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Completed[CartSums | Refusal]:
+def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Completed[CartSums]:
     """Have nothing of the item in the cart; give what the cart comes to."""
 
-    def attempt(transaction: Transaction) -> CartSums | Refusal:
+    def attempt(transaction: Transaction) -> CartSums:
         facts = _read(transaction, customer_id, item_id)
-        if facts is None:
-            return refusals.unknown_customer()
         line = decide_removal(facts)
         if line is None:
             (sums,) = transaction.read(_SUM_CART(customer_id=customer_id))
@@ -82,35 +76,24 @@ def remove_line(database: Database, customer_id: UUID, item_id: UUID) -> Complet
     return run(database, attempt)
 
 
-def clear_cart(database: Database, customer_id: UUID) -> Refusal | None:
+def clear_cart(database: Database, customer_id: UUID) -> None:
     """Have nothing in the cart. A cart that outgrew a transaction is cleared by several."""
 
-    def attempt(transaction: Transaction) -> int | Refusal:
-        (served,) = transaction.read(_FIND_CUSTOMER(customer_id=customer_id))
-        if not served:
-            return refusals.unknown_customer()
+    def attempt(transaction: Transaction) -> int:
         _, deleted = transaction.commit(
             _HOLD_ORDERED(customer_id=customer_id),
             _DELETE_OTHERS(customer_id=customer_id, most=CLEARED_AT_ONCE),
         )
         return deleted.touched
 
-    while True:
-        done = run(database, attempt).value
-        if isinstance(done, Refusal):
-            return done
-        if done < CLEARED_AT_ONCE:
-            return None
+    while run(database, attempt).value == CLEARED_AT_ONCE:
+        pass
 
 
-def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts | None:
-    """Read what a change of a line depends on; None where the shop does not serve the customer."""
-    served, (facts,) = transaction.read(
-        _FIND_CUSTOMER(customer_id=customer_id),
-        _READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES),
-    )
-    # guard: a cart's writes ask whether its owner is served
-    return facts if served else None
+def _read(transaction: Transaction, customer_id: UUID, item_id: UUID) -> LineFacts:
+    """Read what a change of a line depends on."""
+    (rows,) = transaction.read(_READ_LINE(customer_id=customer_id, item_id=item_id, most=MAX_ORDER_LINES))
+    return rows[0]
 
 
 def _commit(transaction: Transaction, customer_id: UUID, write: Statement[Any]) -> CartSums:

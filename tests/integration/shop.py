@@ -58,6 +58,12 @@ class Shop:
         )
         return customer_id
 
+    def staff_member(self) -> UUID:
+        """Add a customer who is one of the staff."""
+        customer_id = self.customer()
+        self.connection.execute("insert into xpoints.staff_members (customer_id) values (%s)", [customer_id])
+        return customer_id
+
     def fill_cart(self, customer_id: UUID, quantities: dict[UUID, int]) -> None:
         """Put items into a cart."""
         for item_id, quantity in quantities.items():

@@ -353,7 +353,7 @@ def test_a_method_that_a_path_has_is_not_refused_as_one_that_it_has_not(
 def test_what_no_repetition_fixes_is_counted_by_the_request_that_met_it(
     error: Exception, status: int, counted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = send(Api([Route("GET", "/thing", Mock(side_effect=error), "")]), "GET", "/thing")
+    answer = send(Api([Route("GET", "/thing", Mock(side_effect=error), "")], Mock()), "GET", "/thing")
     assert answer["statusCode"] == status
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["InternalErrors"] for line in said if "InternalErrors" in line] == [[1.0]] * counted

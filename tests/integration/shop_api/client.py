@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ os.environ.update(DATABASE_HOST="127.0.0.1", DATABASE_ROLE="nobody", DATABASE_TL
 from api.document import make
 from handlers import account, checkout, fallback, orders, staff, storefront
 from sql.connection import Database
+from tests.integration.shop import Shop
 
 #: The modules that serve the API, and the database role of each.
 ROLES: dict[ModuleType, str] = {
@@ -70,10 +71,12 @@ class Client:
         keyed = {"Idempotency-Key": key} if key is not None else {}
         return self.send("PUT", path, body=body, headers={**keyed, **headers})
 
-    def ask(self, method: str, path: str, body: Any = None) -> Response:
+    def ask(
+        self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None
+    ) -> Response:
         """Send any request that needs no more than its body, with all headers that a write may want."""
         headers = {"Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
-        return self.send(method, path, body=body, headers=headers)
+        return self.send(method, path, body=body, query=query, headers=headers)
 
     def delete(self, path: str) -> Response:
         """Send DELETE."""
@@ -166,16 +169,22 @@ def _handler(method: str, resource: str) -> Callable[[dict[str, Any], None], dic
     return fallback.handler
 
 
+def staff_client(customer_id: UUID) -> Client:
+    """Give a client whose token says that the customer is one of the staff."""
+    return Client({"custom:customer_id": str(customer_id), "cognito:groups": "staff"})
+
+
 @dataclass
 class Api:
     """Gives clients; knows the databases that the handlers use."""
 
-    databases: dict[ModuleType, Database] = field(default_factory=dict)
+    databases: dict[ModuleType, Database]
+    shop: Shop
 
     def as_customer(self, customer_id: UUID) -> Client:
         """Sign in as a customer."""
         return Client({"custom:customer_id": str(customer_id), "cognito:username": "member"})
 
     def as_staff(self) -> Client:
-        """Sign in as one of the staff."""
-        return Client({"custom:customer_id": str(uuid4()), "cognito:groups": "staff"})
+        """Sign in as a new one of the staff."""
+        return staff_client(self.shop.staff_member())

@@ -16,8 +16,8 @@ def shop(connect: Connect) -> Shop:
 
 
 @pytest.fixture
-def api(database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Api:
-    api = Api({module: database(role) for module, role in ROLES.items()})
+def api(shop: Shop, database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch) -> Api:
+    api = Api({module: database(role) for module, role in ROLES.items()}, shop)
     for module, way in api.databases.items():
         monkeypatch.setattr(module, "_DATABASE", way)
     return api

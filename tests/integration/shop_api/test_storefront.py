@@ -488,11 +488,13 @@ def test_a_forged_place_in_the_ledger_shows_the_balance_of_that_place(
     assert client.get("/points/ledger", {"cursor": with_a_sum_of_its_own}).problem == "invalid-request"
 
 
-def test_a_customer_without_a_points_account_is_told_so(api: Api) -> None:
-    stranger = api.as_customer(uuid4())
-    assert stranger.get("/points").problem == "unknown-customer"
-    assert stranger.get("/points/ledger").problem == "unknown-customer"
-    assert stranger.get("/account").problem == "unknown-customer"
+def test_a_customer_without_a_points_account_is_told_so(api: Api, shop: Shop) -> None:
+    customer = shop.customer()
+    shop.connection.execute("delete from xpoints.points_balances where customer_id = %s", [customer])
+    pointless = api.as_customer(customer)
+    assert pointless.get("/points").problem == "unknown-customer"
+    assert pointless.get("/points/ledger").problem == "unknown-customer"
+    assert pointless.get("/cart").json["balance"] is None
 
 
 def test_the_categories_of_the_shelf_are_listed_once_each(shop: Shop, client: Client) -> None:

@@ -103,7 +103,7 @@ def paths(full_shop: Shop, customer: UUID) -> list[tuple[str, dict[str, str]]]:
 
 
 @pytest.fixture
-def client(shop: Shop, customer: UUID) -> Client:
+def client(api: Api, shop: Shop, customer: UUID) -> Client:
     shop.connection.execute("insert into xpoints.staff_members (customer_id) values (%s)", [customer])
     return staff_client(customer)
 

@@ -23,10 +23,6 @@ _EDGE = {
         "The key is not 8 to 64 letters, digits or `_ . : -`. Send one that is, a UUID say."
     ),
     "unauthenticated": "There is no ID token, or it is expired, forged or of another pool. Sign in again.",
-    "forbidden": (
-        "The operation is for the group `staff`: sign in as one of them. Or the firewall took it for "
-        "an attack: if it is none, tell us the `instance`."
-    ),
     "not-found": "There is no such path. See the OpenAPI document; mind that no path ends in a slash.",
     "method-not-allowed": "The path has no such method. Use one of those that `Allow` lists.",
     "unsupported-media-type": "The body's Content-Type is not application/json. Send JSON and say so.",
@@ -39,6 +35,9 @@ _EDGE = {
     ),
     "internal-error": "A fault of ours, recorded under `instance`. Send the same request again later.",
 }
+
+#: What else a kind of the domain's may mean.
+_MORE = {"forbidden": " Or the firewall took it for an attack: if it is none, tell us the `instance`."}
 
 _BEFORE = f"""# Problems
 
@@ -97,7 +96,8 @@ def page() -> str:
     entries = []
     for kind in sorted(KINDS.values(), key=lambda kind: kind.status):
         refusal = refusals.KINDS.get(kind.name)
-        text = _EDGE[kind.name] if refusal is None else f"{refusal.when} {refusal.remedy}"
+        text = f"{refusal.when} {refusal.remedy}" if refusal else _EDGE[kind.name]
+        text += _MORE.get(kind.name, "")
         operations = ", ".join(f"`{name}`" for name in used.get(kind.name, ()))
         asked = f"\n\nOperations: {operations}." if operations else ""
         entries.append(f'\n### {kind.name}\n\n{kind.status}, "{kind.title}". {text}{asked}\n')

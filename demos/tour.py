@@ -115,6 +115,10 @@ def take(region: LocalRegion) -> str:
                 [customer_id, name, name.split("_")[0].capitalize()],
             )
             connection.execute("insert into xpoints.points_balances values (%s, 1000)", [customer_id])
+            if name.startswith("staff"):
+                connection.execute(
+                    "insert into xpoints.staff_members (customer_id) values (%s)", [customer_id]
+                )
             connection.execute(
                 "insert into xpoints.transactions (customer_id, tx_type, points, tx_description) "
                 "values (%s, 'OPENING', 1000, 'Opening balance')",

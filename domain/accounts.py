@@ -39,7 +39,7 @@ def decide_change(member: Member | None, expected: Expected, requested: Profile)
     A change that is sent again after its answer was lost finds itself stored, which is no conflict.
     """
     if member is None or member.erased:
-        return refusals.unknown_customer()
+        return refusals.account_closed()
     if member.profile == requested and expected.includes_recent(member.version):
         return member.version
     if not expected.includes(member.version):
@@ -54,7 +54,7 @@ def decide_erasure(member: Member | None, balance: int | None) -> BalanceChange 
     is under way meets it on the balance and cannot spend or leave points behind it.
     """
     if member is None:
-        return refusals.unknown_customer()
+        return refusals.account_closed()
     if member.erased:
         return None
     return BalanceChange(member.customer_id, -(balance or 0), 0)

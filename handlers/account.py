@@ -67,7 +67,7 @@ class Erasure(AnswerBody):
 def _show_account(call: Call) -> Account | Refusal:
     member = read_account(_DATABASE, call.caller.customer_id)
     if member is None or member.erased:
-        return refusals.unknown_customer()
+        return refusals.account_closed()
     return Account.of(member, member.profile)
 
 
@@ -94,7 +94,6 @@ handler = Api(
             _show_account,
             "Show the account",
             answer=Account,
-            problems=("unknown-customer",),
             answer_headers=("ETag",),
         ),
         Route(
@@ -105,7 +104,6 @@ handler = Api(
             body=AccountRequest,
             counted="AccountChange",
             answer=AccountChanged,
-            problems=("unknown-customer",),
             headers=("If-Match",),
             answer_headers=("ETag",),
         ),
@@ -117,7 +115,6 @@ handler = Api(
             counted="Erasure",
             answer=Erasure,
             status=202,
-            problems=("unknown-customer",),
             description=(
                 "From this moment the account is not served any more and its points are forfeited. What is "
                 "stored about the customer goes within minutes; orders and the ledger stay without a name."

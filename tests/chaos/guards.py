@@ -113,11 +113,15 @@ GUARDS: Mapping[str, Guard] = {
         ),
         "test_a_credit_that_meets_an_erasure_is_refused_and_moves_nothing",
     ),
-    "one's own reads ask whether one is served": Guard(
-        FIRST, "test_no_route_serves_a_customer_who_is_erased"
+    "nobody is served whose account has ended": Guard(NEVER, "test_no_route_serves_a_customer_who_is_erased"),
+    "staff are who the database says": Guard(
+        NEVER, "test_no_route_of_the_staff_serves_whoever_is_none_of_them_any_more"
     ),
-    "a cart's writes ask whether its owner is served": Guard(
-        FIRST, "test_no_route_serves_a_customer_who_is_erased"
+    "nothing is written before the door has answered": Guard(
+        NEVER, "test_no_route_serves_a_customer_who_is_erased"
+    ),
+    "a route that asks the database nothing has a door, too": Guard(
+        NEVER, "test_a_route_that_asks_the_database_nothing_has_a_door_too"
     ),
     "an item change finds itself done": Guard(
         NEVER, "test_an_item_change_whose_answer_is_lost_is_found_and_not_refused"

@@ -58,9 +58,9 @@ class Shop:
         )
         return customer_id
 
-    def staff_member(self) -> UUID:
+    def staff_member(self, username: str | None = None) -> UUID:
         """Add a customer who is one of the staff."""
-        customer_id = self.customer()
+        customer_id = self.customer(username=username)
         self.connection.execute("insert into xpoints.staff_members (customer_id) values (%s)", [customer_id])
         return customer_id
 

@@ -121,7 +121,7 @@ def story(upgrade: Upgrade) -> dict[str, Any]:
     """Have the former release's own code tell tests/former_release/story.py on the schema of this one."""
     roles = (unpacked() / ROLES).read_text()
     shop = Shop(upgrade.look())
-    ana, ben = shop.customer(), shop.customer(username="ben")
+    ana, ben = shop.staff_member(), shop.customer(username="ben")
     environment = {
         "PATH": os.defpath,
         "PYTHONPATH": str(unpacked()),

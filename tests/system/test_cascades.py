@@ -23,7 +23,7 @@ def shop(region: LocalRegion) -> Iterator[Shop]:
 def enrolled(region: LocalRegion, shop: Shop, staff: bool = False) -> tuple[UUID, str, dict[str, str]]:
     """Add a customer who can sign in; give id, username and the headers of their requests."""
     username = f"user_{uuid4().hex[:8]}"
-    customer_id = shop.customer(username=username)
+    customer_id = (shop.staff_member if staff else shop.customer)(username=username)
     region.enrol(
         [
             {

@@ -330,8 +330,8 @@ def test_a_change_meets_the_version_that_was_read_or_is_stored_already() -> None
     assert decide_change(member(4, name="Ana"), expected(2), requested) == refusals.precondition_failed(
         actual=4
     )
-    assert decide_change(member(3, erased=True), expected(3), requested) == refusals.unknown_customer()
-    assert decide_change(None, expected(3), requested) == refusals.unknown_customer()
+    assert decide_change(member(3, erased=True), expected(3), requested) == refusals.account_closed()
+    assert decide_change(None, expected(3), requested) == refusals.account_closed()
 
 
 def test_a_change_may_be_for_several_versions_or_for_any_and_for_none_it_is_not_made() -> None:
@@ -341,11 +341,11 @@ def test_a_change_may_be_for_several_versions_or_for_any_and_for_none_it_is_not_
     assert decide_change(member(3, name="Ana"), Expected(None), requested) == 3
     assert decide_change(member(3), expected(1, 2), requested) == refusals.precondition_failed(actual=3)
     assert decide_change(member(3), expected(), requested) == refusals.precondition_failed(actual=3)
-    assert decide_change(None, Expected(None), requested) == refusals.unknown_customer()
+    assert decide_change(None, Expected(None), requested) == refusals.account_closed()
 
 
 @given(balance=st.none() | balances)
 def test_erasure_forfeits_all_points_once(balance: int | None) -> None:
     assert decide_erasure(member(), balance) == BalanceChange(UUID(int=1), -(balance or 0), 0)
     assert decide_erasure(member(erased=True), balance) is None
-    assert decide_erasure(None, balance) == refusals.unknown_customer()
+    assert decide_erasure(None, balance) == refusals.account_closed()

@@ -16,7 +16,7 @@ from sql.pipeline import Connection as Connection
 from sql.token import find_credentials, presign
 
 if TYPE_CHECKING:
-    from sql.door import Door
+    from sql.admission import Admission
 
 #: DSQL ends a connection after 60 minutes; environments leave earlier, each at a moment of its own, so that
 #: they do not all come back at once against the limit of 100 new connections a second.
@@ -106,7 +106,7 @@ class Database:
         self.settings = settings
         self.connections_opened = 0
         #: Whom the work is done for, while it is done for a caller; None for work of the shop's own.
-        self.door: Door | None = None
+        self.admission: Admission | None = None
         self._mint = mint
         # Wall-clock time: a frozen execution environment ages although its monotonic clock may stand still.
         self._clock = clock

@@ -24,7 +24,7 @@ from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
 
 if TYPE_CHECKING:
-    from sql.door import Door
+    from sql.admission import Admission
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -40,14 +40,14 @@ class Transaction:
     """One attempt at a transaction: `read` any number of times, then `commit` once or not at all.
 
     `attempt_s` bounds the seconds that it waits for all answers together; then the connection is closed. The
-    first exchange asks at the `door`, where there is one: whoever is not let in gets NotAdmittedError.
+    first exchange asks the question of the `admission`, if any, and may raise NotAdmittedError.
     """
 
     def __init__(
-        self, connection: Connection, pipelined: bool, attempt_s: float, door: "Door | None" = None
+        self, connection: Connection, pipelined: bool, attempt_s: float, admission: "Admission | None" = None
     ) -> None:
         self._connection = connection
-        self._door = door
+        self._admission = admission
         self._pipelined = pipelined
         self._until = time.monotonic() + attempt_s
         self._begun = False
@@ -73,24 +73,24 @@ class Transaction:
         """Send the last statements and COMMIT in one exchange; give what each statement did.
 
         COMMIT is sent before the statements' outcomes are seen: what must hold has to be a constraint, which
-        makes the statement fail and the COMMIT a rollback. So at a door, what writes has read before.
+        makes the statement fail and the COMMIT a rollback. So with an admission, what writes has read before.
         """
-        # guard: nothing is written before the door has answered
-        if self._door is not None and not self._begun:
+        # guard: nothing is written before the caller is admitted
+        if self._admission is not None and not self._begun:
             self.read()
         return self.snapshot(*statements)
 
     def snapshot(self, *statements: Statement[Any]) -> list[Written[Any]]:
-        """Do as `commit` for statements that write nothing: they are sent with the question at the door."""
+        """Do as `commit` for statements that write nothing: an admission is asked for with them."""
         written = self._exchange((*self._opening(statements), _COMMIT), committing=True)
         return written[len(written) - len(statements) - 1 : -1]
 
     def alone(self, statement: Statement[A]) -> Written[A]:
         """Send one statement that is a transaction of its own, and give what it did: no BEGIN, no COMMIT.
 
-        For work of the shop's own: it asks at no door.
+        For work of the shop's own, which no caller has asked for.
         """
-        assert self._door is None, "what is done for a caller begins with a reading"
+        assert self._admission is None, "what is done for a caller begins with a reading"
         self.round_trips += 1
         self.commit_sent = True
         return self._connection.alone(statement, self._until)
@@ -99,9 +99,9 @@ class Transaction:
         if self._begun:
             return statements
         self._begun = True
-        if self._door is None:
+        if self._admission is None:
             return (_BEGIN, *statements)
-        return (_BEGIN, self._door.question, *statements)
+        return (_BEGIN, self._admission.question, *statements)
 
     def _exchange(
         self, statements: tuple[Statement[Any], ...], committing: bool = False
@@ -116,8 +116,8 @@ class Transaction:
                 # Only a COMMIT that was sent can have an unknown outcome.
                 self.commit_sent = statement is _COMMIT
                 written.append(self._connection.alone(statement, self._until))
-        if self._door is not None and len(statements) > 1 and statements[1] is self._door.question:
-            self._door.check(written[1].rows)
+        if self._admission is not None and len(statements) > 1 and statements[1] is self._admission.question:
+            self._admission.check(written[1].rows)
         return written
 
     def close(self) -> None:
@@ -173,14 +173,17 @@ def run(
     faults: Counter[Fault] = Counter()
     round_trips = 0
     give_up_at = monotonic() + policy.deadline_s
-    asks = database.door is not None and not database.door.is_passed
+    asks = database.admission is not None and not database.admission.is_granted
     for attempt in range(1, policy.attempts + 1):
         transaction: Transaction | None = None
         try:
             settings = database.settings
             # Whoever was let in is let finish: what an earlier attempt has done has to be found out.
-            door = database.door if asks and not faults[Fault.UNKNOWN_COMMIT] else None
-            transaction = Transaction(database.connection(), settings.pipelined, settings.attempt_s, door)
+            # guard: an unknown commit is settled, whatever became of the caller
+            admission = database.admission if asks and not faults[Fault.UNKNOWN_COMMIT] else None
+            transaction = Transaction(
+                database.connection(), settings.pipelined, settings.attempt_s, admission
+            )
             value = work(transaction)
             transaction.close()
             # guard: a refusal after an unknown commit is no answer

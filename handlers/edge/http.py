@@ -26,7 +26,7 @@ from handlers.edge.observability import logger, metrics
 from handlers.edge.problems import KINDS, MEDIA_TYPE, Problem, ProblemError
 from handlers.edge.reading import Caller
 from sql.connection import Database
-from sql.door import Door
+from sql.admission import Admission
 from sql.errors import NotAdmittedError, RetriesExhaustedError
 from sql.transaction import snapshot
 
@@ -153,7 +153,7 @@ class Api:
     """The routes of one function, callable as its Lambda handler.
 
     `database` gives the way to the database that all of them take: while a route is served, everything that
-    is asked there is asked at the caller's door first.
+    is done there is done for the caller once they are admitted.
     """
 
     def __init__(self, routes: Sequence[Route], database: Callable[[], Database]) -> None:
@@ -214,17 +214,17 @@ class Api:
         return _reply(call, self._admitted(call))
 
     def _admitted(self, call: Call[Any, Any]) -> Served:
-        """Serve a call at its caller's door. Raises NotAdmittedError for one who is not let in."""
-        database, door = self._database(), Door(call.caller.customer_id, bool(call.route.groups))
-        database.door = door
+        """Serve a call, once its caller is admitted. Raises NotAdmittedError."""
+        database, admission = self._database(), Admission(call.caller.customer_id, bool(call.route.groups))
+        database.admission = admission
         try:
             served = call.route.serve(call)
-            # guard: a route that asks the database nothing has a door, too
-            if not door.is_passed:
+            # guard: a route that asks the database nothing admits callers, too
+            if not admission.is_granted:
                 snapshot(database)
             return served
         finally:
-            database.door = None
+            database.admission = None
 
 
 def _reply(call: Call[Any, Any], served: Served) -> Reply | Problem:

@@ -1,4 +1,4 @@
--- The door: what is asked about a caller before anything is done for them (sql/door.py).
+-- Admission: what is asked about a caller before anything is done for them (sql/admission.py).
 
 -- name: find_caller
 -- Whether the shop serves this customer: one whom it knows and who is not on the way out.

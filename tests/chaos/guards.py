@@ -117,11 +117,15 @@ GUARDS: Mapping[str, Guard] = {
     "staff are who the database says": Guard(
         NEVER, "test_no_route_of_the_staff_serves_whoever_is_none_of_them_any_more"
     ),
-    "nothing is written before the door has answered": Guard(
+    "nothing is written before the caller is admitted": Guard(
         NEVER, "test_no_route_serves_a_customer_who_is_erased"
     ),
-    "a route that asks the database nothing has a door, too": Guard(
-        NEVER, "test_a_route_that_asks_the_database_nothing_has_a_door_too"
+    "an unknown commit is settled, whatever became of the caller": Guard(
+        value("database.admission if asks else None"),
+        "test_whoever_was_let_in_hears_how_their_write_ended",
+    ),
+    "a route that asks the database nothing admits callers, too": Guard(
+        NEVER, "test_a_route_that_asks_the_database_nothing_admits_callers_too"
     ),
     "an item change finds itself done": Guard(
         NEVER, "test_an_item_change_whose_answer_is_lost_is_found_and_not_refused"

@@ -200,7 +200,7 @@ BREAKING: dict[str, Change] = {
     ),
     "further members are refused now": lambda d: _schema(d, "Quantity").pop("additionalProperties"),
     # Statuses, bodies and headers.
-    "DELETE /cart: 404 is no longer answered": lambda d: d["paths"]["/cart"]["delete"]["responses"].pop(
+    "POST /orders: 404 is no longer answered": lambda d: d["paths"]["/orders"]["post"]["responses"].pop(
         "404"
     ),
     "GET /cart: 202 may be answered now": lambda d: d["paths"]["/cart"]["get"]["responses"].update(

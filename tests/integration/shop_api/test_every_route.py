@@ -127,13 +127,13 @@ def test_no_route_of_the_staff_serves_whoever_is_none_of_them_any_more(
         assert answer.status not in (401, 403)
 
 
-def test_a_route_that_asks_the_database_nothing_has_a_door_too(api: Api, shop: Shop, sent: Sent) -> None:
+def test_a_route_that_asks_the_database_nothing_admits_callers_too(api: Api, shop: Shop, sent: Sent) -> None:
     assert sent.client.get("/catalog", {"q": "!"}).json["items"] == []
     erase(shop, sent.customer)
     assert sent.client.get("/catalog", {"q": "!"}).problem == "account-closed"
 
 
-def test_the_door_is_asked_with_what_a_request_reads_anyway_and_once(
+def test_callers_are_admitted_with_what_a_request_reads_anyway_and_once(
     sent: Sent, exchanges: list[list[str]]
 ) -> None:
     for name in sorted(ROUTES):

@@ -147,7 +147,7 @@ def test_who_of_the_staff_credited_whom_is_written_down_and_nobody_credits_thems
         {"beneficiary": str(one), "partner": str(clerk), "below_points": 9999},
     ):
         assert staff.post("/staff/boosts", body).problem == "self-credit"
-    assert shop.balance(clerk) == 5
+    assert shop.balance(clerk) == 1000
     assert shop.rows(log) == written, "what is refused is not written down"
 
 

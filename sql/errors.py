@@ -120,7 +120,7 @@ class RetriesExhaustedError(Exception):
 
 
 class NotAdmittedError(Exception):
-    """The caller is not served, or not as one of the staff: nothing was done for them. See `sql.admission`."""
+    """The caller is not served, or not as one of the staff: nothing was done. See `sql.admission`."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.text)

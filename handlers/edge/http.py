@@ -25,8 +25,8 @@ from handlers.edge.models import AnswerBody, Versioned
 from handlers.edge.observability import logger, metrics
 from handlers.edge.problems import KINDS, MEDIA_TYPE, Problem, ProblemError
 from handlers.edge.reading import Caller
-from sql.connection import Database
 from sql.admission import Admission
+from sql.connection import Database
 from sql.errors import NotAdmittedError, RetriesExhaustedError
 from sql.transaction import snapshot
 

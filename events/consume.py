@@ -1,10 +1,10 @@
-"""Consuming: SQS records with EventBridge events in, one typed call an event, a verdict a record out."""
+"""Consuming: SQS records in, one typed call an event or a command, a verdict a record out."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from domain.events import Envelope, Payload, read_event
@@ -37,12 +37,19 @@ class Context(Protocol):
         ...
 
 
+C = TypeVar("C", bound=BaseModel)
+
+
 class UnknownEventError(Exception):
     """This consumer has no effect for the event's type. Fix the rule's pattern or deploy the consumer."""
 
 
 class MalformedEventError(Exception):
     """An event that does not fit its contract. Compare it with the schema of its type in events/schemas/."""
+
+
+class MalformedCommandError(Exception):
+    """A command that does not fit its model. Whoever sent it finds the model in the consumer's module."""
 
 
 class Consumer:
@@ -63,15 +70,58 @@ class Consumer:
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Have the effects of a batch; give the records that are to come again."""
-
-        def time_is_up() -> bool:
-            return context.get_remaining_time_in_millis() < self._margin_ms
+        time_is_up = _clock(context, self._margin_ms)
 
         def timed(effect: TimedEffect) -> EffectFunction:
             return lambda envelope: effect(envelope, time_is_up)
 
         effects = {payload: timed(effect) for payload, effect in self.effects.items()}
         return consume(event, effects, time_is_up=time_is_up, observe=self._observe)
+
+
+class CommandConsumer(Generic[C]):
+    """A function that consumes commands, each a record's whole body; callable as its Lambda handler.
+
+    A command has no id of its own: its effect finds what an earlier delivery did where it did it.
+    `margin_ms` is what an effect needs at most.
+    """
+
+    def __init__(
+        self,
+        command: type[C],
+        effect: Callable[[C], object],
+        observe: Observer = lambda _word, _lag_ms: None,
+        margin_ms: int = MARGIN_MS,
+    ) -> None:
+        self._command = command
+        self._effect = effect
+        self._observe = observe
+        self._margin_ms = margin_ms
+
+    def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Have the effects of a batch; give the records that are to come again."""
+        return _each(event, self._consume_one, _clock(context, self._margin_ms))
+
+    def _consume_one(self, record: Mapping[str, Any]) -> bool:
+        try:
+            result = self._effect(self._read(record["body"]))
+        except Exception:
+            logger.exception("command not carried out")
+            self._observe(FAILED, None)
+            return False
+        logger.info("command carried out", extra={"effect": str(result)})
+        self._observe(str(result).partition(" ")[0], None)
+        return True
+
+    def _read(self, body: str) -> C:
+        try:
+            return self._command.model_validate_json(body)
+        except ValidationError as error:
+            raise MalformedCommandError(f"a {self._command.__name__} does not fit its model") from error
+
+
+def _clock(context: Context, margin_ms: int) -> Callable[[], bool]:
+    return lambda: context.get_remaining_time_in_millis() < margin_ms
 
 
 def consume(
@@ -87,51 +137,56 @@ def consume(
     seen, and is never acknowledged unread. Logs name a record by its ids, never by what is in it.
     """
     by_type = {payload.type_name: (payload, effect) for payload, effect in effects.items()}
+    return _each(event, lambda record: _consume_event(record, by_type, observe), time_is_up)
+
+
+def _each(
+    event: Mapping[str, Any],
+    consume_one: Callable[[Mapping[str, Any]], bool],
+    time_is_up: Callable[[], bool],
+) -> dict[str, Any]:
     failures = []
     for record in event["Records"]:
         message_id = record["messageId"]
-        if time_is_up():
-            logger.warning(
-                "event left for later: the function's time is up", extra={"message_id": message_id}
-            )
-            # guard: a record left for lack of time is reported
-            failures.append({"itemIdentifier": message_id})
-        elif not _consume_one(record, message_id, by_type, observe):
-            failures.append({"itemIdentifier": message_id})
+        receives = record.get("attributes", {}).get("ApproximateReceiveCount")
+        # Context keys end with the record, so no line carries the ids of the record before.
+        with logger.append_context_keys(message_id=message_id, receives=receives):
+            if time_is_up():
+                logger.warning("record left for later: the function's time is up")
+                # guard: a record left for lack of time is reported
+                failures.append({"itemIdentifier": message_id})
+            elif not consume_one(record):
+                failures.append({"itemIdentifier": message_id})
     # guard: records that failed are reported
     return {"batchItemFailures": failures}
 
 
-def _consume_one(
+def _consume_event(
     record: Mapping[str, Any],
-    message_id: str,
     by_type: Mapping[str, tuple[type[Payload], EffectFunction]],
     observe: Observer,
 ) -> bool:
-    receives = record.get("attributes", {}).get("ApproximateReceiveCount")
-    with logger.append_context_keys(message_id=message_id, receives=receives):
-        # Context keys end with the record, so no line carries the ids of the record before.
-        try:
-            envelope, effect = _understand(record["body"], by_type)
-            with logger.append_context_keys(
-                correlation_id=envelope.correlation_id,
-                causation_id=envelope.causation_id,
-                event_id=str(envelope.id),
-                event_type=envelope.type,
-            ):
-                try:
-                    result = effect(envelope)
-                except Exception:
-                    logger.exception("event not consumed")
-                    observe(FAILED, _since_ms(envelope.occurred_at))
-                    return False
-                logger.info("event consumed", extra={"effect": str(result)})
-                observe(str(result).partition(" ")[0], _since_ms(envelope.occurred_at))
-        except Exception:
-            logger.exception("event not understood")
-            observe(FAILED, None)
-            return False
-        return True
+    try:
+        envelope, effect = _understand(record["body"], by_type)
+        with logger.append_context_keys(
+            correlation_id=envelope.correlation_id,
+            causation_id=envelope.causation_id,
+            event_id=str(envelope.id),
+            event_type=envelope.type,
+        ):
+            try:
+                result = effect(envelope)
+            except Exception:
+                logger.exception("event not consumed")
+                observe(FAILED, _since_ms(envelope.occurred_at))
+                return False
+            logger.info("event consumed", extra={"effect": str(result)})
+            observe(str(result).partition(" ")[0], _since_ms(envelope.occurred_at))
+    except Exception:
+        logger.exception("event not understood")
+        observe(FAILED, None)
+        return False
+    return True
 
 
 def _since_ms(moment: datetime) -> float:

@@ -16,8 +16,10 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import psutil
+import psycopg
 from botocore.exceptions import ClientError
 
+from domain.usernames import one_form
 from local.emulator import Emulator
 from local.gateway import complete_gateway
 from local_dsql.cluster import LocalDsql
@@ -164,11 +166,16 @@ class LocalRegion:
     def enrol(self, users: Sequence[Mapping[str, object]]) -> None:
         """Have the shop's own enrolment make users who can sign in, and wait for it.
 
-        A user is `username`, `email`, `customer_id` and, for one, `staff`. Raises StartError after a
-        minute without progress.
+        A user is `username`, `email`, `customer_id` (a customer who is there, of that username) and, for one,
+        `staff`, who is entered among them in the database. Raises StartError after a minute without progress.
         """
         queue = self.resources["EnrolUsersQueue"]
-        wanted = {str(user["username"]) for user in users}
+        wanted = {one_form(str(user["username"])) for user in users}
+        staff = [(user["customer_id"],) for user in users if user.get("staff")]
+        with psycopg.connect(self.database.conninfo(), autocommit=True) as connection:
+            connection.cursor().executemany(
+                "insert into xpoints.staff_members (customer_id) values (%s) on conflict do nothing", staff
+            )
         for start in range(0, len(users), 10):
             entries = [
                 {"Id": str(number), "MessageBody": json.dumps(user)}
@@ -256,7 +263,7 @@ class LocalRegion:
             "EventArchiveDays": "0",
             **self._parameters,
         }
-        overrides = [f"{name}={value}" for name, value in parameters.items()]
+        overrides = [f"{name}={value}" for name, value in parameters.items() if value]
         built = directory / "sam" / "build" / "template.yaml"
         _deploy_at_once(built)
         deploy = self._sam(

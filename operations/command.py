@@ -34,6 +34,9 @@ from sql.transactions.operations import NamedRow
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PROGRESS_EVERY_S = 1.0
 
+#: The queue whose messages hold names and addresses; events hold ids.
+_NAMES_PEOPLE = "enrol-users"
+
 #: A request's log may begin so long before the time that its row has: the request's own length, clocks.
 _BEFORE = timedelta(hours=1)
 
@@ -125,7 +128,7 @@ def _queues_inspect(site: Site, options: argparse.Namespace) -> int:
     found = queues.redrive(site, queue, _messages(options), act=False, progress=_redrive_progress(options))
     messages = [message.summary() for message in found.moved]
     if options.body:
-        if queue.name == "user-enrolment" and not options.show_personal:
+        if queue.name == _NAMES_PEOPLE and not options.show_personal:
             raise SiteError("These bodies name people. Add --show-personal to see them.")
         for summary, message in zip(messages, found.moved, strict=True):
             summary["body"] = _parsed(message.body)

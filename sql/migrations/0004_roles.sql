@@ -159,6 +159,15 @@ grant delete on
     xpoints.shopping_cart_items, xpoints.staff_members
     to jobs;
 
+-- Gives sample customers a sign-in, after a look at who they are.
+create role enrolment with login;
+
+grant usage on schema xpoints to enrolment;
+
+grant select on xpoints.customers, xpoints.region_cleanups, xpoints.regions, xpoints.staff_members to enrolment;
+
+grant insert on xpoints.region_cleanups to enrolment;
+
 -- People who count what the shop does: what is sold, bought and paid, by ids. Left out is what says who a
 -- customer is (`customers`, usernames in `region_cleanups`), what was written or answered to one
 -- (`notifications`, `idempotency_records`), and what the pipeline keeps for itself.
@@ -190,6 +199,10 @@ grant select on
 grant insert on xpoints.outbox to operations;
 
 grant delete on xpoints.outbox_dead_letters to operations;
+
+-- `rewards invite` makes a customer with an empty account, and leaves a user to be deleted whose customer was
+-- erased meanwhile.
+grant insert on xpoints.customers, xpoints.points_balances, xpoints.region_cleanups to operations;
 
 -- `rewards staff` says who is one of the shop's staff.
 grant insert, delete on xpoints.staff_members to operations;

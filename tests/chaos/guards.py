@@ -223,6 +223,34 @@ GUARDS: Mapping[str, Guard] = {
         instead("from (select %(region)s::varchar as region) as known")
     ),
     "what a Region has to delete is forgotten when it is deleted": Guard(DROP),
+    "a user of the name who names nobody is not taken for somebody else's": Guard(
+        NEVER, "test_a_user_of_the_name_who_names_nobody_is_for_a_person_to_look_at"
+    ),
+    "a namesake keeps their sign-in": Guard(
+        ALWAYS, "test_every_user_of_the_customer_goes_and_a_namesake_stays"
+    ),
+    "not found by name is not deleted": Guard(DROP, "test_a_user_goes_whatever_form_name_and_id_have"),
+    "a pool that was looked through in part proves nothing": Guard(
+        NEVER, "test_somebody_without_a_user_is_done_once_the_whole_pool_was_looked_through"
+    ),
+    # --- Sign-ins ----------------------------------------------------------------------------------------
+    "a message's word is not taken for whose name it is": Guard(
+        NEVER, "test_a_message_that_fits_nobody_is_reported"
+    ),
+    "a message makes nobody one of the staff": Guard(NEVER, "test_a_message_that_fits_nobody_is_reported"),
+    "whoever was erased is not enrolled": Guard(NEVER, "test_whoever_was_erased_does_not_come_back"),
+    "whoever was erased meanwhile has no user": Guard(
+        NEVER, "test_whoever_is_erased_while_the_user_is_made_has_none_afterwards"
+    ),
+    "a user that exists is not taken for the customer's own": Guard(
+        NEVER, "test_a_user_is_not_taken_over_by_a_message_about_somebody_else"
+    ),
+    "a user that is complete is not touched again": Guard(
+        NEVER, "test_a_second_delivery_changes_nothing_of_a_user_who_is_complete"
+    ),
+    "a password is set once": Guard(
+        NEVER, "test_an_enrolment_that_was_cut_off_is_completed_by_the_next_delivery"
+    ),
     "two items that let go of a picture at once conflict": Guard(
         DROP, "test_a_picture_of_two_items_that_are_retired_at_once_goes_with_the_later"
     ),

@@ -178,6 +178,7 @@ EVERYWHERE = [
 ]
 APPLICATION_ROLES = [
     "storefront", "checkout", "relay", "consumers", "cascades", "jobs", "accounts", "staff",
+    "enrolment",
 ]  # fmt: skip
 PEOPLE = ["reports", "operations"]
 OURS = [*APPLICATION_ROLES, *PEOPLE]
@@ -212,7 +213,7 @@ NEEDED = [
     ("cascades", "insert", ["outbox", "inbox"]),
     ("reports", "select", ["orders", "order_items", "transactions", "points_balances", "items_for_sale"]),
     ("operations", "select", ["outbox", "inbox", "customers", "orders", "transactions", "job_progress"]),
-    ("operations", "insert", ["outbox"]),
+    ("operations", "insert", ["outbox", "customers", "points_balances"]),
     ("operations", "delete", ["outbox_dead_letters", "regions", "region_cleanups"]),
 ]
 REFUSED = [
@@ -239,7 +240,15 @@ REFUSED = [
     ("accounts", "select", ["orders", "outbox", "idempotency_records"]),
     *(("reports", privilege, EVERYWHERE) for privilege in ("insert", "update", "delete")),
     ("reports", "select", ["customers", "region_cleanups", "notifications", "idempotency_records"]),
-    ("operations", "insert", [table for table in EVERYWHERE if table != "outbox"]),
+    ("enrolment", "select", ["points_balances", "orders", "idempotency_records"]),
+    ("enrolment", "insert", ["customers", "staff_members"]),
+    # `rewards invite` opens accounts, which are empty.
+    (
+        "operations",
+        "insert",
+        [table for table in EVERYWHERE if table not in ("outbox", "customers", "points_balances")],
+    ),
+    ("operations", "update", ["customers", "points_balances", "staff_members"]),
     # What was written once stays as it was written: nobody edits it, and money is not deleted either.
     *((role, "update", WRITTEN_ONCE) for role in OURS),
     *((role, "delete", ["transactions", "orders", "order_items", "order_events"]) for role in OURS),
@@ -269,11 +278,12 @@ GRANTS = {
     "order_items:s "
     "orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si request_log:sd "
     "shopping_cart_items:sd staff_members:sd stock:s transactions:s",
+    "enrolment": "customers:s region_cleanups:si regions:s staff_members:s",
     "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s order_events:s order_items:s "
     "orders:s points_balances:s request_log:s shopping_cart_items:s stock:s transactions:s",
-    "operations": "catalog_items:s customers:s idempotency_records:s inbox:s job_progress:s notifications:s "
-    "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:s "
-    "region_cleanups:sd regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s "
+    "operations": "catalog_items:s customers:si idempotency_records:s inbox:s job_progress:s notifications:s "
+    "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:si "
+    "region_cleanups:sid regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s "
     "staff_members:sid stock:s transactions:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
     "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),

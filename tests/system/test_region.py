@@ -13,6 +13,8 @@ import pytest
 
 from local.region import MEMORY, ROOT, LocalRegion
 from local_dsql.guard import Guarded, StartError
+from sql.connection import Connection
+from tests.integration.shop import Shop
 
 
 def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
@@ -23,7 +25,9 @@ def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
 @pytest.fixture(scope="module")
 def username(region: LocalRegion) -> str:
     name = f"region_{uuid4().hex[:8]}"
-    region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(uuid4())}])
+    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+        customer_id = Shop(connection).customer(username=name)
+    region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(customer_id)}])
     return name
 
 

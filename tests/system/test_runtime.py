@@ -24,6 +24,8 @@ from local.invoke_env import environments
 from local.region import LocalRegion
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
+from sql.connection import Connection
+from tests.integration.shop import Shop
 from tools.bundle import ROOT
 from tools.runtime import Artifacts, Runtime, as_json
 from tools.template import functions, resources, started_by
@@ -135,7 +137,9 @@ def assert_same_shape(ours: Any, theirs: Any, ours_only: set[str], theirs_only: 
 def recorded(region: LocalRegion) -> list[dict[str, Any]]:
     """Give events of the local Region: a custom resource's, two requests', a message's, two schedules'."""
     username = f"recorded_{uuid4().hex[:8]}"
-    user = {"username": username, "email": "a@example.com", "customer_id": str(uuid4()), "staff": True}
+    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+        customer_id = Shop(connection).customer(username=username)
+    user = {"username": username, "email": "a@example.com", "customer_id": str(customer_id), "staff": True}
     region.enrol([user])
     pool = region.client("cognito-idp").describe_user_pool(UserPoolId=region.outputs["UserPoolId"])
     values = {"UserPoolArn": pool["UserPool"]["Arn"], "EventBusName": region.outputs["EventBusName"]}

@@ -23,6 +23,7 @@ OWN = {
     r"^(Relay|EnrolUsers)Function/Properties/Environment\b": "test_import_budget.py",
     r"Function/Properties/Environment/Variables/(SENDER_ADDRESS|PICTURES_BUCKET)$": "test_import_budget.py",
     r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
+    r"^EnrolUsers\w+/Condition$|/RoleArns/enrolment/0$": "test_template_change.py",
     r"/PolicyName$": "none: CloudFormation itself asks for it",
 }
 

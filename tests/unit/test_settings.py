@@ -53,7 +53,9 @@ def test_the_demo_password_is_not_in_what_the_settings_say_of_themselves(
     for name, value in {
         "AWS_REGION": "us-east-1",
         "USER_POOL_ID": "pool",
-        "DEMO_PASSWORD": "hunter2-22",
+        "DEMO_PASSWORD": "hunter2-22222",
+        "DATABASE_HOST": "localhost",
+        "DATABASE_ROLE": "enrolment",
     }.items():
         monkeypatch.setenv(name, value)
     settings = import_module("handlers.enrol_users")._Environment.read()

@@ -14,7 +14,7 @@ from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
 from sql.transaction import RetryPolicy
-from tools.template import ROOT, functions, resources, serves_requests, template, variables
+from tools.template import ROOT, functions, referred, resources, serves_requests, template, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
 ONLY_ON_AWS = {
@@ -226,8 +226,61 @@ def test_parameters_are_read_as_a_person_writes_them_and_as_sam_does() -> None:
     )
 
 
-def test_sam_keeps_the_demo_password_out_of_the_file_that_it_writes() -> None:
-    assert template()["Parameters"]["DemoPassword"]["NoEcho"] is True
+def test_nothing_that_knows_the_demo_password_is_there_without_one() -> None:
+    assert template()["Conditions"]["IsDemo"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "DemoPassword"}, ""]}]}
+    conditions = {
+        name: each.get("Condition")
+        for section in ("Resources", "Outputs")
+        for name, each in template()[section].items()
+        if name.startswith("EnrolUsers") or "DemoPassword" in referred(each)
+    }
+    # What the pages offer stands behind a condition of its own, of which this one is a part.
+    assert conditions.pop("Pages") is None
+    assert conditions.pop("DemoPassword") == "IsDemo"
+    assert len(conditions) > 8
+    assert set(conditions.values()) == {"IsDemo"}
+    assert {"Condition": "IsDemo"} in template()["Conditions"]["ShowsDemoUsers"]["Fn::And"]
+    links = template()["Resources"]["Migration"]["Properties"]["RoleArns"]["enrolment"]
+    assert [link["Fn::If"][0] for link in links] == ["IsDemo"]
+
+
+@pytest.mark.parametrize(
+    ("password", "taken"),
+    [
+        ("", True),
+        ("Shop-Points-2026", True),
+        ("Abcdefghij12", True),
+        ("A1" + "b" * 97, True),
+        ("Abcdefghij1", False),  # short
+        ("A1" + "b" * 98, False),
+        ("shop-points-2026", False),
+        ("SHOP-POINTS-2026", False),
+        ("Shop-Points-Year", False),
+        ("Shop Points 2026", False),
+        ("Shop,Points-2026", False),
+        ("Shöp-Points-2026", False),
+        ("Shop-Points-2026\n", False),
+    ],
+)
+def test_a_demo_password_that_the_pool_would_refuse_is_refused_before(password: str, taken: bool) -> None:
+    parameter = template()["Parameters"]["DemoPassword"]
+    policy = template()["Resources"]["UserPool"]["Properties"]["Policies"]["PasswordPolicy"]
+    # CloudFormation asks for a match of the whole value.
+    assert bool(re.fullmatch(parameter["AllowedPattern"], password)) is taken
+    asked = {"RequireLowercase": "[a-z]", "RequireUppercase": "[A-Z]", "RequireNumbers": "[0-9]"}
+    kept = len(password) >= policy["MinimumLength"] and all(
+        re.search(letters, password) for rule, letters in asked.items() if policy[rule]
+    )
+    assert kept or not taken or not password
+    assert str(policy["MinimumLength"]) in parameter["ConstraintDescription"]
+    assert policy["RequireSymbols"] is False
+
+
+def test_a_guided_deployment_takes_no_demo_password() -> None:
+    # Of a parameter with NoEcho SAM asks until something is typed.
+    demo_password = template()["Parameters"]["DemoPassword"]
+    assert (demo_password["Default"], demo_password.get("NoEcho", False)) == ("", False)
+    assert "DemoPassword" not in parameters("prod-a")
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod-a", "prod-b"])

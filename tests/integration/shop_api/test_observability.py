@@ -354,9 +354,10 @@ def _erase(teller: Teller, ana: UUID) -> None:
         module.handler({}, Context())  # the pool is not there: Cognito's error names the user
     with teller.as_function("EnrolUsersFunction"):
         module = teller.load(
-            "enrol_users", None, USER_POOL_ID="us-east-1_none", DEMO_PASSWORD=f"{MARK}-password"
+            "enrol_users", "enrolment", USER_POOL_ID="us-east-1_none", DEMO_PASSWORD=f"{MARK}-password"
         )
-        user = {"username": f"{MARK}_bea", "email": f"{MARK}-bea@example.com", "customer_id": str(uuid4())}
+        bea = teller.shop.customer(username=f"{MARK}_bea")
+        user = {"username": f"{MARK}_bea", "email": f"{MARK}-bea@example.com", "customer_id": str(bea)}
         bodies = [json.dumps(user), json.dumps({"username": [MARK]}), MARK]
         module.handler({"Records": [{"messageId": "m", "body": body} for body in bodies]}, Context())
 

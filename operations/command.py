@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,7 +23,7 @@ import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
 from domain.audit import Difference
-from operations import queues, region_command, replay
+from operations import invite, queues, region_command, replay, seed
 from operations.regions import RegionSetupError
 from operations.show import show
 from operations.site import Site, SiteError, find_site
@@ -272,6 +273,31 @@ def _audit(site: Site, options: argparse.Namespace) -> int:
     return 1 if differences else 0
 
 
+# --- Opening a shop --------------------------------------------------------------------------------------
+
+
+def _invite(site: Site, options: argparse.Namespace) -> int:
+    invitation = invite.read_invitation(options.name, options.email, options.staff)
+    if options.yes:
+        _show(options, {"invited": invite.invite(site, invitation, options.resend)})
+    else:
+        _show(options, {"would_invite": invite.plan(site, invitation)})
+    _hint(options, True)
+    return 0
+
+
+def _seed(site: Site, options: argparse.Namespace) -> int:
+    what = seed.what_to_load(options.catalogue, options.items, options.customers)
+    if options.yes:
+        tell = _teller(options)
+        done = seed.load(site, what, lambda step, done, total: tell(f"{step}: {done} of {total}"))
+        _show(options, {"loaded": done})
+    else:
+        _show(options, {"would_load": what.summary()})
+    _hint(options, True)
+    return 0
+
+
 # --- Writing --------------------------------------------------------------------------------------------
 
 
@@ -319,7 +345,7 @@ def _seconds(text: str) -> int:
 
 def _count(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of messages: give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number: give 1 or more")
     return int(text)
 
 
@@ -408,6 +434,30 @@ def parser() -> argparse.ArgumentParser:
         "--since", type=_moment, required=True, metavar="TIME", help="a time, or how long ago: 2h"
     )
     again.add_argument("--until", type=_moment, metavar="TIME", help="likewise (default: now)")
+
+    text = (
+        "Give somebody a sign-in and an empty account. Cognito mails them a password for their first sign-in."
+    )
+    invited = add(groups, "invite", _invite, text, yes)
+    invited.add_argument("name", metavar="NAME", help="their username")
+    invited.add_argument("email", metavar="EMAIL", help="where the password goes")
+    invited.add_argument("--staff", action="store_true", help="they run the shop")
+    invited.add_argument("--resend", action="store_true", help="mail one who has not come yet again")
+
+    text = (
+        "Load a catalogue with pictures and stock: the sample's, or your own. What is there stays as it is."
+    )
+    seeded = add(groups, "seed", _seed, text, yes)
+    seeded.set_defaults(role="admin")
+    seeded.add_argument(
+        "--catalogue", type=Path, metavar="FILE", help="your own, as CSV (docs/deploy.md); else the sample's"
+    )
+    seeded.add_argument(
+        "--items", type=_count, default=200, metavar="N", help="items of the sample (default: %(default)s)"
+    )
+    seeded.add_argument(
+        "--customers", type=_count, metavar="N", help="customers of the sample, too: for a shop to try out"
+    )
 
     order = add(groups, "order", _order, "Tell an order's whole story: tables, events, effects.")
     order.add_argument("id", type=UUID)

@@ -3,12 +3,21 @@
 from local.sample_data.csv_files import write_csv
 from local.sample_data.customers import DEMO_POINTS, DEMO_USERNAME, HOUSEHOLD_USERNAMES, STAFF_USERNAMES
 from local.sample_data.generate import Enrolment, enrolment_messages, generate
-from local.sample_data.load import MAX_ROWS, Loaded, OtherDataError, load
+from local.sample_data.load import (
+    CATALOGUE_TABLES,
+    MAX_ROWS,
+    Loaded,
+    OtherDataError,
+    load,
+    load_catalogue,
+    pictures_in_use,
+)
 from local.sample_data.pictures import draw_pictures, upload_pictures
 from local.sample_data.progress import Progress, shown, silent
 from local.sample_data.rows import SampleData
 
 __all__ = [
+    "CATALOGUE_TABLES",
     "DEMO_POINTS",
     "DEMO_USERNAME",
     "HOUSEHOLD_USERNAMES",
@@ -23,6 +32,8 @@ __all__ = [
     "enrolment_messages",
     "generate",
     "load",
+    "load_catalogue",
+    "pictures_in_use",
     "shown",
     "silent",
     "upload_pictures",

@@ -1,0 +1,141 @@
+"""A shop as production deploys it, without a demo password: from "deployed" to people who sign in and buy.
+
+The commands are run as docs/deploy.md has them.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from local.region import ROOT, LocalRegion
+
+CHOSEN = "Chosen-By-Myself-1"
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[LocalRegion]:
+    """A Region of its own, as production is deployed."""
+    with LocalRegion(parameters={"DemoPassword": ""}) as region:
+        yield region
+
+
+def rewards(region: LocalRegion, *arguments: str, expected: int = 0) -> Any:
+    """Type a `./rewards` command; give its JSON, or what it says where it fails."""
+    done = subprocess.run(
+        [str(ROOT / "rewards"), *arguments, "--json"],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **region.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, done.stderr
+    return json.loads(done.stdout) if expected == 0 else done.stderr
+
+
+def mails(region: LocalRegion, address: str) -> list[str]:
+    """Give the texts of the mails to an address, oldest first."""
+    return [str(mail.get("BodyText")) for mail in region.emails() if address in mail["To"]]
+
+
+def first_sign_in(region: LocalRegion, username: str, address: str) -> str:
+    """Sign in with the password of the mail, choose one, and give the ID token."""
+    found = re.search(r"the password (\S+)", mails(region, address)[-1])
+    assert found is not None
+    client, web = region.client("cognito-idp"), region.outputs["UserPoolClientId"]
+    asked = client.initiate_auth(
+        ClientId=web,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": username, "PASSWORD": found[1]},
+    )
+    assert asked["ChallengeName"] == "NEW_PASSWORD_REQUIRED"
+    client.respond_to_auth_challenge(
+        ClientId=web,
+        ChallengeName="NEW_PASSWORD_REQUIRED",
+        Session=asked["Session"],
+        ChallengeResponses={"USERNAME": username, "NEW_PASSWORD": CHOSEN},
+    )
+    return region.sign_in(username, CHOSEN)
+
+
+def send(region: LocalRegion, method: str, path: str, token: str, **body: Any) -> httpx.Response:
+    """Send a request to the shop."""
+    headers = {"Authorization": token, "Idempotency-Key": str(uuid4()), "If-Match": "*"}
+    return httpx.request(
+        method,
+        f"{region.api_url}{path}",
+        headers=headers,
+        json=body or None,
+        timeout=30,
+        trust_env=False,
+    )
+
+
+def test_nothing_is_deployed_that_knows_a_published_password(shop: LocalRegion) -> None:
+    assert not [name for name in shop.resources if name.startswith("EnrolUsers")]
+    assert not {"DemoPassword", "EnrolUsersQueueUrl"} & set(shop.outputs)
+    queues = {queue["queue"] for queue in rewards(shop, "queues", "list")["queues"]}
+    assert "enrol-users" not in queues
+    pool = shop.client("cognito-idp").describe_user_pool(UserPoolId=shop.outputs["UserPoolId"])["UserPool"]
+    assert pool["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] is True
+
+
+def test_people_are_invited_sign_in_and_buy(shop: LocalRegion, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("name,points_price,stock\nMug,500,3\n", encoding="utf-8")
+    assert rewards(shop, "seed", "--items", "10")["would_load"] == {"items": 10, "pictures": 30}
+    assert rewards(shop, "seed", "--items", "10", "--yes")["loaded"]["pictures"] == 30
+    assert rewards(shop, "seed", "--items", "10", "--yes")["loaded"] == {"rows": 0, "pictures": 0}
+    assert rewards(shop, "seed", "--catalogue", str(tmp_path / "own.csv"), "--yes")["loaded"]["rows"] > 0
+
+    assert rewards(shop, "invite", "Ana", "ana@example.com")["would_invite"]["state"] == "to be invited"
+    assert mails(shop, "ana@example.com") == []
+    ana = rewards(shop, "invite", "Ana", "ana@example.com", "--yes")["invited"]
+    boss = rewards(shop, "invite", "boss", "boss@example.com", "--staff", "--yes")["invited"]
+    assert (ana["state"], boss["staff"]) == ("mailed", True)
+    passwords = re.findall(r"the password (\S+)", mails(shop, "ana@example.com")[0])
+    assert not [line for line in shop.logs() if passwords[0] in line or "ana@example.com" in line]
+
+    token = first_sign_in(shop, "ana", "ana@example.com")
+    staff = first_sign_in(shop, "boss", "boss@example.com")
+    assert send(shop, "GET", "/points", token).json()["balance"] == 0
+    credit = {"points": 600, "kind": "GIFT", "description": "Welcome"}
+    path = f"/staff/customers/{ana['customer_id']}/credits"
+    assert send(shop, "POST", path, token, **credit).status_code == 403
+    assert send(shop, "POST", path, staff, **credit).status_code == 201
+    (mug,) = [
+        item for item in send(shop, "GET", "/catalog?q=mug", token).json()["items"] if item["name"] == "Mug"
+    ]
+    put = send(shop, "PUT", f"/cart/items/{mug['item_id']}", token, quantity=1).json()
+    order = send(shop, "POST", "/orders", token, expected_total_points=500, cart_version=put["cart_version"])
+    assert order.status_code == 201, order.text
+
+    assert rewards(shop, "invite", "ANA", "ana@example.com", "--yes")["invited"]["state"] == "invited before"
+    assert len(mails(shop, "ana@example.com")) == 1 + sum(
+        "order" in each for each in mails(shop, "ana@example.com")
+    )
+    assert shop.sign_in("ana", CHOSEN), "no password was set again"
+    assert "another one" in rewards(shop, "invite", "ana", "thief@example.com", "--yes", expected=1)
+
+    assert send(shop, "DELETE", "/account", token).status_code == 202
+    assert "is being erased" in rewards(shop, "invite", "ana", "ana@example.com", "--yes", expected=1)
+    with psycopg.connect(shop.database.conninfo()) as connection:
+        erased = connection.execute("select count(*) from xpoints.customers where erased_at is not null")
+        assert erased.fetchone() == (1,)
+
+
+def test_one_who_has_not_come_yet_is_mailed_again(shop: LocalRegion) -> None:
+    rewards(shop, "invite", "eva", "eva@example.com", "--yes")
+    assert (
+        rewards(shop, "invite", "eva", "eva@example.com", "--resend", "--yes")["invited"]["state"]
+        == "mailed again"
+    )
+    assert len(mails(shop, "eva@example.com")) == 2
+    assert first_sign_in(shop, "eva", "eva@example.com")

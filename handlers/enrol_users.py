@@ -12,10 +12,8 @@ from domain.usernames import one_form
 from events.consume import CommandConsumer
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from handlers.edge.user_pool import OWNER, attributes_of, owner_of, users
+from handlers.edge.user_pool import OWNER, STAFF_GROUP, attributes_of, owner_of, users
 from sql.transactions.enrolment import Standing, find_standing, have_user_deleted
-
-STAFF_GROUP = "staff"
 
 #: Stands in a user from its making until it can sign in; of a user without it nothing is changed any more.
 _ENROLLING = "custom:enrolling"

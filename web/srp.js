@@ -47,7 +47,7 @@ function timestamp(now) {
 }
 
 /**
- * Sign in and give Cognito's AuthenticationResult. `cognito(action, body)` calls its API and throws what it
+ * Prove a password and give Cognito's answer: tokens, or what it asks next. `cognito(action, body)` calls its API and throws what it
  * refuses; `pool` is the user pool's id, `client` the app client's.
  */
 export async function signInBySrp(cognito, { pool, client, username, password }) {
@@ -79,7 +79,7 @@ export async function signInBySrp(cognito, { pool, client, username, password })
   const block = Uint8Array.from(atob(challenge.SECRET_BLOCK), (one) => one.charCodeAt(0));
   const signed = await crypto.subtle.sign('HMAC', key, join(text(identity), block, text(time)));
 
-  const answer = await cognito('RespondToAuthChallenge', {
+  return cognito('RespondToAuthChallenge', {
     ChallengeName: 'PASSWORD_VERIFIER',
     ClientId: client,
     ChallengeResponses: {
@@ -89,5 +89,4 @@ export async function signInBySrp(cognito, { pool, client, username, password })
       TIMESTAMP: time,
     },
   });
-  return answer.AuthenticationResult;
 }

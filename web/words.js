@@ -33,7 +33,19 @@ export const words = {
     go: 'Sign in',
     going: 'Signing in',
     wrong: 'That username and password do not fit. Check both, and mind capital letters.',
-    newPassword: 'This user has to set a new password first. Ask whoever runs the shop.',
+    reset: 'Your password has to be set anew. Ask whoever runs the shop.',
+    asked: {
+      NEW_PASSWORD_REQUIRED: {
+        label: 'A password of your own',
+        why: 'At least 12 characters, with a small letter, a capital letter and a digit. From now on it is the one that signs you in.',
+        wrong: 'That password will not do. Take 12 characters or more, with a small letter, a capital letter and a digit.',
+      },
+      SOFTWARE_TOKEN_MFA: {
+        label: 'Code',
+        why: 'The six digits that your authenticator app shows for this shop.',
+        wrong: 'That is not the code. Wait for the next one and try again.',
+      },
+    },
     limit: 'Too many tries. Wait a few minutes, then try again.',
     noAnswer: (name) => `${name} does not answer. Check your connection and try again.`,
     elsewhere: (name) => `Try ${name}`,
@@ -167,6 +179,16 @@ export const words = {
     events: {
       'OrderPlaced.v1': 'Placed', 'OrderCancelled.v1': 'Cancelled', 'OrderRefunded.v1': 'Given back',
     },
+  },
+  authenticator: {
+    title: 'Second step at signing in',
+    text: 'With an authenticator app on your phone your password alone opens nothing. The shop\'s staff need one.',
+    begin: 'Set up an authenticator app',
+    how: 'Type this key into the app, then the six digits that it shows. From then on you are asked for such digits each time.',
+    code: 'Six digits',
+    use: 'Ask me for it from now on',
+    wrong: 'That is not the code. Wait for the next one and try again.',
+    done: 'From now on you are asked for a code when you sign in.',
   },
   account: {
     title: 'Account',

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 OWNER = "custom:customer_id"
 
+STAFF_GROUP = "staff"
+
 
 @cache
 def users() -> "CognitoIdentityProviderClient":

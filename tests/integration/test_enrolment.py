@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from domain.usernames import one_form
+from handlers.edge.observability import FunctionFailedError
 from tests.integration.shop import Shop
 from tests.integration.test_cascade_handlers import aws, load, shop
 from tests.unit.test_slices import Context
@@ -267,3 +269,41 @@ def test_the_usernames_of_the_sample_are_in_the_one_form_already() -> None:
     assert {one.username for one in generate(50).customers} == {
         one_form(one.username) for one in generate(50).customers
     }
+
+
+def test_staff_are_staff_with_an_authenticator_app_alone(
+    pool: Pool, load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("DATABASE_HOST", "DATABASE_ROLE"):
+        monkeypatch.delenv(variable, raising=False)
+    module = import_module("handlers.staff_sign_in")
+    module.users.cache_clear()
+    pool.client.admin_create_user(UserPoolId=pool.id, Username="ana")
+
+    def groups(*had: str) -> list[str]:
+        request = {"groupConfiguration": {"groupsToOverride": [*had]}}
+        event = {"userPoolId": pool.id, "userName": "ana", "request": request, "response": {}}
+        answer = module.handler(event, None)
+        override = answer["response"].get("claimsOverrideDetails", {}).get("groupOverrideDetails")
+        return [*had] if override is None else list(override["groupsToOverride"])
+
+    assert groups("staff", "press") == ["press"]
+    assert groups("press") == ["press"]
+    assert groups() == []
+    asked = module.users().admin_get_user(UserPoolId=pool.id, Username="ana")
+    for settings, expected in ((["SMS_MFA"], []), (["SOFTWARE_TOKEN_MFA"], ["staff"])):
+        monkeypatch.setattr(
+            module.users(),
+            "admin_get_user",
+            lambda settings=settings, **_: {**asked, "UserMFASettingList": settings},
+        )
+        assert groups("staff") == expected
+
+
+def test_who_cannot_be_looked_up_gets_no_token_as_staff(pool: Pool) -> None:
+    module = import_module("handlers.staff_sign_in")
+    module.users.cache_clear()
+    request = {"groupConfiguration": {"groupsToOverride": ["staff"]}}
+    event = {"userPoolId": pool.id, "userName": "nobody", "request": request, "response": {}}
+    with pytest.raises(FunctionFailedError):
+        module.handler(event, None)

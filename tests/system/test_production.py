@@ -3,10 +3,13 @@
 The commands are run as docs/deploy.md has them.
 """
 
+import base64
+import hmac
 import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,41 @@ def first_sign_in(region: LocalRegion, username: str, address: str) -> str:
     return region.sign_in(username, CHOSEN)
 
 
+def code(secret: str) -> str:
+    """Give the digits that an authenticator app shows now (RFC 6238)."""
+    counted = hmac.digest(base64.b32decode(secret), int(time.time() // 30).to_bytes(8, "big"), "sha1")
+    start = counted[-1] & 15
+    return f"{(int.from_bytes(counted[start : start + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"
+
+
+def set_up_authenticator(region: LocalRegion, username: str) -> str:
+    """Set an authenticator app up, sign in with it, and give the ID token."""
+    client, web = region.client("cognito-idp"), region.outputs["UserPoolClientId"]
+
+    def begin() -> Any:
+        return client.initiate_auth(
+            ClientId=web,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": username, "PASSWORD": CHOSEN},
+        )
+
+    access = begin()["AuthenticationResult"]["AccessToken"]
+    secret = client.associate_software_token(AccessToken=access)["SecretCode"]
+    client.verify_software_token(AccessToken=access, UserCode=code(secret))
+    client.set_user_mfa_preference(
+        AccessToken=access, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True}
+    )
+    asked = begin()
+    assert asked["ChallengeName"] == "SOFTWARE_TOKEN_MFA"
+    answer = client.respond_to_auth_challenge(
+        ClientId=web,
+        ChallengeName="SOFTWARE_TOKEN_MFA",
+        Session=asked["Session"],
+        ChallengeResponses={"USERNAME": username, "SOFTWARE_TOKEN_MFA_CODE": code(secret)},
+    )
+    return str(answer["AuthenticationResult"]["IdToken"])
+
+
 def send(region: LocalRegion, method: str, path: str, token: str, **body: Any) -> httpx.Response:
     """Send a request to the shop."""
     headers = {"Authorization": token, "Idempotency-Key": str(uuid4()), "If-Match": "*"}
@@ -104,17 +142,20 @@ def test_people_are_invited_sign_in_and_buy(shop: LocalRegion, tmp_path: Path) -
     assert not [line for line in shop.logs() if passwords[0] in line or "ana@example.com" in line]
 
     token = first_sign_in(shop, "ana", "ana@example.com")
-    staff = first_sign_in(shop, "boss", "boss@example.com")
+    without_code = first_sign_in(shop, "boss", "boss@example.com")
     assert send(shop, "GET", "/points", token).json()["balance"] == 0
     credit = {"points": 600, "kind": "GIFT", "description": "Welcome"}
     path = f"/staff/customers/{ana['customer_id']}/credits"
     assert send(shop, "POST", path, token, **credit).status_code == 403
+    assert send(shop, "POST", path, without_code, **credit).status_code == 403, "a password alone"
+    staff = set_up_authenticator(shop, "boss")
     assert send(shop, "POST", path, staff, **credit).status_code == 201
     (mug,) = [
         item for item in send(shop, "GET", "/catalog?q=mug", token).json()["items"] if item["name"] == "Mug"
     ]
-    put = send(shop, "PUT", f"/cart/items/{mug['item_id']}", token, quantity=1).json()
-    order = send(shop, "POST", "/orders", token, expected_total_points=500, cart_version=put["cart_version"])
+    send(shop, "PUT", f"/cart/items/{mug['item_id']}", token, quantity=1).raise_for_status()
+    seen = send(shop, "GET", "/cart", token).json()
+    order = send(shop, "POST", "/orders", token, expected_total_points=500, cart_version=seen["cart_version"])
     assert order.status_code == 201, order.text
 
     assert rewards(shop, "invite", "ANA", "ana@example.com", "--yes")["invited"]["state"] == "invited before"

@@ -32,13 +32,14 @@ def test_everything_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main() == 0, capsys.readouterr().out
 
 
-def test_every_function_is_of_one_kind_or_called_by_the_deployment() -> None:
+def test_every_function_is_of_one_kind_or_called_by_the_deployment_or_the_user_pool() -> None:
     called = [
         the(each["Properties"]["ServiceToken"])
         for each in template()["Resources"].values()
         if each["Type"].startswith("Custom::")
     ]
-    assert sorted([*FUNCTIONS, *called]) == sorted(functions())
+    pool = template()["Resources"]["UserPool"]["Properties"]["LambdaConfig"]
+    assert sorted([*FUNCTIONS, *called, the(pool["Fn::If"][2])]) == sorted(functions())
 
 
 def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -73,6 +73,7 @@ PEOPLE = "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"
 AWS_ROLES = "arn:${AWS::Partition}:iam::aws:policy/service-role"
 
 LOGS, CONNECT, RUN = "WriteLogsAndTracesPolicy", "ConnectToDatabasePolicy", "RunScheduledWorkPolicy"
+SEE_STAFF = "SeeStaffSettingsPolicy"
 
 TAKE = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
 SEND_BACK = "sqs:GetQueueUrl sqs:SendMessage"
@@ -87,6 +88,7 @@ ATTACHED = {
     },
     CONNECT: {"dsql:cluster/${Cluster}": "dsql:DbConnect"},
     RUN: {SCHEDULED: "lambda:InvokeFunction"},
+    SEE_STAFF: {"UserPool": "cognito-idp:AdminGetUser"},
 }
 
 #: What functions may beside what all of their kind may: a function with a database role connects, one that
@@ -122,6 +124,8 @@ def of_function(name: str) -> tuple[str, str, dict[str, str]]:
 #: Who may assume each role, the policies that are attached to it, and what else it may, as above.
 ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
     **{f"{name}Role": of_function(name) for name in functions()},
+    # The user pool waits for it, so its right to ask the pool is attached afterwards.
+    "StaffSignInFunctionRole": (LAMBDA, f"{LOGS} {SEE_STAFF}", {}),
     "ScheduleRole": ("scheduler.amazonaws.com", RUN, {}),
     "OperationsRole": (
         PEOPLE,

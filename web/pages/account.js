@@ -5,6 +5,7 @@ import { readBalance } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
 import { button, explain, fault, html, nothing, openDialog, points, skeleton, time } from '../ui.js';
 import { words } from '../words.js';
+import { authenticator } from './authenticator.js';
 import { live } from '../vendor/lit-html/directives/live.js';
 
 const w = words.account;
@@ -187,6 +188,6 @@ function erase() {
 }
 
 export const view = () => html`<h1 tabindex="-1">${w.title}</h1>
-  <div class="columns"><div>${you()}${giving()}</div><div>${ledger()}
+  <div class="columns"><div>${you()}${giving()}</div><div>${ledger()}${authenticator()}
   <section class="panel" aria-labelledby="erase"><h2 id="erase">${w.erase}</h2><p class="meta">${w.eraseText}</p>
     ${button({ label: w.erase, kind: 'danger', act: erase })}</section></div></div>`;

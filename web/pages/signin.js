@@ -8,6 +8,7 @@ import { words } from '../words.js';
 const w = words.signIn;
 let error = null;
 let busy = false;
+let asked = null; // what is asked beside the password: {challenge, give}
 
 const REFUSALS = {
   NotAuthorizedException: w.wrong,
@@ -15,7 +16,30 @@ const REFUSALS = {
   InvalidParameterException: w.wrong,
   TooManyRequestsException: w.limit,
   LimitExceededException: w.limit,
+  PasswordResetRequiredException: w.reset,
+  InvalidPasswordException: w.asked.NEW_PASSWORD_REQUIRED.wrong,
+  CodeMismatchException: w.asked.SOFTWARE_TOKEN_MFA.wrong,
+  ExpiredCodeException: w.asked.SOFTWARE_TOKEN_MFA.wrong,
 };
+
+/** Ask for a new password or a code; promises what is typed. */
+const ask = (challenge, refused) => new Promise((give) => {
+  asked = { challenge, give };
+  error = refused ? { text: REFUSALS[refused.code] } : null;
+  busy = false;
+  draw();
+  document.querySelector('form input[name=answer]')?.focus();
+});
+
+function answer(event) {
+  event.preventDefault();
+  if (busy) return;
+  const { give } = asked;
+  busy = true;
+  error = null;
+  draw();
+  give(event.target.elements.answer.value.trim());
+}
 
 async function submit(event, done) {
   event.preventDefault();
@@ -26,16 +50,16 @@ async function submit(event, done) {
   error = null;
   draw();
   try {
-    const user = await signIn(username.trim(), password);
+    const user = await signIn(username, password, ask);
     done(user);
   } catch (reason) {
     if (reason instanceof SignInRefused) error = { text: REFUSALS[reason.code] ?? reason.message };
-    else if (reason instanceof TypeError && reason.message.includes('AuthenticationResult')) error = { text: w.newPassword };
     else error = { text: w.noAnswer(region().name), elsewhere: otherRegions([region()])[0] };
   }
   busy = false;
+  asked = null;
   draw();
-  if (error) form.elements.password.select();
+  if (error) document.querySelector('form input[name=password]')?.select();
 }
 
 const elsewhere = (next) => () => {
@@ -45,7 +69,21 @@ const elsewhere = (next) => () => {
   draw();
 };
 
+const refusal = () => (error ? html`<div class="inline fault" role="alert">${icon('alert')}<p>${error.text}</p></div>` : nothing);
+const go = () => html`<button class="button primary wide" ?disabled=${busy}>${busy ? html`<span class="spinner"></span>${w.going}` : w.go}</button>`;
+
+function question() {
+  const said = w.asked[asked.challenge];
+  const field = asked.challenge === 'NEW_PASSWORD_REQUIRED'
+    ? html`<input name="answer" type="password" autocomplete="new-password" minlength="12" required aria-describedby="why" />`
+    : html`<input name="answer" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" required aria-describedby="why" />`;
+  return html`<form class="form" @submit=${answer}>
+    <label>${said.label}${field}</label><p class="hint" id="why">${said.why}</p>${refusal()}${go()}
+  </form>`;
+}
+
 function form(done, { username = '' } = {}) {
+  if (asked) return question();
   const choose = (name) => (event) => {
     const { elements } = event.target.closest('form');
     elements.username.value = name;
@@ -57,8 +95,8 @@ function form(done, { username = '' } = {}) {
       .value=${username} ?readonly=${username !== ''} /></label>
     <label>${w.password}<input name="password" type="password" autocomplete="current-password" required
       aria-describedby="secret" /></label>
-    ${error ? html`<div class="inline fault" role="alert">${icon('alert')}<p>${error.text}</p></div>` : nothing}
-    <button class="button primary wide" ?disabled=${busy}>${busy ? html`<span class="spinner"></span>${w.going}` : w.go}</button>
+    ${refusal()}
+    ${go()}
     ${error?.elsewhere ? html`<button type="button" class="button secondary wide" @click=${elsewhere(error.elsewhere)}>${w.elsewhere(error.elsewhere.name)}</button>` : nothing}
     <p class="hint" id="secret">${w.secret}</p>
     ${demo && !username ? html`<div class="demo"><p>${w.demo}</p><div class="row">${demo.usernames.map((name) => html`

@@ -12,6 +12,7 @@ from pathlib import Path
 from api.compare import breaking_changes
 from api.document import make
 from api.problems import page
+from local_dsql.console import run_command
 
 DIRECTORY = Path(__file__).parent
 DOCUMENT = DIRECTORY / "openapi.json"
@@ -49,4 +50,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bench
 from bench.harness import read_options, say
+from local_dsql.console import run_command
 
 
 def benchmarks() -> list[str]:
@@ -41,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

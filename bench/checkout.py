@@ -4,7 +4,6 @@ python -m bench.checkout [--quick] [--json PATH] [--profile]
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -29,6 +28,7 @@ from bench.harness import (
 )
 from bench.pgbench import Script, make_script, recorded_transaction, run_script
 from bench.shop import ROWS_A_CHECKOUT, Shop, checkout_event, customer_id, open_shop
+from local_dsql.console import run_command
 from tools.proxy import ProxyProcess
 
 HANDLER = "handlers.checkout"
@@ -281,4 +281,4 @@ def _rounded(values: Spread) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

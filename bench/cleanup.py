@@ -17,6 +17,7 @@ from bench.harness import machine, ratios, read_options, say, spread, table, tak
 from bench.shop import REGION, Shop, open_shop
 from domain.events import Origin
 from domain.events.items import CatalogItemRetired
+from local_dsql.console import run_command
 from sql.connection import Database, DatabaseSettings
 from sql.references import REFERENCES
 from sql.scan import MAX_ROWS
@@ -228,4 +229,4 @@ def _fill(shop: Shop, way: _Way, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -25,6 +25,7 @@ from bench.harness import (
     take_turns,
     write_json,
 )
+from local_dsql.console import run_command
 from tools.bundle import handler_module
 from tools.runtime import PYTHON, Artifacts, Runtime
 from tools.template import functions
@@ -43,6 +44,7 @@ import psycopg
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics
 from pydantic import BaseModel
+from local_dsql.console import run_command
 
 logger = Logger(service="bare")
 metrics = Metrics(namespace="Bare", service="bare")
@@ -251,4 +253,4 @@ def _import_times(bench: _Bench, function: str, rounds: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

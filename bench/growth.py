@@ -39,6 +39,7 @@ from domain.idempotency import Request
 from domain.refusals import Refusal
 from domain.search import wanted_words
 from events.relay import Relay, RelaySettings
+from local_dsql.console import run_command
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
@@ -310,4 +311,4 @@ def _measure(small: Shop, large: Shop, options: Options) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

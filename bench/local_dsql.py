@@ -4,7 +4,6 @@ python -m bench.local_dsql [--quick] [--json PATH]
 """
 
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from bench.environments import Fleet, Slice
 from bench.harness import machine, ratios, read_options, say, spread, table, take_turns, write_json
 from bench.shop import checkout_event, open_shop
 from local_dsql.cluster import LocalDsql
+from local_dsql.console import run_command
 
 HANDLER = "handlers.checkout"
 ROLE = "checkout"
@@ -180,4 +180,4 @@ def _try_to_transfer(connection: psycopg.Connection[Any], one: int, other: int) 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

@@ -24,6 +24,7 @@ from bench.harness import Options, machine, percentile, read_options, say, sprea
 from bench.shop import REGION, Shop, open_shop
 from events.publish import MAX_ENTRIES, EventsClient
 from events.relay import Relay, RelaySettings
+from local_dsql.console import run_command
 from sql.connection import Database, DatabaseSettings
 from sql.outbox import SHARDS, Outbox
 
@@ -283,4 +284,4 @@ def _statements(shop: Shop) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -6,13 +6,13 @@ Prints the tables of docs/scale.md, and puts them there.
 """
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.harness import read_options, write_json
 from domain.events.orders import OrderPlaced
 from domain.stock import MAX_SLOTS
+from local_dsql.console import run_command
 from tools.template import ROOT, Event, events, resources, template
 
 DOCUMENTATION = ROOT / "docs" / "scale.md"
@@ -454,4 +454,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

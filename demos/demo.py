@@ -6,7 +6,6 @@ The exit code is not 0 if anything was not as it must be.
 
 import argparse
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -32,6 +31,7 @@ from demos.shoppers import (
 )
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Database
 from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
@@ -311,4 +311,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from demos.psql import Psql
 from demos.shop_database import REGIONS, ShopDatabase, arn, open_database
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.tokens import ADMIN
-from tools.arguments import survive_any_output
 
 CONFLICT = "ERROR:  change conflicts with another transaction (OC000)"
 SCHEMA_CHANGED = "ERROR:  schema has been updated by another transaction (OC001)"
@@ -457,7 +457,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="exercise", help="by default all")
     parser.add_argument("--list", action="store_true", help="name the exercises and stop")
     parser.add_argument("--step", action="store_true", help="wait for Enter before each statement")
-    survive_any_output()
     options = parser.parse_args(arguments)
     console = Console(highlight=False, width=max(100, min(Console().width, 160)))
     if options.list:
@@ -485,4 +484,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

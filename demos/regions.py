@@ -8,7 +8,6 @@ code is not 0 if anything was not as it must be.
 import argparse
 import random
 import statistics
-import sys
 import threading
 import time
 from collections import Counter
@@ -40,6 +39,7 @@ from demos.shoppers import (
 )
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local_dsql.cluster import LocalDsql
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
@@ -559,4 +559,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -27,13 +27,14 @@ from demos.shop_database import REGIONS, ShopDatabase, open_database
 from domain.checkout import AcceptedOrder
 from domain.idempotency import Request
 from domain.stock import MAX_SLOTS, MAX_STOCK, spread
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Connection, Database
 from sql.errors import RetriesExhaustedError
 from sql.transaction import RetryPolicy
 from sql.transactions.log_request import Score, logged, scoreboard
 from sql.transactions.place_order import PlaceOrder, place_order
-from tools.arguments import survive_any_output, whole_number
+from tools.arguments import whole_number
 
 PRICE_POINTS = 10
 
@@ -209,7 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--slots", type=whole_number(1, MAX_SLOTS), default=1, help="rows of the stock (%(default)s)"
     )
-    survive_any_output()
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     connections = options.at_once + _SPARE_CONNECTIONS
@@ -241,4 +241,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -30,12 +30,13 @@ from demos.shop_database import ShopDatabase, open_database
 from domain.events import Origin, event_of
 from domain.idempotency import Request
 from domain.refusals import Refusal
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Connection, Database
 from sql.errors import RetriesExhaustedError
 from sql.transaction import RetryPolicy
 from sql.transactions.move_points import Transfer, transfer_points
-from tools.arguments import survive_any_output, whole_number
+from tools.arguments import whole_number
 
 OPENING_POINTS = 1_000
 
@@ -280,7 +281,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--accounts", type=whole_number(2, 100_000), default=1_000, help="to choose from (%(default)s)"
     )
-    survive_any_output()
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
@@ -305,4 +305,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -20,6 +20,7 @@ from typing import Any
 from domain.events import Payload, envelope_of
 from domain.events.contracts import CONTRACTS
 from events.publish import SOURCE
+from local_dsql.console import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ROOT / "events" / "schemas"
@@ -247,4 +248,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,6 +13,7 @@ from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 from local.sample_data.pictures import upload_pictures
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from tools.arguments import port, region_name, whole_number
 
@@ -131,4 +132,4 @@ def _short(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

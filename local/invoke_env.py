@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from local.emulator import CREDENTIALS
 from local.region import STACK_NAME
+from local_dsql.console import run_command
 from local_dsql.ports import HOST
 
 #: The `aud` of the tokens in events/samples/.
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,6 +7,7 @@ import os
 import sys
 
 from local import region_file
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.postgres import binaries
 
@@ -24,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

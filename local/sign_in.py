@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import region_file
 from local.sample_data import DEMO_USERNAME
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 
 
@@ -51,4 +52,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.ports import require_port
 from local_dsql.tokens import Key
@@ -134,4 +135,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     # A default action would leave PostgreSQL's directory behind.
     os.umask(0o022)
-    sys.exit(main())
+    run_command(main)

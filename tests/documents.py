@@ -1,5 +1,6 @@
 """The project's pages as tests read them: all of them, their sentences, and their blocks of code."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,7 @@ def prose(page: Path) -> str:
 def blocks(page: Path) -> list[Block]:
     """Give a page's blocks of code; there are fenced ones alone."""
     text = page.read_text(encoding="utf-8")
-    name = str(page.relative_to(ROOT))
+    name = os.path.relpath(page, ROOT)
     return [
         Block(
             name,
@@ -50,3 +51,15 @@ def blocks(page: Path) -> list[Block]:
 def indented(page: Path) -> list[str]:
     """Give what a page sets as code by four spaces outside of lists, where no language can be named."""
     return [found[0] for found in _INDENTED.finditer(prose(page)) if not found[0].lstrip().startswith("- ")]
+
+
+def commands(block: Block) -> list[str]:
+    """Give the command lines of a block for the shell: without comments, each continued line as one."""
+    joined = re.sub(r"\\\n\s*", "", block.text)
+    stripped = (re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines())
+    return [line for line in stripped if line]
+
+
+def spans(page: Path) -> list[str]:
+    """Give what a page sets as code inside its sentences and tables."""
+    return [" ".join(found.split()) for found in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page))]

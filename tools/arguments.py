@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,9 +57,3 @@ def output_file(text: str) -> Path:
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: give a file in a folder that is there")
     return path
-
-
-def survive_any_output() -> None:
-    """Have the standard streams write what a terminal cannot show as `?`, and a closed pipe end quietly."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # text streams, as Python starts

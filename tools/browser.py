@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local_dsql.console import run_command
+
 _ROOT = Path(__file__).resolve().parent.parent
 _CACHE = _ROOT / ".local" / "browsers"
 _REASON = _CACHE / "not-fetched.txt"
@@ -83,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

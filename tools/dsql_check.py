@@ -10,7 +10,6 @@ AWS publishes, is the second opinion on what passes. Exit status 1 when there ar
 import argparse
 import json
 import subprocess
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from pglast import ast
 from pglast.enums import parsenodes as p
 
 from local_dsql import dialect, refusals
+from local_dsql.console import run_command
 from local_dsql.dialect import Node, UnreadableError, is_a
 from local_dsql.refusals import KeyColumn, Refusal
 from local_dsql.table_refusals import TableState, find_with_table
@@ -227,4 +227,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from local_dsql.console import run_command
 from tools.arguments import port
 
 LOOPBACK = "127.0.0.1"
@@ -345,4 +346,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from local_dsql.console import run_command
+
 VENDOR = Path(__file__).resolve().parent.parent / "web" / "vendor"
 RECORD = VENDOR / "vendor.json"
 
@@ -74,8 +76,8 @@ def _npm(arguments: list[str], directory: Path) -> list[dict[str, str]]:
     return answer
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Renew the packages that are named, or all at their recorded versions."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Renew the packages that are named, or all at their recorded versions; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.vendor", description=__doc__)
     parser.add_argument("packages", nargs="*", metavar="PACKAGE=VERSION", help=f"of {', '.join(FILES)}")
     options = parser.parse_args(arguments)
@@ -85,14 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if unknown := wanted.keys() - FILES.keys():
         parser.error(f"{', '.join(sorted(unknown))}: name its files in FILES of tools/vendor.py first")
-    for package, version in wanted.items():
-        print(f"{package} {version or 'latest'}")
-        record[package] = renew(package, version or "latest")
+    try:
+        for package, version in wanted.items():
+            print(f"{package} {version or 'latest'}")
+            record[package] = renew(package, version or "latest")
+    except VendorError as error:
+        print(error, file=sys.stderr)
+        return 1
     RECORD.write_text(json.dumps(record, indent=2) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except VendorError as error:
-        sys.exit(str(error))
+    run_command(main)

@@ -9,12 +9,12 @@ the others have it. What stands beside the template (samples, documentation, sch
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from local_dsql.console import run_command
 from tools.bundle import BundleError, modules_of, sql_of
 from tools.template import ROOT, events, functions, resources, started_by, template, the
 
@@ -215,4 +215,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

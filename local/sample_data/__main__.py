@@ -12,6 +12,7 @@ from local.sample_data.load import OtherDataError, load
 from local.sample_data.pictures import draw_pictures, upload_pictures
 from local.sample_data.progress import Progress, shown
 from local.sample_data.rows import SampleData
+from local_dsql.console import run_command
 from tools.arguments import whole_number
 
 
@@ -95,4 +96,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

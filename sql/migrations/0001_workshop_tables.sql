@@ -4,6 +4,7 @@
 
 create schema if not exists xpoints;
 
+-- Who can order: a name, an address, and a username to sign in with.
 create table if not exists xpoints.customers (
     id uuid primary key default gen_random_uuid(),
     username varchar(50),
@@ -24,6 +25,7 @@ create table if not exists xpoints.customers (
     erased_at timestamptz
 );
 
+-- What is on the shelf, at which price in points.
 create table if not exists xpoints.catalog_items (
     id uuid primary key default gen_random_uuid(),
     name varchar(50),
@@ -43,12 +45,14 @@ create table if not exists xpoints.catalog_items (
     retired_at timestamptz
 );
 
+-- Which pictures an item has.
 create table if not exists xpoints.catalog_images (
     item_id uuid,
     image_id uuid,
     primary key (item_id, image_id)
 );
 
+-- What lies in whose cart, a line an item.
 create table if not exists xpoints.shopping_cart_items (
     customer_id uuid,
     item_id uuid,
@@ -58,6 +62,7 @@ create table if not exists xpoints.shopping_cart_items (
     primary key (customer_id, item_id)
 );
 
+-- How many points a customer has.
 create table if not exists xpoints.points_balances (
     customer_id uuid primary key,
     points_balance bigint not null,
@@ -92,11 +97,13 @@ create table if not exists xpoints.order_items (
     primary key (tx_id, cat_item_id)
 );
 
+-- Pictures, by their key in the bucket.
 create table if not exists xpoints.images (
     id uuid primary key default gen_random_uuid(),
     filename varchar(100)
 );
 
+-- Signed addresses of pictures, one a Region, until they expire.
 create table if not exists xpoints.image_urls (
     image_id uuid,
     region varchar(20),

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from local_dsql.console import run_command
 from tests.chaos.runner import Result, open_links, open_server, quieten, run_seed, run_seeds
 from tests.chaos.world import KINDS
 from tools.arguments import output_file, whole_number
@@ -118,4 +119,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

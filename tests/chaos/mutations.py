@@ -26,6 +26,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from local_dsql.console import run_command
 from tests.chaos.guards import GUARDS
 from tests.chaos.marks import FOLDERS, find_marks, mutate
 
@@ -245,4 +246,4 @@ def update(page: Path, new: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.console import run_command
 
 SESSIONS = 3
 KEYS = range(1, 6)
@@ -383,4 +384,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

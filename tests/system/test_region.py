@@ -63,48 +63,6 @@ def test_a_migration_that_fails_fails_the_deployment(region: LocalRegion) -> Non
         broken.__enter__()
 
 
-#: What a person types while `make up` runs, with nothing set.
-_FIRST_COMMANDS = (
-    "./rewards outbox status",
-    'ln -s "$PWD/rewards" "$HOME/rewards" && HTTP_PROXY=http://127.0.0.1:9 "$HOME/rewards" queues list',
-    "PGSSLMODE=require PGSERVICE=nobody ./rewards audit",
-    "make psql ARGS=\"-Atc 'select count(*) from customers'\" | grep -x 1000",
-    '. .local/region.env && curl -fsS -H "Authorization: $TOKEN" "$API/cart"',
-    '. .local/region.env && curl -fsS -H "Authorization: $(make token)" "$API/points"',
-)
-
-
-def test_a_region_stopped_by_sigterm_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "local"], cwd=ROOT, stdout=output, stderr=output)
-    started = psutil.Process(process.pid)
-    while "Ctrl-C" not in (tmp_path / "output").read_text():
-        assert process.poll() is None, (tmp_path / "output").read_text()
-        time.sleep(0.1)
-    family = started.children(recursive=True)
-    assert any("ministack" in " ".join(member.cmdline()) for member in family)
-    for command in _FIRST_COMMANDS:
-        said = subprocess.run(
-            ["sh", "-c", command],
-            cwd=ROOT,
-            env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert said.returncode == 0, f"{command}: {said.stdout}{said.stderr}"
-
-    process.terminate()
-    process.wait()
-    assert not list((ROOT / ".local").glob(f"region.{process.pid}.*"))
-
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
-    assert not list((ROOT / ".local" / "run").glob(f"{process.pid}-*"))
-    assert not list(MEMORY.glob(f"rewards-{process.pid}-*"))
-
-
 def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     with (tmp_path / "output").open("wb") as output:
         make = subprocess.Popen(

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 WORKSHOPS: dict[str, set[str]] = {
     "local_dsql": set(),
     "tools": {"local_dsql"},
-    "api": {"tools"},
+    "api": {"tools", "local_dsql"},
     "local": {"api", "tools", "local_dsql"},
     "demos": {"local", "tools", "local_dsql"},
     "bench": {"demos", "local", "tools", "local_dsql"},
@@ -40,6 +40,9 @@ EXCEPTIONS: dict[str, set[str]] = {
     "handlers/edge/http.py": {"psycopg"},
     # A shop is seeded with the sample that the local Region shows.
     "operations/seed.py": {"local"},
+    # How every command begins and ends; nothing of these two is deployed.
+    "operations/__main__.py": {"local_dsql"},
+    "events/contracts.py": {"local_dsql"},
 }
 
 # The clock, randomness and the environment are passed into domain/.

@@ -73,6 +73,13 @@ def named_tests(text: str) -> list[str]:
     return re.findall(r"`(tests/[\w./]+(?:::\w+)?)`", text)
 
 
+@cache
+def names_of_tests() -> frozenset[str]:
+    """Give the names of all tests."""
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    return frozenset(name for text in files for name in re.findall(r"def (test_\w+)\(", text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_test_that_a_page_names_is_there(page: Path) -> None:
     missing = []
@@ -80,6 +87,7 @@ def test_a_test_that_a_page_names_is_there(page: Path) -> None:
         file, _, test = named.partition("::")
         found = (ROOT / file).exists() and (not test or f"def {test}(" in (ROOT / file).read_text("utf-8"))
         missing += [] if found else [named]
+    missing += set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))) - names_of_tests()
 
     assert missing == [], "it was renamed or is gone: name the test that holds the claim now"
 

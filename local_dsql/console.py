@@ -1,0 +1,38 @@
+"""How every command begins and ends, whatever its terminal shows and whoever reads what it prints."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+#: Exit statuses as shells give them to who is ended by SIGINT, and by SIGPIPE.
+INTERRUPTED = 130
+UNREAD = 141
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command and end with its exit status: 0 for None.
+
+    What a terminal cannot show it shows as `?`. Where nobody reads any more, as in `... | head -1`, it ends
+    with UNREAD and says nothing; after Ctrl-C, where it says nothing by itself, with INTERRUPTED.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # closed, or a test's own
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    status: int | None = UNREAD
+    try:
+        try:
+            status = main()
+        finally:  # --help ends by SystemExit
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+    except BrokenPipeError:
+        status = UNREAD
+        # The interpreter flushes once more at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    sys.exit(status)

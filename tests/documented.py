@@ -1,0 +1,85 @@
+"""What becomes of each command that a page prints: it is run as it stands, or says why not.
+
+A command is looked up as it is printed, without its comment, and with a continued line as one. All of them, and
+those inside sentences, are also read by the programs that they name (tests/unit/test_documented_commands.py).
+"""
+# ruff: noqa: E501  # they are as long as they are printed
+
+#: Run in the Region of `make up`, in an empty environment, in this order: what they find there.
+IN_THE_REGION = (
+    "./rewards outbox status",
+    "./rewards queues list",
+    "./rewards queues inspect clean-cart",
+    "./rewards queues redrive clean-cart --error LookupError",
+    "./rewards queues redrive clean-cart --error LookupError --yes",
+    '. .local/region.env && .local/dev/bin/python -m local.sample_data load --dsn "$DATABASE_URL" --customers 1000',
+)
+
+#: Run by themselves, in an empty environment: the exit status that they end with.
+ALONE = {
+    "make help": 0,
+    "make bench BENCH=scale": 0,
+    ".local/dev/bin/python -m local.sample_data csv --directory .local/csv": 0,
+    ".local/dev/bin/python -m local.sample_data pictures --directory .local/pictures": 0,
+    "printf 'create table t (a int primary key, b jsonb);\\ncreate index async i on t (b);\\n' > .local/new.sql": 0,
+    ".local/dev/bin/python -m tools.dsql_check .local/new.sql": 1,
+}
+
+#: What deploys to an account, or asks one: checked against what the programs and AWS's own models know.
+NEEDS_AN_ACCOUNT = (
+    "./rewards region single --region us-east-1 --cluster-stack rewards-cluster-dev --deletion-protection false",
+    "./rewards region single --region us-east-1",
+    "./rewards region pair --region us-east-1 --region us-east-2 --witness us-west-2 --alarm-email you@example.com",
+    "./rewards region pair --region us-east-1 --region us-east-2 --witness us-west-2",
+    "./rewards outbox status --stack rewards-orders-dev --region us-east-1 --role admin",
+    "./rewards outbox status --stack rewards-orders --region us-east-1 --profile shop",
+    "make build && .local/sam/bin/sam deploy --config-env prod-a",
+    ".local/sam/bin/sam deploy --config-env dev",
+    ".local/sam/bin/sam deploy --config-env prod-a",
+    ".local/sam/bin/sam deploy --config-env prod-a --guided",
+    ".local/sam/bin/sam deploy --config-env prod-b --guided",
+    *(
+        f".local/sam/bin/sam deploy --config-env prod-{deployed} --parameter-overrides "
+        '"ClusterStack=rewards-cluster CheckoutConcurrency=200 LogRetentionDays=90 GradualDeployment=true '
+        f'OtherRegion=$PAGES_REGION_OF_{other}"'
+        for deployed, other in (("b", "A"), ("a", "B"))
+    ),
+    '.local/dev/bin/python -m local.sample_data pictures --bucket "$BUCKET"',
+)
+
+#: Not run as they stand: why, and the test that runs the same otherwise, where there is one.
+NOT_RUN = {
+    "make test": "it is what runs this",
+    "make demo": "the same with fewer orders: tests/system/test_demo.py",
+    "make up": "what IN_THE_REGION runs in: tests/system/test_documented_commands.py",
+    "make regions": "the same drill in short: tests/system/test_two_regions.py",
+    "make exercises": "the same exercises: tests/integration/test_exercises.py",
+    "make build": "the same for this machine: tests/system/test_region.py; for AWS's: tests/unit/test_artifacts.py",
+    "make dsql": "it takes the port 5432; on a free one: tests/local_dsql/test_drivers.py",
+    'make dsql ARGS="--port 5433 --tokens"': "it takes the port 5433; on a free one: tests/local_dsql/test_login.py",
+    "make chaos SEEDS=1000": "many minutes; some seeds: tests/chaos/test_chaos.py",
+    "make chaos SEED=123": "the same for other seeds: tests/chaos/test_chaos.py",
+    "make mutations": "an hour; that guards are found: tests/unit/test_guards.py",
+    "make mutations ONLY=lease": "minutes; that guards are found: tests/unit/test_guards.py",
+    "make bench": "minutes; what it is made of: tests/unit/test_bench.py",
+    ".local/dev/bin/python -m bench": "an hour; what it is made of: tests/unit/test_bench.py",
+    "make bench BENCH=checkout": "minutes: tests/unit/test_bench.py",
+    "make bench BENCH=checkout ARGS=--quick": "a minute: tests/unit/test_bench.py",
+    "make bench BENCH=checkout ARGS=--profile": "minutes: tests/unit/test_bench.py",
+    'make bench BENCH=checkout ARGS="--json .local/figures.json"': "minutes: tests/unit/test_bench.py",
+    "make bench BENCH=coldstart": "minutes: tests/unit/test_bench.py",
+    "make bench BENCH=coldstart ARGS=--quick": "minutes: tests/unit/test_bench.py",
+    "make bench BENCH=coldstart ARGS=--profile": "minutes: tests/unit/test_bench.py",
+    'cd .local/csv && psql "$DSN" -f load.sql': (
+        "it wants a database with the workshop's tables alone: tests/integration/test_sample_data.py"
+    ),
+    ".local/dev/bin/python -m local.invoke_env --port PORT > .local/env.local.json": (
+        "it wants a port: tests/system/test_runtime.py"
+    ),
+    ".local/sam/bin/sam build": "the same for this machine: tests/system/test_region.py",
+    ".local/sam/bin/sam local invoke CheckoutFunction -e events/samples/CheckoutFunction.json "
+    "--env-vars .local/env.local.json --docker-network host": "it wants a container engine",
+    ".local/dev/bin/python -m pytest tests/system/test_runtime.py -k Checkout": "the test itself",
+}
+
+EVERYTHING = [*IN_THE_REGION, *ALONE, *NEEDS_AN_ACCOUNT, *NOT_RUN]

@@ -1,6 +1,6 @@
 """What becomes of each command that a page prints: it is run as it stands, or says why not.
 
-A command is looked up as it is printed, without its comment, and with a continued line as one. All of them, and
+A command is looked up as it is printed, without its comment, and and what goes on over several lines as one. All of them, and
 those inside sentences, are also read by the programs that they name (tests/unit/test_documented_commands.py).
 """
 # ruff: noqa: E501  # they are as long as they are printed

@@ -54,7 +54,7 @@ def indented(page: Path) -> list[str]:
 
 
 def commands(block: Block) -> list[str]:
-    """Give the command lines of a block for the shell: without comments, each continued line as one."""
+    """Give the command lines of a block for the shell: without comments; what goes on over lines as one."""
     joined = re.sub(r"\\\n\s*", "", block.text)
     stripped = (re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines())
     return [line for line in stripped if line]

@@ -42,11 +42,18 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "outbox message": (
         (
             *("capital letters", "letters[ _]of[ _]every[ _]script", "Letters beyond ASCII", "Arabic letter"),
-            *("letter[_ ]by[_ ]letter", r"\d+ letters", "small letters", "one[-_]letter", "ascii_letters"),
-            "terminal_without_letters",
+            *("letter[_ ]by[_ ]letter", r"\d+ letters", "small letters?", "one[-_]letter", "ascii_letters"),
+            *("with a letter", "capital letter", r"re\.search\(letters", "for rule, letters"),
         ),
         (
-            *("domain/search.py", "local/sample_data/", "local_dsql/", "web/"),
+            *(
+                "domain/search.py",
+                "domain/usernames.py",
+                "tests/unit/test_usernames.py",
+                "local/sample_data/",
+                "local_dsql/",
+                "web/",
+            ),
             *("tests/integration/test_schema.py", "tests/unit/test_search.py"),
         ),
     ),

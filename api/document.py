@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 import api.environment  # noqa: F401  # before the handlers
 from api.examples import EXAMPLES
 from events.contracts import without_titles
-from handlers import account, checkout, orders, staff, storefront
+from handlers import account, checkout, operations, orders, staff, storefront
 from handlers.edge.http import Route
 from handlers.edge.problems import KINDS, MEDIA_TYPE, ProblemKind
 from handlers.edge.reading import MAX_BODY_BYTES
@@ -23,7 +23,7 @@ from handlers.edge.reading import MAX_BODY_BYTES
 _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 VERSION: str = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"]
 
-_MODULES = (storefront, checkout, orders, account, staff)
+_MODULES = (storefront, checkout, orders, account, staff, operations)
 
 _TAGS = {
     "catalog": ("Catalogue", "What can be had for points."),
@@ -31,7 +31,11 @@ _TAGS = {
     "orders": ("Orders", "Placing orders, looking back at them, giving them back."),
     "points": ("Points", "Balance, ledger, and giving points to another member."),
     "account": ("Account", "A customer's own data."),
-    "staff": ("Staff", "For members of the group `staff`: catalogue, stock, credits, customers' orders."),
+    "health": ("Health", "Whether this Region can serve."),
+    "staff": (
+        "Staff",
+        "For members of the group `staff`: catalogue, stock, credits, customers' orders, operations.",
+    ),
 }
 
 _INTRODUCTION = f"""The rewards shop: members browse a catalogue and redeem points.
@@ -113,7 +117,7 @@ def routes() -> Iterator[tuple[str, Route]]:
     for module in _MODULES:
         for route in module.handler.routes.values():
             words = route.serve.__name__.strip("_").split("_")
-            prefix = ["staff"] if module is staff else []
+            prefix = ["staff"] if module is staff or module is operations else []
             first, *rest = prefix + words
             yield first + "".join(word.capitalize() for word in rest), route
 
@@ -167,6 +171,8 @@ def _operation(operation_id: str, route: Route, place: dict[type[BaseModel], str
     }
     if route.description:
         operation["description"] = route.description
+    if route.is_public:
+        operation["security"] = []
     parameters = [*_path_parameters(route), *_query_parameters(route), *_header_parameters(route)]
     if parameters:
         operation["parameters"] = parameters
@@ -228,6 +234,8 @@ def _answers(route: Route, place: dict[type[BaseModel], str]) -> dict[str, Any]:
 
 def _problems(route: Route) -> dict[str, Any]:
     names = [*_EVERYWHERE, *route.problems]
+    if route.is_public:
+        names.remove("unauthenticated")
     if route.body is not None:
         names += ["malformed-request", "too-large", "unsupported-media-type"]
     if route.groups:

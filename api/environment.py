@@ -7,5 +7,12 @@ for _name, _value in {
     "DATABASE_HOST": "nowhere.invalid",
     "DATABASE_ROLE": "nobody",
     "EVENT_BUS_NAME": "none",
+    "STACK_NAME": "none",
+    "FUNCTION_LOG_GROUP": "none",
+    "CHECKOUT_FUNCTION": "none",
+    "CLEAN_CART_FUNCTION": "none",
+    "NOTIFY_FUNCTION": "none",
+    "RELAY_FUNCTION": "none",
+    "IN_CLOUD": "true",
 }.items():
     os.environ.setdefault(_name, _value)

@@ -70,6 +70,13 @@ ENVIRONMENT = {
     "SENDER_ADDRESS": "orders@shop.example.com",
     "USER_POOL_ID": "us-east-1_local",
     "PICTURES_BUCKET": "pictures",
+    "STACK_NAME": "shop",
+    "FUNCTION_LOG_GROUP": "functions",
+    "CHECKOUT_FUNCTION": "checkout",
+    "CLEAN_CART_FUNCTION": "clean-cart",
+    "NOTIFY_FUNCTION": "notify",
+    "RELAY_FUNCTION": "relay",
+    "IN_CLOUD": "true",
     "DEMO_PASSWORD": "not-a-password-of-anybody",
 }
 

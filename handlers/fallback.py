@@ -18,6 +18,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "/catalog": ("GET",),
     "/catalog/categories": ("GET",),
     "/catalog/{item_id}": ("GET",),
+    "/health": ("GET",),
     "/orders": ("GET", "POST"),
     "/orders/{order_id}": ("GET",),
     "/orders/{order_id}/cancel": ("POST",),
@@ -34,6 +35,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "/staff/items/{item_id}": ("DELETE", "GET", "PUT"),
     "/staff/items/{item_id}/stock": ("PUT",),
     "/staff/items/{item_id}/stock/adjustments": ("POST",),
+    "/staff/operations": ("GET",),
+    "/staff/orders/{order_id}/story": ("GET",),
 }
 
 _SLASHES = (

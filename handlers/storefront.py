@@ -1,5 +1,6 @@
 """What a customer looks at: the catalogue, their cart (which they also change here), orders and points."""
 
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from handlers.order_views import Order, OrderLine, OrderPage, history, order_pag
 from sql.reads import (
     ItemPage,
     Sort,
+    ask_database,
     follow_order,
     list_categories,
     list_items,
@@ -353,8 +355,44 @@ def _list_ledger(call: Call[None, Page]) -> LedgerPage | Refusal:
     return LedgerPage(entries=entries, next_cursor=cursor)
 
 
+# --- Health -------------------------------------------------------------------------------------------------
+
+
+class Health(AnswerBody):
+    """This Region answers, and so does its database."""
+
+    region: str
+    status: Literal["ok"]
+
+
+#: How long one environment keeps the database's answer: anybody may ask for health, as often as they like.
+_HEALTH_KEPT_S = 1.0
+_healthy_until_s = 0.0
+
+
+def _show_health(_: Call) -> Health:
+    global _healthy_until_s
+    # guard: questions about health do not all reach the database
+    if time.monotonic() >= _healthy_until_s:
+        ask_database(_DATABASE)
+        _healthy_until_s = time.monotonic() + _HEALTH_KEPT_S
+    return Health(region=_ENVIRONMENT.region, status="ok")
+
+
 handler = Api(
     [
+        Route(
+            "GET",
+            "/health",
+            _show_health,
+            "Tell whether this Region can serve",
+            is_public=True,
+            answer=Health,
+            description=(
+                "Without signing in: for a page that chooses a Region, and for health checks. 503 where the "
+                "database does not answer."
+            ),
+        ),
         Route(
             "GET",
             "/catalog",

@@ -72,7 +72,7 @@ class Slice:
 def run_slice(
     database: Database,
     consumer: str,
-    event_id: UUID,
+    event: Envelope[Any],
     steps: Mapping[str, Step],
     checkpoint: Checkpoint | None,
     is_over: Callable[[], bool],
@@ -85,7 +85,7 @@ def run_slice(
     and sql.errors.RetriesExhaustedError and psycopg.Error as `sql.transaction.run` does.
     """
     this = Slice()
-    seen = _FIND_INBOX_ROW(event_id=event_id, consumer=consumer)
+    seen = _FIND_INBOX_ROW(event_id=event.id, consumer=consumer)
     # guard: a cascade's slice that was done is not done again
     if run(database, lambda transaction: transaction.read(seen)[0]).value:
         return this
@@ -103,7 +103,7 @@ def run_slice(
             break
     # guard: a cascade's next slice is left with its record
     left = () if here is None else (enqueue_next(here),)
-    if once(database, consumer, event_id, (), lambda: left).value is EffectOutcome.DONE:
+    if once(database, consumer, event, (), lambda: left).value is EffectOutcome.DONE:
         this.outcome = SliceOutcome.DONE if here is None else SliceOutcome.PARTIAL
     return this
 

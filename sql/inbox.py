@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from domain.events import Envelope
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Completed, Transaction, run
@@ -38,7 +39,7 @@ class Version(NamedTuple):
 def once(
     database: Database,
     consumer: str,
-    event_id: UUID,
+    event: Envelope[Any],
     reads: Sequence[Statement[Any]],
     decide: Callable[..., Sequence[Statement[Any]] | None],
     version: Version | None = None,
@@ -55,12 +56,12 @@ def once(
         order = (
             [] if version is None else [_READ_VERSION(aggregate_id=version.aggregate_id, consumer=consumer)]
         )
-        seen, *rows = transaction.read(_FIND(event_id=event_id, consumer=consumer), *order, *reads)
+        seen, *rows = transaction.read(_FIND(event_id=event.id, consumer=consumer), *order, *reads)
         # guard: inbox read
         if seen:
             return EffectOutcome.DUPLICATE
         # guard: inbox row in the effect's transaction
-        writes = [_INSERT(event_id=event_id, consumer=consumer)]
+        writes = [_INSERT(event_id=event.id, consumer=consumer, published_at=event.published_at)]
         if version is not None:
             newest = rows.pop(0)
             # guard: a stale version has no effect

@@ -71,11 +71,16 @@ _READ_LEASES = _QUERIES["read_leases"].of(_Lease)
 _READ_FOREIGN_LEASES = _QUERIES["read_foreign_leases"].of(_Lease)
 
 
+def shard_of(event_id: UUID) -> int:
+    """Give the shard of its Region's outbox that an event's message is in."""
+    return SHARDS[event_id.int % len(SHARDS)]
+
+
 def enqueue(event: Envelope[Any]) -> Statement[Any]:
     """Give the statement that puts an event into its Region's outbox."""
     return _INSERT(
         region=event.region,
-        shard=SHARDS[event.id.int % len(SHARDS)],
+        shard=shard_of(event.id),
         id=event.id,
         event_type=event.type,
         detail=write_event(event),

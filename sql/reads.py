@@ -23,6 +23,10 @@ _CATALOG = load("catalog")
 _ORDERS = load("orders")
 _LEDGER = load("ledger")
 _ACCOUNTS = load("accounts")
+_ANSWER = load("health")["answer"].of(int)
+
+#: A question about health is not worth waiting for: one attempt, and one more on a new connection.
+_HEALTH = RetryPolicy(attempts=2, base_s=0.01, cap_s=0.05, deadline_s=2.0)
 
 OrderStatus = Literal["PLACED", "CANCELLED", "PART_REFUNDED", "REFUNDED"]
 
@@ -387,3 +391,8 @@ def find_members(database: Database, username: str) -> list[FoundMember]:
     """Give the customers of a username: normally one, or none."""
     (rows,) = snapshot(database, _FIND_MEMBERS(username=username))
     return rows
+
+
+def ask_database(database: Database) -> None:
+    """Have the database answer, whatever it says. Raises as `sql.transaction.run` does, and soon."""
+    run(database, lambda transaction: transaction.commit(_ANSWER()), _HEALTH)

@@ -11,9 +11,13 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from domain.contract import WHOLE, Contract, Id, Moment
+
+#: What keeps an effect from happening twice is kept for longer than an event can come again: 87 days, by the
+#: template's longest retentions and two redrives (docs/jobs.md; tests/unit/test_wiring.py does the sum).
+EVENT_MEMORY_DAYS = 90
 
 NonNegative = Annotated[int, Field(ge=0), WHOLE]
 # guard: an event that no consumer could read is not made
@@ -58,6 +62,13 @@ class Envelope(Contract, Generic[P]):
     trace_id: str | None = None
     data: P
 
+    _published_at: datetime | None = PrivateAttr(default=None)
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When the bus took the message, by the bus itself; None for an event that did not come from it."""
+        return self._published_at
+
 
 @cache
 def envelope_of(contract: type[P]) -> type[Envelope[P]]:
@@ -70,9 +81,14 @@ def write_event(event: Envelope[Any]) -> str:
     return event.model_dump_json()
 
 
-def read_event(contract: type[P], detail: bytes | str) -> Envelope[P]:
-    """Read an event from JSON. Raises pydantic.ValidationError for one that does not fit the contract."""
-    return envelope_of(contract).model_validate_json(detail)
+def read_event(contract: type[P], detail: bytes | str, published_at: datetime | None = None) -> Envelope[P]:
+    """Read an event from JSON. Raises pydantic.ValidationError for one that does not fit the contract.
+
+    `published_at` is the bus's own time of the message: beside the event, as no sender says it.
+    """
+    event = envelope_of(contract).model_validate_json(detail)
+    event._published_at = published_at
+    return event
 
 
 def event_of(fact_id: UUID) -> UUID:

@@ -78,11 +78,11 @@ class Route(NamedTuple):
     """One operation of the API.
 
     `body` is the model that its request body must fit, None for no body; `query` likewise, where None means
-    that no parameter is known. `counted` and `done` name a write in metrics and logs: Checkout, placed. What
-    stands below them is for the OpenAPI document: `answer` is the type of the usual answer (None for one
-    without a body) and `status` its status, `problems` the kinds beyond those that every operation can answer
-    with, `headers` the request headers that it reads, and `answer_headers` those of its usual answer, beyond
-    what an Idempotency-Key brings along.
+    that no parameter is known. `is_public`: anybody may call it, signed in or not. `counted` and `done` name
+    a write in metrics and logs: Checkout, placed. What stands below them is for the OpenAPI document:
+    `answer` is the type of the usual answer (None for one without a body) and `status` its status, `problems`
+    the kinds beyond those that every operation can answer with, `headers` the request headers that it reads,
+    and `answer_headers` those of its usual answer, beyond what an Idempotency-Key brings along.
     """
 
     method: str
@@ -92,6 +92,7 @@ class Route(NamedTuple):
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     groups: frozenset[str] = frozenset()
+    is_public: bool = False
     counted: str = ""
     done: str = "done"
     answer: type[AnswerBody] | None = None
@@ -194,7 +195,7 @@ class Api:
         if route is None:
             raise ProblemError("not-found", NO_OPERATION)
         headers = reading.read_headers(event)
-        caller = reading.read_caller(event)
+        caller = reading.NOBODY if route.is_public else reading.read_caller(event)
         if route.groups and not route.groups & caller.groups:
             return Problem.of(refusals.forbidden())
         body, sent = (None, "") if route.body is None else reading.read_body(event, headers, route.body)

@@ -53,6 +53,10 @@ class Caller(NamedTuple):
     groups: frozenset[str]
 
 
+#: Who calls a route that asks for no sign-in.
+NOBODY = Caller(UUID(int=0), frozenset())
+
+
 def read_headers(event: Mapping[str, Any]) -> dict[str, str]:
     """Give the headers by their names in lower case; what was sent in several lines is a list with commas."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}

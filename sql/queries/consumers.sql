@@ -5,8 +5,9 @@
 select 1 from xpoints.inbox where event_id = %(event_id)s and consumer = %(consumer)s
 
 -- name: insert_inbox_row
--- In the transaction of the effect, so that both happen or neither.
-insert into xpoints.inbox (event_id, consumer) values (%(event_id)s, %(consumer)s)
+-- In the transaction of the effect, so that both happen or neither; with the bus's own time of the message.
+insert into xpoints.inbox (event_id, consumer, published_at)
+values (%(event_id)s, %(consumer)s, %(published_at)s)
 
 -- name: read_consumed_version
 -- The newest version of an aggregate that this consumer has had an effect of.

@@ -35,4 +35,4 @@ def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Ef
             _MARK_CLEANED(order_id=order_id),
         )
 
-    return once(database, CONSUMER, event.id, (_READ_ORDER(order_id=order_id),), decide)
+    return once(database, CONSUMER, event, (_READ_ORDER(order_id=order_id),), decide)

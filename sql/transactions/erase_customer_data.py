@@ -79,7 +79,7 @@ def erase_customer_data(
         return enqueue_next_slice(event, CONSUMER, following, region, now)
 
     start = Checkpoint(event.data.step) if isinstance(event.data, CustomerErasureResumed) else None
-    return run_slice(database, CONSUMER, event.id, steps, start, is_over, enqueue_next)
+    return run_slice(database, CONSUMER, event, steps, start, is_over, enqueue_next)
 
 
 def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from domain.events import EVENT_MEMORY_DAYS
 from sql.connection import Database
 from sql.queries import Query, load
 from sql.references import TABLES
@@ -27,10 +28,6 @@ class Expiry(NamedTuple):
 def _expiry(table: str, query: str, days: int) -> Expiry:
     return Expiry(table, TABLES[table], _QUERIES[query], days * _DAY_S)
 
-
-#: What keeps an effect from happening twice is kept for longer than an event can come again: 87 days, by the
-#: template's longest retentions and two redrives (docs/jobs.md; tests/unit/test_wiring.py does the sum).
-EVENT_MEMORY_DAYS = 90
 
 EXPIRIES = (
     _expiry("idempotency_records", "delete_expired_idempotency_records", 2),

@@ -172,7 +172,7 @@ def _once(
     decide: Callable[..., Sequence[Statement[Any]] | None],
 ) -> EffectOutcome:
     version = Version(event.aggregate_id, event.aggregate_version)
-    return once(database, CONSUMER, event.id, reads, decide, version).value
+    return once(database, CONSUMER, event, reads, decide, version).value
 
 
 def _known(orders: list[_Order], order_id: UUID) -> _Order:

@@ -105,7 +105,7 @@ def retire_item_data(
         )
         return enqueue_next_slice(event, CONSUMER, following, region, now)
 
-    return run_slice(database, CONSUMER, event.id, steps, start, is_over, enqueue_next)
+    return run_slice(database, CONSUMER, event, steps, start, is_over, enqueue_next)
 
 
 def _forget_picture(transaction: Transaction, item_id: UUID, region: str) -> Advance:

@@ -67,6 +67,12 @@ GUARDS: Mapping[str, Guard] = {
     ),
     "what comes in is of the type that it says": Guard(DROP, "test_each_wrong_value_is_told_what_it_must_be"),
     "2.0 is a whole number": Guard(value("value"), "test_a_number_is_whole_however_it_is_written"),
+    "questions about health do not all reach the database": Guard(
+        ALWAYS, "test_not_every_question_about_health_reaches_the_database"
+    ),
+    "AWS is asked once in a while, however many look": Guard(
+        ALWAYS, "test_however_many_look_aws_is_asked_once_in_a_while"
+    ),
     "half of a character is no text": Guard(NEVER, "test_what_is_no_text_is_refused_in_a_query"),
     "what was not read as UTF-8 is no text": Guard(
         NEVER, "test_what_readers_of_json_take_differently_is_refused"

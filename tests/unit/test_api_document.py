@@ -35,6 +35,24 @@ def test_the_page_of_problems_is_the_one_that_the_code_makes() -> None:
     assert PROBLEMS.read_text(encoding="utf-8") == problems.page(), "run: python -m api"
 
 
+def test_the_template_opens_just_the_public_routes(document: dict[str, Any]) -> None:
+    opened = {
+        (event.properties["Path"], event.properties["Method"])
+        for event in events("Api")
+        if "Auth" in event.properties
+    }
+    public = {(route.resource, route.method.lower()) for _, route in routes() if route.is_public}
+    assert opened == public == {("/health", "get")}
+    (event,) = [event for event in events("Api") if "Auth" in event.properties]
+    assert event.properties["Auth"] == {"Authorizer": "NONE"}
+    assert [
+        (path, method)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if "security" in operation
+    ] == sorted(public)
+
+
 def test_nothing_that_was_promised_is_broken(document: dict[str, Any]) -> None:
     assert breaking_changes(json.loads(PROMISE.read_text(encoding="utf-8")), document) == []
 

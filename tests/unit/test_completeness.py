@@ -19,11 +19,13 @@ FUNCTIONS = [function for members in kinds(template()).values() for function in 
 OWN = {
     r"^(EffectsLate|MailsRefused)Alarm/|^\w+Alarm/Properties/Dimensions/0$": "test_template_alarms.py",
     r"^(Relay|CleanRegion|Storefront)FunctionRole/Properties/Policies\b": "test_template_rights.py",
+    r"^OperationsFunctionRole/Properties/Policies\b": "test_template_rights.py",
     r"^(Notify|RetireItem|EnrolUsers)FunctionRole/.*/Statement/1\b": "test_template_rights.py",
-    r"^(Relay|EnrolUsers)Function/Properties/Environment\b": "test_import_budget.py",
+    r"^(Relay|EnrolUsers|Operations)Function/Properties/Environment\b": "test_import_budget.py",
     r"Function/Properties/Environment/Variables/(SENDER_ADDRESS|PICTURES_BUCKET)$": "test_import_budget.py",
     r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
     r"^EnrolUsers\w+/Condition$|/RoleArns/enrolment/0$": "test_template_change.py",
+    r"^StorefrontFunction/Properties/Events/ShowHealth\b": "test_api_document.py",
     r"/PolicyName$": "none: CloudFormation itself asks for it",
 }
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -51,6 +52,24 @@ def test_each_record_goes_to_the_effect_of_its_type_as_a_typed_event() -> None:
     seen: list[Envelope[OrderPlaced]] = []
     assert failed(consume(batch(record("a"), record("b")), {OrderPlaced: seen.append})) == []
     assert [type(event.data) for event in seen] == [OrderPlaced, OrderPlaced]
+
+
+@pytest.mark.parametrize(
+    ("time", "at"),
+    [
+        ("2026-03-04T05:06:07Z", datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)),
+        ("2026-03-04T05:06:07", None),
+        ("yesterday", None),
+        (17, None),
+        (None, None),
+    ],
+)
+def test_an_event_tells_when_the_bus_took_it_and_an_odd_time_stops_nobody(
+    time: object, at: datetime | None
+) -> None:
+    seen: list[Envelope[OrderPlaced]] = []
+    assert failed(consume(batch(record("a", time=time)), {OrderPlaced: seen.append})) == []
+    assert [event.published_at for event in seen] == [at]
 
 
 def test_a_record_that_fails_is_reported_alone() -> None:

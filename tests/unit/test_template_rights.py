@@ -106,6 +106,11 @@ BEYOND: dict[str, dict[str, str]] = {
         "UserPool": "cognito-idp:AdminGetUser cognito-idp:ListUsers cognito-idp:AdminDeleteUser",
         "PicturesBucket/*": "s3:DeleteObject",
     },
+    "OperationsFunction": {
+        "sqs:${AWS::StackName}-*": "sqs:GetQueueAttributes",
+        "FunctionLogs": "logs:FilterLogEvents",
+        "*": "sqs:ListQueues events:ListRules cloudwatch:GetMetricData cloudwatch:DescribeAlarms",
+    },
     "MigrateFunction": {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"},
     "PublishPagesFunction": {
         "PagesBucket": "s3:ListBucket",

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from domain.events import EVENT_MEMORY_DAYS
 from domain.events.contracts import CONTRACTS
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
-from sql.transactions.expire import EVENT_MEMORY_DAYS, EXPIRIES
+from sql.transactions.expire import EXPIRIES
 from sql.transactions.notify import CLAIM_S
 from tools.bundle import handler_module
 from tools.template import ROOT, events, functions, resources, template, the, variables

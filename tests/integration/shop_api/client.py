@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 os.environ.update(DATABASE_HOST="127.0.0.1", DATABASE_ROLE="nobody", DATABASE_TLS="disable")
 
 from api.document import make
-from handlers import account, checkout, fallback, orders, staff, storefront
+from handlers import account, checkout, fallback, operations, orders, staff, storefront
 from sql.connection import Database
 from tests.integration.shop import Shop
 
@@ -25,6 +25,7 @@ ROLES: dict[ModuleType, str] = {
     orders: "checkout",
     account: "accounts",
     staff: "staff",
+    operations: "overview",
 }
 
 _RESOURCES = [

@@ -1,0 +1,3 @@
+-- name: answer
+-- The least that a database can say: that it answers.
+select 1

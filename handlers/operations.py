@@ -356,5 +356,6 @@ handler = Api(
             answer=OrderStory,
             problems=("unknown-order",),
         ),
-    ]
+    ],
+    lambda: _DATABASE,
 )

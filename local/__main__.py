@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from local import region_file
+from local.metrics import metrics_reader
 from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
@@ -47,9 +48,10 @@ def main() -> None:
             region_file.write(_variables(region))
             say("ready")
             print(_how_to_use(region, publish(region)), flush=True)
-            while True:
-                time.sleep(_LOOK_EVERY_S)
-                region.check()
+            with metrics_reader(region):
+                while True:
+                    time.sleep(_LOOK_EVERY_S)
+                    region.check()
     except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -112,13 +114,14 @@ def _how_to_use(region: LocalRegion, reference_url: str) -> str:
     password = region.outputs["DemoPassword"]
     return f"""
   shop       {region.pages_url}   <- open this first
+  operations {region.pages_url}#/staff/operations   (as {STAFF_USERNAMES[0]})
   API        {region.api_url}
   reference  {reference_url}
   sign in    {DEMO_USERNAME} (customer) or {STAFF_USERNAMES[0]} (staff), password {password}
   try        . {_short(region_file.PATH)}
              curl -H "Authorization: $TOKEN" $API/cart
              (signed in as {DEMO_USERNAME}, for an hour; then: make token)
-  operations ./rewards outbox status
+  command    ./rewards outbox status
   database   make psql
   e-mails    curl {region.endpoint_url}/_ministack/ses/messages
   log        {_short(region.log)}

@@ -15,12 +15,14 @@ select o.region, o.shard, o.id, o.event_type, o.created_at, o.attempts, o.last_e
 create view xpoints.outbox_dead_letter_states as
 select d.id, d.region, d.event_type, d.created_at, d.attempts, d.reason, d.failed_at from xpoints.outbox_dead_letters d;
 
--- The function behind the operations page. It looks, at states and not at contents, and writes nothing.
+-- The function behind the operations page. It looks, at states and not at contents, and writes nothing. Who calls
+-- is asked of customers and staff_members.
 create role overview with login;
 
 grant usage on schema xpoints to overview;
 
 grant select on
-    xpoints.inbox, xpoints.notification_states, xpoints.order_events, xpoints.orders,
-    xpoints.outbox_dead_letter_states, xpoints.outbox_states, xpoints.regions, xpoints.relay_leases, xpoints.relays
+    xpoints.customers, xpoints.inbox, xpoints.notification_states, xpoints.order_events, xpoints.orders,
+    xpoints.outbox_dead_letter_states, xpoints.outbox_states, xpoints.regions, xpoints.relay_leases, xpoints.relays,
+    xpoints.staff_members
     to overview;

@@ -285,8 +285,8 @@ GRANTS = {
     "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:si "
     "region_cleanups:sid regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s "
     "staff_members:sid stock:s transactions:s",
-    "overview": "inbox:s notification_states:s order_events:s orders:s outbox_dead_letter_states:s "
-    "outbox_states:s regions:s relay_leases:s relays:s",
+    "overview": "customers:s inbox:s notification_states:s order_events:s orders:s "
+    "outbox_dead_letter_states:s outbox_states:s regions:s relay_leases:s relays:s staff_members:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),
     "rewards_rw": " ".join(f"{table}:siud" for table in sorted(NINE)),
 }

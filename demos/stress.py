@@ -2,6 +2,7 @@
 
     make stress                                          10,000 transfers, 1,000 in parallel
     make stress ARGS="--transfers 1000 --parallel 50"
+    make stress ARGS=--live                              in a browser as well
 
 The same transfers are made without retries, then with them. A transfer is this shop's own: idempotent, with
 two ledger entries and an event. They run on real connections, with tokens, to a local Aurora DSQL; a call
@@ -12,9 +13,10 @@ waits until one is free, and its time counts from there, as a function's does. A
 import argparse
 import queue
 import random
-import statistics
 import sys
+import threading
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from demos.live import Live, Snapshot, add_options
 from demos.shop_database import ShopDatabase, open_database
 from domain.events import Origin, event_of
 from domain.idempotency import Request
@@ -52,8 +55,12 @@ _SPARE_CONNECTIONS = 30
 _OPENED_AT_ONCE = 16
 
 
+#: The histogram's bars: up to so many milliseconds, and one for all above.
+BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+
+
 class Stress(NamedTuple):
-    """How a run went. Times are milliseconds a call, retries included."""
+    """How a run went, or goes. Times are milliseconds a call, retries included."""
 
     calls: int
     succeeded: int
@@ -80,6 +87,116 @@ LINES: tuple[tuple[str, Callable[[Stress], str], str, str], ...] = (
     ("retries of a call, at most", lambda s: f"{s.most_retries}", "", "4"),
     ("share of calls with a retry", lambda s: f"{s.calls_with_retries / s.calls:.2%}", "", "6.42%"),
 )
+
+
+class Line(NamedTuple):
+    """One line of the talk's table, as it is shown; empty for no figure yet, and for none published."""
+
+    name: str
+    without_retries: str
+    talk_without: str
+    with_retries: str
+    talk_with: str
+
+
+def table(without: Stress | None, with_retries: Stress | None) -> tuple[Line, ...]:
+    """Make the talk's table of both runs, as far as they are."""
+    return tuple(
+        Line(
+            name,
+            value(without) if without and without.calls else "",
+            talk_without,
+            value(with_retries) if with_retries and with_retries.calls else "",
+            talk_with,
+        )
+        for name, value, talk_without, talk_with in LINES
+    )
+
+
+class Course(NamedTuple):
+    """A run so far: calls done of `wanted`, calls by the second, calls by time (BUCKETS_MS and above)."""
+
+    name: str
+    wanted: int
+    done: int
+    errors: dict[str, int]
+    by_second: tuple[int, ...]
+    by_time: tuple[int, ...]
+
+
+class Figures(NamedTuple):
+    """Both runs so far, and what all accounts hold: the points before, and after the last call."""
+
+    connections: int
+    connections_wanted: int
+    runs: tuple[Course, ...]
+    buckets_ms: tuple[int, ...]
+    table: tuple[Line, ...]
+    points_before: int | None
+    points_after: int | None
+
+
+class Tally:
+    """Counts the calls of a run while they are made, from `begin` on."""
+
+    def __init__(self, name: str = "", wanted: int = 0) -> None:
+        self.name, self.wanted = name, wanted
+        self._lock = threading.Lock()
+        self._outcomes = Counter[str]()
+        self._by_second = Counter[int]()
+        self._by_time = [0] * (len(BUCKETS_MS) + 1)
+        self._calls = self._retries = self._most_retries = self._calls_with_retries = 0
+        self._sum_ms = self._max_ms = 0.0
+        self._min_ms = float("inf")
+        self._start_s = self._last_s = time.perf_counter()
+
+    def begin(self) -> None:
+        """Take the time from now on."""
+        self._start_s = self._last_s = time.perf_counter()
+
+    def count(self, outcome: str, retries: int, ms: float) -> None:
+        """Count a call that is done."""
+        with self._lock:
+            self._last_s = time.perf_counter()
+            self._calls += 1
+            self._outcomes[outcome] += 1
+            self._retries += retries
+            self._most_retries = max(self._most_retries, retries)
+            self._calls_with_retries += retries > 0
+            self._sum_ms += ms
+            self._min_ms, self._max_ms = min(self._min_ms, ms), max(self._max_ms, ms)
+            self._by_second[int(self._last_s - self._start_s)] += 1
+            self._by_time[bisect_left(BUCKETS_MS, ms)] += 1
+
+    def stress(self) -> Stress:
+        """Give how the run went so far."""
+        with self._lock:
+            errors, calls = Counter(self._outcomes), self._calls
+            return Stress(
+                calls=calls,
+                succeeded=errors.pop("ok", 0),
+                errors=errors,
+                calls_per_s=calls / max(self._last_s - self._start_s, 1e-9),
+                min_ms=self._min_ms if calls else 0.0,
+                max_ms=self._max_ms,
+                mean_ms=self._sum_ms / max(calls, 1),
+                retries=self._retries,
+                most_retries=self._most_retries,
+                calls_with_retries=self._calls_with_retries,
+            )
+
+    def course(self) -> Course:
+        """Give what a plot and a bar show."""
+        with self._lock:
+            seconds = max(self._by_second, default=-1) + 1
+            return Course(
+                self.name,
+                self.wanted,
+                self._calls,
+                {kind: number for kind, number in self._outcomes.items() if kind != "ok"},
+                tuple(self._by_second[second] for second in range(seconds)),
+                tuple(self._by_time),
+            )
 
 
 def _errors(stress: Stress) -> str:
@@ -172,91 +289,132 @@ def run(
     members: dict[UUID, str],
     calls: int,
     policy: RetryPolicy,
-    done: Callable[[str], None] = lambda _outcome: None,
+    tally: Tally | None = None,
     seed: int = 0,
 ) -> Stress:
-    """Make `calls` transfers, as many in parallel as there are callers; `done` is told of each."""
+    """Make `calls` transfers, as many in parallel as there are callers; `tally` counts each at its end."""
+    tally = tally or Tally()
     choose = random.Random(seed)
     ids = list(members)
     pairs = [choose.sample(ids, 2) for _ in range(calls)]
 
-    def call(pair: list[UUID]) -> tuple[str, int, float]:
-        result = callers.transfer(pair[0], members[pair[1]], policy)
-        done(result[0])
-        return result
+    def call(pair: list[UUID]) -> None:
+        tally.count(*callers.transfer(pair[0], members[pair[1]], policy))
 
-    start = time.perf_counter()
+    tally.begin()
     with ThreadPoolExecutor(callers.parallel) as workers:
-        results = list(workers.map(call, pairs))
-    elapsed_s = time.perf_counter() - start
-    outcomes = Counter(outcome for outcome, _, _ in results)
-    retries = [number for _, number, _ in results]
-    times = [ms for _, _, ms in results]
-    return Stress(
-        calls=calls,
-        succeeded=outcomes.pop("ok", 0),
-        errors=outcomes,
-        calls_per_s=calls / elapsed_s,
-        min_ms=min(times),
-        max_ms=max(times),
-        mean_ms=statistics.fmean(times),
-        retries=sum(retries),
-        most_retries=max(retries),
-        calls_with_retries=sum(map(bool, retries)),
-    )
+        for _ in workers.map(call, pairs):
+            pass
+    return tally.stress()
 
 
-def show(console: Console, without: Stress, with_retries: Stress) -> None:
+def show(console: Console, lines: Sequence[Line]) -> None:
     """Print the talk's table, with its published figures beside."""
-    table = Table(
+    shown = Table(
         title="Transfers, beside the talk's published figures (Aurora DSQL, Lambda)", title_justify="left"
     )
-    table.add_column()
+    shown.add_column()
     for column in ("without retries", "the talk", "with retries", "the talk"):
-        table.add_column(column, justify="right", style="dim" if column == "the talk" else None)
-    for name, value, published_without, published_with in LINES:
-        table.add_row(name, value(without), published_without, value(with_retries), published_with)
-    console.print(table)
+        shown.add_column(column, justify="right", style="dim" if column == "the talk" else None)
+    for line in lines:
+        shown.add_row(*line)
+    console.print(shown)
 
 
-def stress(
-    shop: ShopDatabase, console: Console, calls: int, parallel: int, connections: int, accounts: int
-) -> bool:
-    """Run both ways and show them; tell whether the points still add up."""
-    with console.status("making the shop's schema, and accounts"):
+class StressTest:
+    """Both runs, one after the other, with their figures at any moment."""
+
+    def __init__(self, calls: int, parallel: int, connections: int, accounts: int) -> None:
+        self.tallies = (Tally("without retries", calls), Tally("with retries", calls))
+        self._parallel, self._connections, self._accounts = parallel, connections, accounts
+        self._begun: list[Tally] = []
+        self._opened = 0
+        self._lock = threading.Lock()
+        self._before: int | None = None
+        self._after: int | None = None
+
+    @property
+    def adds_up(self) -> bool:
+        """Tell whether there are as many points as before."""
+        return self._before is not None and self._before == self._after
+
+    def figures(self) -> Figures:
+        """Give the figures of this moment."""
+        begun = tuple(self._begun)
+        stresses = [tally.stress() for tally in begun]
+        return Figures(
+            self._opened,
+            self._connections,
+            tuple(tally.course() for tally in begun),
+            BUCKETS_MS,
+            table(*stresses, *[None] * (2 - len(stresses))),
+            self._before,
+            self._after,
+        )
+
+    def run(
+        self,
+        shop: ShopDatabase,
+        at: Callable[[str], None] = lambda _says: None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Do it on a database that has nothing yet; `ready` is called before the first transfer."""
+        at("making the shop's schema, and accounts")
         shop.migrate()
-        admin = shop.session()
-        members = make_accounts(admin, accounts)
-    before = total(admin)
-    callers = Callers(lambda: shop.database("checkout"), parallel, connections)
-    columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console) as progress:
-        opening = progress.add_task("connections", total=connections, told="")
-        callers.open(lambda: progress.advance(opening))
-        runs = []
-        for name, policy in (("without retries", ONCE), ("with retries", PATIENT)):
-            task = progress.add_task(f"transfers {name}", total=calls, told="")
-            failed = Counter[str]()
+        with shop.session() as admin:
+            members = make_accounts(admin, self._accounts)
+            self._before = total(admin)
+            callers = Callers(lambda: shop.database("checkout"), self._parallel, self._connections)
+            at("opening connections")
+            callers.open(self._one_more)
+            ready()
+            for tally, policy in zip(self.tallies, (ONCE, PATIENT), strict=True):
+                self._begun.append(tally)
+                at(f"transfers {tally.name}")
+                run(callers, members, tally.wanted, policy, tally)
+            callers.close()
+            self._after = total(admin)
 
-            def done(
-                outcome: str, task: TaskID = task, name: str = name, failed: Counter[str] = failed
-            ) -> None:
-                if outcome != "ok":
-                    failed[outcome] += 1
-                told = ", ".join(f"{kind}: {number:,}" for kind, number in failed.items())
-                progress.update(task, advance=1, told=told)
-                # Where nobody sees a bar move, a line for each tenth.
-                at = progress.tasks[task].completed
-                if not console.is_terminal and at % max(1, calls // 10) == 0:
-                    console.print(f"{at:,.0f} of {calls:,} transfers {name}. {told}")
+    def _one_more(self) -> None:
+        with self._lock:
+            self._opened += 1
 
-            runs.append(run(callers, members, calls, policy, done))
-    callers.close()
-    show(console, *runs)
-    after = total(admin)
-    admin.close()
-    console.print(f"All accounts together: {before:,} points before, {after:,} after.")
-    return before == after
+
+class _View:
+    """The stress test on a terminal: bars that move, or a line for each tenth where nobody sees them move."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description:28}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self.progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
+        self._console = console
+        self._tasks: dict[str, TaskID] = {}
+        self._tenths = Counter[str]()
+
+    def __call__(self, snapshot: Snapshot[Figures]) -> None:
+        """Show a snapshot."""
+        figures = snapshot.figures
+        if not figures.connections:
+            self._bar("starting", None, 0, snapshot.says)
+            return
+        self._bar("starting", 1, 1, "")
+        self._bar("connections", figures.connections_wanted, figures.connections, "")
+        for one in figures.runs:
+            told = ", ".join(f"{kind}: {number:,}" for kind, number in one.errors.items())
+            self._bar(f"transfers {one.name}", one.wanted, one.done, told)
+            tenths = 10 * one.done // one.wanted
+            if not self._console.is_terminal and tenths > self._tenths[one.name]:
+                self._tenths[one.name] = tenths
+                self._console.print(f"{one.done:,} of {one.wanted:,} transfers {one.name}. {told}")
+
+    def _bar(self, name: str, of: int | None, done: int, told: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, total=of, told=told)
+        self.progress.update(self._tasks[name], total=of, completed=done, told=told)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -281,26 +439,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--accounts", type=whole_number(2, 100_000), default=1_000, help="to choose from (%(default)s)"
     )
+    add_options(parser)
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
+    connections = options.connections + _SPARE_CONNECTIONS
+    test = StressTest(options.transfers, options.parallel, options.connections, options.accounts)
+    view = _View(console)
     try:
-        with (
-            console.status("starting a local DSQL") as status,
-            open_database(
-                options.connections + _SPARE_CONNECTIONS,
-                # The burst of a cluster is 1,000: with more at once its rate would be what is measured.
-                {"connection_burst": options.connections + _SPARE_CONNECTIONS},
-            ) as shop,
-        ):
-            status.stop()
-            adds_up = stress(
-                shop, console, options.transfers, options.parallel, options.connections, options.accounts
-            )
+        with view.progress, Live("stress", test.figures, view, port=options.live) as live:
+            if live.url:
+                console.print(f"The stress test in a browser: {live.url}")
+            live.at("starting a local DSQL")
+            # The burst of a cluster is 1,000: with more at once its rate would be what is measured.
+            with open_database(connections, {"connection_burst": connections}) as shop:
+                test.run(
+                    shop,
+                    lambda says: live.at(says, running=says.startswith("transfers")),
+                    lambda: live.wait_for_a_browser(options.live_wait_s, console.print),
+                )
+            live.at("all calls are done")
+        figures = live.snapshot().figures
+        show(console, figures.table)
+        console.print(
+            f"All accounts together: {figures.points_before:,} points before, {figures.points_after:,} after."
+        )
     except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    if not adds_up:
+    if not test.adds_up:
         sys.exit("Points were made or lost: that must not be.")
 
 

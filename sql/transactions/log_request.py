@@ -26,6 +26,14 @@ class Score(NamedTuple):
 
 _READ_SCOREBOARD = _LOG["read_scoreboard"].of(Score)
 
+GAVE_UP = "gave-up"
+"""The outcome of an attempt whose retries ran out."""
+
+
+def outcome_of(completed: Completed[Any]) -> str:
+    """Say how an attempt ended as the log does: done, or the code of the refusal."""
+    return completed.value.code if isinstance(completed.value, Refusal) else "done"
+
 
 def logged(
     database: Database,
@@ -59,11 +67,9 @@ def logged(
     try:
         completed = work()
     except RetriesExhaustedError as error:
-        write("gave-up", error.attempts, error.attempts)
+        write(GAVE_UP, error.attempts, error.attempts)
         raise
-    value = completed.value
-    outcome = value.code if isinstance(value, Refusal) else "done"
-    write(outcome, completed.attempts, completed.faults[Fault.CONFLICT])
+    write(outcome_of(completed), completed.attempts, completed.faults[Fault.CONFLICT])
     return completed
 
 

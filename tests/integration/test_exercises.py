@@ -101,12 +101,14 @@ def test_transfers_under_load_all_succeed_with_retries_and_no_point_is_lost(shop
         before = stress.total(admin)
         callers = stress.Callers(lambda: shop.database("checkout"), parallel=16, connections=8)
         callers.open()
-        told: list[str] = []
-        result = stress.run(callers, members, 120, RetryPolicy(attempts=60, base_s=0.002), told.append)
+        tally = stress.Tally("with retries", 120)
+        result = stress.run(callers, members, 120, RetryPolicy(attempts=60, base_s=0.002), tally)
         callers.close()
         assert stress.total(admin) == before
     assert (result.calls, result.succeeded, result.errors) == (120, 120, {})
-    assert told == ["ok"] * 120
+    course = tally.course()
+    assert (course.done, course.errors) == (120, {})
+    assert sum(course.by_second) == sum(course.by_time) == 120
     assert result.retries >= result.most_retries > 0
     assert result.retries >= result.calls_with_retries > 0
     assert result.min_ms <= result.mean_ms <= result.max_ms
@@ -126,7 +128,7 @@ def test_without_retries_every_conflict_is_an_error(shop: ShopDatabase) -> None:
 
 def test_the_stress_tests_table_has_the_published_figures_beside(page: Console) -> None:
     ran = stress.Stress(10, 9, Counter(conflict=1), 100.0, 1.0, 3.0, 2.0, 4, 2, 3)
-    stress.show(page, ran, ran)
+    stress.show(page, stress.table(ran, ran))
     assert isinstance(page.file, StringIO)
     shown = page.file.getvalue()
     for figure in ("90.0%", "93.4%", "conflict: 656", "735", "6.42%", "30.00%", "0.40"):
@@ -140,7 +142,7 @@ def test_one_seat_is_sold_to_one_of_sixty_and_every_attempt_is_on_the_scoreboard
         held = sale.hold_sale(admin, lambda region: shop.database("checkout", region), units=1, buyers=60)
     assert {score.outcome: score.buyers for score in held.scores} == {"done": 1, "out-of-stock": 59}
     assert (held.left, held.orders, held.debits) == (0, 1, sale.PRICE_POINTS)
-    sale.show(page, shop, held)
+    sale.show(page, held)
     assert isinstance(page.file, StringIO)
     assert "out-of-stock │     59" in page.file.getvalue()
     with shop.session("reports") as session:

@@ -5,7 +5,7 @@ made in the same transaction: a trigger on a server of this machine, which DSQL 
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -39,14 +39,11 @@ _ORDERS_AND_CONSUMERS = """
 _MISSING = f"""
     select distinct m.id {_ORDERS_AND_CONSUMERS}
     where m.event_type = 'OrderPlaced.v1' and (i.event_id is null or n.status = 'PENDING')
+    and (m.detail::json ->> 'occurred_at')::timestamptz < %s
 """
 _EFFECTS = f"""
     select m.id, m.region, (m.detail::json ->> 'occurred_at')::timestamptz, i.processed_at
     {_ORDERS_AND_CONSUMERS} where m.event_type = 'OrderPlaced.v1' and i.event_id is not null
-"""
-_REQUEUE = """
-    insert into xpoints.outbox (region, shard, id, event_type, detail)
-    select %s, shard, id, event_type, detail from drill.messages where id = any(%s)
 """
 
 
@@ -89,9 +86,9 @@ class OutboxRecorder:
         """Give the copies of all messages of a Region."""
         return self._ids("select id from drill.messages where region = %s", region)
 
-    def without_effect(self) -> set[UUID]:
-        """Give the orders' messages that a consumer has not had its whole effect of."""
-        return self._ids(_MISSING)
+    def without_effect(self, before: datetime | None = None) -> set[UUID]:
+        """Give the orders' messages, of those `before` a time, that a consumer has not had its effect of."""
+        return self._ids(_MISSING, before or datetime.max.replace(tzinfo=UTC))
 
     def effects(self) -> list[Happened]:
         """Give every effect of every order's message."""
@@ -104,9 +101,10 @@ class OutboxRecorder:
         assert row is not None
         return int(row[0])
 
-    def put_back(self, ids: Iterable[UUID], region: str) -> None:
-        """Put messages into a Region's outbox again, under their own ids."""
-        self._connection.execute(_REQUEUE, (region, list(ids)))
+    def messages(self, ids: Iterable[UUID]) -> list[tuple[str, str]]:
+        """Give the type and the detail of messages, as they were written."""
+        query = "select event_type, detail from drill.messages where id = any(%s)"
+        return self._connection.execute(query, (list(ids),)).fetchall()
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Ask the database anything."""

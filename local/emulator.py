@@ -1,6 +1,7 @@
 """MiniStack, the AWS emulator: a process of this one, on 127.0.0.1, that ends when this one ends."""
 
 import os
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +18,7 @@ from local_dsql.guard import Guarded, StartError
 from local_dsql.ports import HOST, free_port, require_port
 
 START_TIMEOUT_S = 60.0
+_LOSS_TIMEOUT_S = 60.0
 
 # Not 12 digits: MiniStack would take those for an account, and unsigned Cognito calls would miss the pool.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -26,14 +28,21 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 class Emulator:
-    """A MiniStack for the length of a `with` block; everything it writes goes under `directory`."""
+    """A MiniStack for the length of a `with` block; everything it writes goes under `directory`.
 
-    def __init__(self, directory: Path, region_name: str, port: int | None = None) -> None:
+    A `durable` one can be lost and come back with what AWS keeps through an outage: queues with their
+    messages, users, objects, the stack.
+    """
+
+    def __init__(
+        self, directory: Path, region_name: str, port: int | None = None, *, durable: bool = False
+    ) -> None:
         self.region_name = region_name
         self.port = port or 0
         self.log = directory / "emulator.log"
         self._directory = directory
         self._chosen_port = port
+        self._durable = durable
         self._process: Guarded | None = None
         self._session = boto3.Session(
             CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name=region_name
@@ -96,6 +105,8 @@ class Emulator:
             # It would listen at a fixed port, on every address of this machine.
             "IOT_MTLS_ENABLED": "0",
         }
+        if self._durable:
+            environment |= {"PERSIST_STATE": "1", "S3_PERSIST": "1"}
         python = _ROOT / ".local" / "emulator" / "bin" / "python"
         if not python.exists():
             raise StartError("MiniStack is not installed; run `make tools`")
@@ -139,6 +150,29 @@ class Emulator:
             self._process.stop()
             self._process = None
 
+    def lose(self) -> None:
+        """End every function with SIGKILL, now and until a durable emulator has written its state and ended.
+
+        Raises StartError when it does not end.
+        """
+        assert self._process is not None
+        emulator = psutil.Process(self._process.child_pid())
+        _kill_children(emulator)
+        emulator.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _LOSS_TIMEOUT_S
+        while not self._process.ended():
+            if time.monotonic() > deadline:
+                raise StartError(f"the emulator did not end. It said last:\n{self.last_lines()}")
+            _kill_children(emulator)  # it starts them again for what is under way
+            time.sleep(0.02)
+        self.stop()
+
+    def come_back(self) -> None:
+        """Start again at the same port with the state that `lose` has left. Raises StartError."""
+        self._chosen_port = self.port
+        self.start()
+        self.wait()
+
     def function_processes(self, function: str) -> list[psutil.Process]:
         """Give the processes that run a function now, by its logical id in the template."""
         if self._process is None or self._process.ended():
@@ -168,6 +202,13 @@ class Emulator:
     ) -> None:
         """Stop."""
         self.stop()
+
+
+def _kill_children(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        for child in process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def _get(url: str) -> httpx.Response:

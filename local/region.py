@@ -47,8 +47,8 @@ class LocalRegion:
 
     `database` is a running one that several Regions share, as the Regions of a cluster do; without one the
     Region starts its own: a local Aurora DSQL, or with `plain` the PostgreSQL alone, for comparison. Ports
-    are free ones unless given. Enter it in the main thread: on Linux the database stops with the thread that
-    started it.
+    are free ones unless given. A `durable` Region can be lost and come back. Enter it in the main thread: on
+    Linux the database stops with the thread that started it.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class LocalRegion:
         plain: bool = False,
         port: int | None = None,
         database_port: int | None = None,
+        durable: bool = False,
         parameters: dict[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -71,6 +72,7 @@ class LocalRegion:
         self._plain = plain
         self._port = port
         self._database_port = database_port
+        self._durable = durable
         self._parameters = parameters or {}
         self._stack = ExitStack()
 
@@ -149,6 +151,23 @@ class LocalRegion:
         """End everything of the Region with SIGKILL, as its loss would; a database that it shares stays."""
         self._emulator.stop()
 
+    def lose(self) -> None:
+        """End every function with SIGKILL, and a durable Region's AWS with what it keeps; the database stays.
+
+        Raises StartError when that does not end.
+        """
+        self._emulator.lose()
+
+    def come_back(self) -> None:
+        """Bring a durable Region back after `lose`: its schedules begin at once. Raises StartError."""
+        self._emulator.come_back()
+        self.run_scheduled("RelayFunction", "CleanRegionFunction")
+
+    def run_scheduled(self, *functions: str) -> None:
+        """Have scheduled functions run now, by their logical ids; the emulator's schedules wait a minute."""
+        for function in functions:
+            self.client("lambda").invoke(FunctionName=self.resources[function], InvocationType="Event")
+
     def emails(self) -> list[dict[str, Any]]:
         """Give the messages sent so far: MessageId, Source, To, Subject, BodyText and more."""
         return self._emulator.emails()
@@ -215,7 +234,7 @@ class LocalRegion:
     def _start(self, stack: ExitStack) -> None:
         directory = _run_directory(self.region_name, stack)
         self._say("building the functions; starting the AWS emulator and the database")
-        self._emulator = Emulator(directory, self.region_name, self._port)
+        self._emulator = Emulator(directory, self.region_name, self._port, durable=self._durable)
         self._emulator.start()
         stack.callback(self._emulator.stop)
         build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
@@ -290,7 +309,7 @@ class LocalRegion:
         complete_gateway(self.client("apigateway"), self.outputs["ApiId"], template(), parameters)
         self._spare_the_processors()
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
-        self.client("lambda").invoke(FunctionName=self.resources["RelayFunction"], InvocationType="Event")
+        self.run_scheduled("RelayFunction")
 
     def _spare_the_processors(self) -> None:
         """Bound how many batches of a queue are at work at once: each takes a process that has to start."""

@@ -97,7 +97,8 @@ def test_its_page_ends_with_the_drills_figures(drilled: Figures, page: Any) -> N
         "conflicts": f"{drilled.conflicts:,}",
     }
     rows = page.evaluate(
-        "[...document.querySelectorAll('tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        "[...document.querySelectorAll('tbody tr')]"
+        ".map((row) => [...row.cells].map((cell) => cell.textContent))"
     )
     assert [tuple(row) for row in rows] == [row for shown in drilled.tables for row in shown.rows]
     story = page.locator(".story li > span:last-child").all_text_contents()

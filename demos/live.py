@@ -162,8 +162,9 @@ class Live(Generic[T]):
             self._server.publish(snapshot)
 
     def _tick_on(self) -> None:
-        while not self._stop.wait(TICK_S):
-            self._tick()
+        with suppress(BrokenPipeError):  # nobody reads the terminal: the last snapshot says so to the command
+            while not self._stop.wait(TICK_S):
+                self._tick()
 
 
 class PageServer:

@@ -104,7 +104,7 @@ check-cfn-lint:
 		template.yaml cluster.yaml $(FOUND)
 
 check-checkov:
-	@.local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml $(FOUND)
+	@CKV_SKIP_PACKAGE_UPDATE_CHECK=true .local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml $(FOUND)
 
 pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (ARGS="-k cart")
 	@$(PAGES_PY) -m tools.browser
@@ -174,6 +174,7 @@ lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
 			requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
 
-clean: ## Remove everything that was built, the environments included
-	@[ ! -x $(PY) ] || $(PY) -c "from local_dsql.postgres import remove_copy; remove_copy()" || true
-	rm -rf .local .aws-sam .mypy_cache .ruff_cache .pytest_cache
+clean: ## Remove everything that was built, the environments included, and what killed runs left
+	@[ ! -x $(PY) ] || $(PY) -m local.clean || true
+	rm -rf .local .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

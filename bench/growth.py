@@ -9,7 +9,6 @@ in the small one.
 import contextlib
 import hashlib
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -40,6 +39,7 @@ from domain.refusals import Refusal
 from domain.search import wanted_words
 from events.relay import Relay, RelaySettings
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
@@ -254,10 +254,9 @@ def _event_us(shop: Shop, events: int) -> float:
 
 @contextlib.contextmanager
 def _two_shops(sizes: tuple[Size, Size]) -> Iterator[list[Shop]]:
-    with tempfile.TemporaryDirectory(prefix="rewards-bench-") as directory:
-        Path(directory).chmod(0o755)
+    with own_directory("rewards-bench", passable=True) as directory:
         say("Starting PostgreSQL (fsync on) ...")
-        with EmbeddedPostgres(Path(directory) / "data") as server:
+        with EmbeddedPostgres(directory / "data") as server:
             with psycopg.connect(server.conninfo(), autocommit=True) as admin:
                 for name, setting in _SETTINGS.items():
                     admin.execute(f"alter system set {name} = '{setting}'".encode())

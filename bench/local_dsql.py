@@ -4,11 +4,9 @@ python -m bench.local_dsql [--quick] [--json PATH]
 """
 
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -19,6 +17,7 @@ from bench.harness import machine, ratios, read_options, say, spread, table, tak
 from bench.shop import checkout_event, open_shop
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 
 HANDLER = "handlers.checkout"
 ROLE = "checkout"
@@ -45,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, Any] = {}
     with (
         open_shop(customers=8_000 if options.quick else 24_000) as shop,
-        tempfile.TemporaryDirectory(prefix="local-dsql-bench-") as directory,
-        LocalDsql(Path(directory), postgres=shop.server, tls=False) as dsql,
+        own_directory("local-dsql-bench") as directory,
+        LocalDsql(directory, postgres=shop.server, tls=False) as dsql,
     ):
         shop.admin.execute(f"alter role {ROLE} set log_statement = 'none'".encode())
         server = psutil.Process(dsql.process_id)

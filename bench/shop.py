@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from bench.harness import say
+from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
@@ -99,10 +99,9 @@ class Shop:
 @contextlib.contextmanager
 def open_shop(customers: int) -> Iterator[Shop]:
     """Start a server with fsync on, migrate it, fill it; stop it and remove its data in the end."""
-    with tempfile.TemporaryDirectory(prefix="rewards-bench-") as directory:
-        Path(directory).chmod(0o755)
+    with own_directory("rewards-bench", passable=True) as directory:
         say("Starting PostgreSQL (fsync on) ...")
-        with EmbeddedPostgres(Path(directory) / "data", log_statements=True) as server:
+        with EmbeddedPostgres(directory / "data", log_statements=True) as server:
             settings = DatabaseSettings(server.host, "admin", REGION, port=server.port, tls="disable")
             admin = Database(settings, mint=_no_token)
             migrate(admin, migrations=plain_migrations())

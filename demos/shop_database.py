@@ -4,11 +4,10 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.places import own_directory
 from local_dsql.tokens import ADMIN, Key
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
@@ -82,9 +81,10 @@ def open_database(connections: int = 100, limits: Mapping[str, Any] | None = Non
         for number, role in enumerate((ADMIN, *ROLES))
     }
     given = {"index_build_s": _INDEX_BUILD_S, **(limits or {})}
-    with TemporaryDirectory() as directory:
-        Path(directory).chmod(0o711)
-        with LocalDsql(
-            Path(directory), tls=False, fsync=False, keys=keys, limits=given, connections=connections
-        ) as cluster:
-            yield ShopDatabase(cluster, keys)
+    with (
+        own_directory("rewards-demo", passable=True) as directory,
+        LocalDsql(
+            directory, tls=False, fsync=False, keys=keys, limits=given, connections=connections
+        ) as cluster,
+    ):
+        yield ShopDatabase(cluster, keys)

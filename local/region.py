@@ -24,6 +24,7 @@ from local.emulator import Emulator
 from local.gateway import complete_gateway
 from local_dsql.cluster import LocalDsql
 from local_dsql.guard import Guarded, StartError
+from local_dsql.places import is_alive
 from local_dsql.postgres import EmbeddedPostgres
 from tools.template import template
 
@@ -383,13 +384,18 @@ def _finish(step: Guarded, name: str) -> None:
         raise StartError(f"{name} failed (exit code {code}). It said last:\n{step.last_lines()}")
 
 
+def remove_runs_left_behind() -> None:
+    """Remove the directories of runs that were killed."""
+    for path in RUNS.iterdir() if RUNS.is_dir() else ():
+        with suppress(ValueError):
+            if not is_alive(int(path.name.split("-")[0])):
+                _remove(path)
+
+
 def _run_directory(region_name: str, stack: ExitStack) -> Path:
     """Make this run's directory, in memory where it is free, and remove those of runs that were killed."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    for path in RUNS.iterdir():
-        with suppress(ValueError):
-            if not _is_alive(int(path.name.split("-")[0])):
-                _remove(path)
+    remove_runs_left_behind()
     directory = RUNS / f"{os.getpid()}-{region_name}-{secrets.token_hex(4)}"
     stack.callback(_remove, directory)
     if _has_space(MEMORY):
@@ -415,16 +421,6 @@ def _has_space(directory: Path) -> bool:
         filesystem = os.statvfs(directory)
         return os.access(directory, os.W_OK) and filesystem.f_bavail * filesystem.f_frsize >= FREE_BYTES
     return False
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def stop_on_signals() -> None:

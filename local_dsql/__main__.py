@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
+from local_dsql.places import own_directory
 from local_dsql.ports import require_port
 from local_dsql.tokens import Key
 
@@ -103,14 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM. Gives the exit status."""
     given = _read_arguments(arguments)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="local-dsql-data-") as temporary:
-        # PostgreSQL may run as another user, who has to get past this directory.
-        Path(temporary).chmod(0o711)
+    with suppress(KeyboardInterrupt), own_directory("local-dsql-data", passable=True) as temporary:
         has_tokens = given.tokens or given.keys is not None
         try:
             require_port(given.port)
             server = LocalDsql(
-                given.directory or Path(temporary),
+                given.directory or temporary,
                 port=given.port,
                 tls=not given.plain,
                 requires_tls=given.require_tls,

@@ -1,9 +1,7 @@
 """A local Aurora DSQL for the length of a `with` block: PostgreSQL, and the server before it."""
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +12,7 @@ from typing import Any, Self
 from psycopg.conninfo import make_conninfo
 
 from local_dsql.guard import Guarded, StartError
+from local_dsql.places import own_directory
 from local_dsql.ports import HOST, require_port
 from local_dsql.postgres import EmbeddedPostgres
 from local_dsql.process import Settings, ready_file
@@ -84,8 +83,7 @@ class LocalDsql:
             if self._own_postgres:
                 stack.enter_context(self.postgres)
             # Of our own alone: the settings hold the secrets of access keys.
-            place = Path(tempfile.mkdtemp(prefix="local-dsql-"))
-            stack.callback(shutil.rmtree, place, ignore_errors=True)
+            place = stack.enter_context(own_directory("local-dsql"))
             self._start(place, stack)
             self._stack = stack.pop_all()
         return self

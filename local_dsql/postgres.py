@@ -43,6 +43,8 @@ _SETTINGS = {
     "max_connections": "300",
     "listen_addresses": HOST,
     "unix_socket_directories": "",
+    # Beside the data, with which it goes: a server that is killed leaves it where it is.
+    "dynamic_shared_memory_type": "mmap",
 }
 _LOG_EVERY_STATEMENT = {
     "logging_collector": "on",

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 import traceback
@@ -21,6 +20,7 @@ from pathlib import Path
 import psycopg
 from aws_lambda_powertools import Logger
 
+from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate
@@ -53,11 +53,9 @@ class Result:
 def open_server() -> Iterator[EmbeddedPostgres]:
     """Start a server, on memory where there is a file system for it, with the schema in one database."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(
-        prefix="rewards-chaos-", dir=memory if memory.is_dir() else None
-    ) as directory:
-        Path(directory).chmod(0o711)
-        server = EmbeddedPostgres(Path(directory) / "data", fsync=False)
+    under = memory if memory.is_dir() else None
+    with own_directory("rewards-chaos", under, passable=True) as directory:
+        server = EmbeddedPostgres(directory / "data", fsync=False)
         try:
             with server:
                 server.create_database(_TEMPLATE)

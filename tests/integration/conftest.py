@@ -8,12 +8,9 @@
 once than DSQL lets through, and an inspection is not to fail when the schema has changed.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -21,6 +18,7 @@ import pytest
 from psycopg import sql
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
@@ -57,15 +55,11 @@ def settings(dsql: LocalDsql, database_name: str, role: str, **changes: Any) -> 
 @pytest.fixture(scope="session")
 def dsql() -> Iterator[LocalDsql]:
     """One local DSQL for the session; what it writes may be lost in a power cut."""
-    directory = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
-    # The server may run as another user, who has to get past this directory.
-    directory.chmod(0o711)
-    server = LocalDsql(directory, tls=False, any_database=True, log_statements=True, fsync=False)
-    try:
-        with server:
-            yield server
-    finally:
-        shutil.rmtree(directory)
+    with (
+        own_directory("rewards-tests", passable=True) as directory,
+        LocalDsql(directory, tls=False, any_database=True, log_statements=True, fsync=False) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """One server for a test session, serving a database for each test that asks for one."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -13,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.places import own_directory
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Connect = Callable[..., Connection]
@@ -23,10 +22,8 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
     """A place that PostgreSQL's user can reach."""
-    path = Path(tempfile.mkdtemp(prefix="local-dsql-tests-"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with own_directory("local-dsql-tests", passable=True) as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

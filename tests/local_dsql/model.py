@@ -8,18 +8,17 @@ Every answer is compared, those of transactions that are doomed already too, and
 import argparse
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 
 SESSIONS = 3
 KEYS = range(1, 6)
@@ -369,15 +368,16 @@ def main() -> int:
         if (seed - given.first + 1) % 100 == 0:
             sys.stderr.write(f"{seed - given.first + 1} of {given.seeds}\n")
 
-    with tempfile.TemporaryDirectory(prefix="local-dsql-model-") as directory:
-        Path(directory).chmod(0o711)
-        with LocalDsql(Path(directory), tls=False, fsync=False) as server:
-            seeds = range(given.first, given.first + given.seeds)
-            try:
-                steps = run_seeds(server, "postgres", seeds, say)
-            except Disagreement as difference:
-                sys.stdout.write(f"{difference}\n")
-                return 1
+    with (
+        own_directory("local-dsql-model", passable=True) as directory,
+        LocalDsql(directory, tls=False, fsync=False) as server,
+    ):
+        seeds = range(given.first, given.first + given.seeds)
+        try:
+            steps = run_seeds(server, "postgres", seeds, say)
+        except Disagreement as difference:
+            sys.stdout.write(f"{difference}\n")
+            return 1
     taken_s = time.monotonic() - began
     sys.stdout.write(f"{given.seeds} interleavings, {steps} answers, none differs, {taken_s:.0f} s\n")
     return 0

@@ -168,7 +168,7 @@ def environment_of_functions() -> dict[str, tuple[list[str], str]]:
 
 def _value(value: Any) -> str:
     text = json.dumps(value)
-    named = re.findall(r'"(?:Ref|Fn::GetAtt)": "([\w.]+)"', text)
+    named = re.findall(r'"(?:Ref|Fn::GetAtt)": "([\w.:]+)"', text)
     return ", ".join(f"`{name}`" for name in dict.fromkeys(named)) or f"`{text.strip(chr(34))[:60]}`"
 
 
@@ -244,7 +244,7 @@ def configuration() -> str:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names) if len(names) < 6 else f"{len(names)} functions"
+    return ", ".join(f"`{name}`" for name in names) if len(names) < 6 else "many"
 
 
 # --- The schema -----------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def load(connection: Connection, data: SampleData, progress: Progress = silent) 
         )
     rows = transactions = done = 0
     for table, batch in batches(data):
-        # guard: of whoever was erased nothing is loaded
+        # Of whoever was erased meanwhile nothing comes back.
         due = _without_erased(connection, data, table, batch) if customers_begun else batch
         # A batch is there whole or not at all: its first row tells.
         key = slice(table.key_columns)
@@ -103,7 +103,6 @@ def load_catalogue(
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise ValueError("Each batch is a transaction of its own: commit or roll back before loading.")
     items = rows["catalog_items"]
-    # guard: what belongs to an item that is there is left alone
     there = _there(connection, "catalog_items", [item[0] for item in items])
     pictures = {item[-1] for item in items if item[0] not in there}
     pictures |= {image_id for item_id, image_id in rows["catalog_images"] if item_id not in there}

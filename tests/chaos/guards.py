@@ -258,13 +258,6 @@ GUARDS: Mapping[str, Guard] = {
         NEVER, "test_whoever_is_erased_during_the_invitation_has_no_user_afterwards"
     ),
     "an invitation takes nobody's name": Guard(NEVER, "test_nobodys_name_is_taken"),
-    "of whoever was erased nothing is loaded": Guard(
-        value("batch"), "test_customers_of_the_sample_come_with_all_they_have_but_those_who_were_erased"
-    ),
-    "what belongs to an item that is there is left alone": Guard(
-        value("set[UUID]()"),
-        "test_what_the_staff_have_changed_since_stays_and_what_they_have_retired_does_not_return",
-    ),
     "staff without an authenticator app are customers": Guard(
         NEVER, "test_staff_are_staff_with_an_authenticator_app_alone"
     ),

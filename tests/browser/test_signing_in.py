@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.browser.conftest import Screen, World
+from tests.authenticator import code
+from tests.browser.conftest import Member, Screen, World
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -48,6 +50,59 @@ def test_the_sample_users_are_offered_where_the_deployment_names_them(world: Wor
     other = screen(at=world.away, signed_in=False)
     other.expect_heading("Sign in")
     expect(other.button("browser_0")).to_have_count(0)
+
+
+def test_who_was_invited_chooses_a_password_and_a_second_step(world: World, screen: Open) -> None:
+    name = f"invited_{uuid4().hex[:8]}"
+    invited = Member(name, world.shop.customer(10, name))
+    world.home.client("cognito-idp").admin_create_user(
+        UserPoolId=world.home.outputs["UserPoolId"],
+        Username=name,
+        TemporaryPassword="First-Password-1",
+        MessageAction="SUPPRESS",
+        UserAttributes=[{"Name": "custom:customer_id", "Value": str(invited.customer_id)}],
+    )
+    shop = screen(invited, signed_in=False)
+    fill_in(shop, "First-Password-1")
+    own = shop.page.get_by_label("A password of your own")
+    own.fill("no-capital-letters-1")
+    refusals: list[str] = []
+
+    def refuse_once(route: Any) -> None:
+        # As Cognito does; the emulator takes any password here.
+        if "NEW_PASSWORD" not in (route.request.post_data or "") or refusals:
+            route.fallback()
+            return
+        refusals.append("InvalidPasswordException")
+        body = json.dumps({"__type": refusals[0], "message": "Password did not conform with policy"})
+        route.fulfill(status=400, body=body, headers={"access-control-allow-origin": "*"})
+
+    shop.page.route("**/*", refuse_once)
+    shop.button("Sign in").click()
+    expect(shop.alert).to_contain_text("will not do")
+    own = shop.page.get_by_label("A password of your own")
+    own.fill("My-Own-Password-1")
+    shop.button("Sign in").click()
+    expect(shop.page.locator("li.card").first).to_be_visible()
+
+    shop.go("/account")
+    shop.button("Set up an authenticator app").click()
+    secret = shop.page.locator(".secret").inner_text().replace(" ", "")
+    shop.page.get_by_label("Six digits").fill("000000" if code(secret) != "000000" else "111111")
+    shop.button("Ask me for it from now on").click()
+    expect(shop.alert).to_contain_text("not the code")
+    shop.page.get_by_label("Six digits").fill(code(secret))
+    shop.button("Ask me for it from now on").click()
+    expect(shop.live).to_contain_text("asked for a code")
+
+    shop.button("Sign out").click()
+    shop.expect_heading("Sign in")
+    shop.page.get_by_label("Username").fill(f" {name.upper()} ")
+    shop.page.get_by_label("Password").fill("My-Own-Password-1")
+    shop.button("Sign in").click()
+    shop.page.get_by_label("Code").fill(code(secret))
+    shop.button("Sign in").click()
+    expect(shop.page.locator("li.card").first).to_be_visible()
 
 
 def test_signing_out_revokes_and_forgets(world: World, screen: Open) -> None:

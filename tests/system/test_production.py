@@ -3,13 +3,10 @@
 The commands are run as docs/deploy.md has them.
 """
 
-import base64
-import hmac
 import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import psycopg
 import pytest
 
 from local.region import ROOT, LocalRegion
+from tests.authenticator import code
 
 CHOSEN = "Chosen-By-Myself-1"
 
@@ -67,13 +65,6 @@ def first_sign_in(region: LocalRegion, username: str, address: str) -> str:
         ChallengeResponses={"USERNAME": username, "NEW_PASSWORD": CHOSEN},
     )
     return region.sign_in(username, CHOSEN)
-
-
-def code(secret: str) -> str:
-    """Give the digits that an authenticator app shows now (RFC 6238)."""
-    counted = hmac.digest(base64.b32decode(secret), int(time.time() // 30).to_bytes(8, "big"), "sha1")
-    start = counted[-1] & 15
-    return f"{(int.from_bytes(counted[start : start + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"
 
 
 def set_up_authenticator(region: LocalRegion, username: str) -> str:

@@ -126,5 +126,5 @@ export const signInPage = (done) => html`<div class="welcome">
 export const signInDialog = (close) => html`<div class="sheet">
   <h2>${w.again}</h2><p>${w.expired}</p>
   ${form(close, { username: state.user?.username })}
-  <button type="button" class="button plain wide" @click=${() => close()}>${w.out}</button>
+  <button type="button" class="button plain wide" @click=${() => { asked = null; busy = false; close(); }}>${w.out}</button>
 </div>`;

@@ -30,6 +30,7 @@ from operations.site import Site, SiteError, find_site
 from sql.errors import RetriesExhaustedError
 from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, Part, audit_everything, audit_sample, audit_stock
+from sql.transactions.invite import list_staff
 from sql.transactions.operations import NamedRow
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -286,6 +287,20 @@ def _invite(site: Site, options: argparse.Namespace) -> int:
     return 0
 
 
+def _staff_list(site: Site, options: argparse.Namespace) -> int:
+    _show(options, {"staff": list_staff(site.database)})
+    return 0
+
+
+def _staff_dismiss(site: Site, options: argparse.Namespace) -> int:
+    customer_id = _customer_id(site, options.customer)
+    if options.yes and not invite.dismiss(site, customer_id):
+        raise SiteError(f"{options.customer} is none of the staff. `rewards staff list` names them.")
+    _show(options, {"dismissed" if options.yes else "would_dismiss": {"customer_id": customer_id}})
+    _hint(options, True)
+    return 0
+
+
 def _seed(site: Site, options: argparse.Namespace) -> int:
     what = seed.what_to_load(options.catalogue, options.items, options.customers)
     if options.yes:
@@ -443,6 +458,13 @@ def parser() -> argparse.ArgumentParser:
     invited.add_argument("email", metavar="EMAIL", help="where the password goes")
     invited.add_argument("--staff", action="store_true", help="they run the shop")
     invited.add_argument("--resend", action="store_true", help="mail one who has not come yet again")
+
+    people = groups.add_parser("staff", help="who runs the shop")
+    staff = people.add_subparsers(dest="what", required=True, metavar="COMMAND")
+    add(staff, "list", _staff_list, "List who runs the shop. `rewards invite --staff` adds somebody.")
+    text = "Make one of the staff a customer again, at once and in every Region."
+    dismissed = add(staff, "dismiss", _staff_dismiss, text, yes)
+    dismissed.add_argument("customer", metavar="ID_OR_USERNAME", help="who")
 
     text = (
         "Load a catalogue with pictures and stock: the sample's, or your own. What is there stays as it is."

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from domain.usernames import one_form
 from operations.site import Site, SiteError
 from sql.transactions.enrolment import find_standing, have_user_deleted
+from sql.transactions.invite import dismiss as dismiss_from_staff
 from sql.transactions.invite import enter_customer, find_namesakes
 
 #: As the columns of `customers` have it; what the pool takes is wider.
@@ -85,6 +86,23 @@ def invite(site: Site, invitation: Invitation, resend: bool) -> dict[str, Any]:
             UserPoolId=site.outputs["UserPoolId"], Username=invitation.username, GroupName=_STAFF_GROUP
         )
     return _told(invitation, customer_id, state)
+
+
+def dismiss(site: Site, customer_id: UUID) -> bool:
+    """Make one of the staff a customer again, and tell whether they were one of the staff.
+
+    The database's word is the one that counts, at once and in every Region; the group follows in this one.
+    """
+    was_staff = dismiss_from_staff(site.database, customer_id)
+    standing = find_standing(site.database, customer_id)
+    user = _find_user(site, one_form(standing.username)) if standing and standing.username else None
+    if user is not None and user.customer_id == customer_id and standing is not None:
+        _users(site).admin_remove_user_from_group(
+            UserPoolId=site.outputs["UserPoolId"],
+            Username=one_form(standing.username or ""),
+            GroupName=_STAFF_GROUP,
+        )
+    return was_staff
 
 
 def _told(invitation: Invitation, customer_id: UUID | None, state: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _ITEMS = uuid5(NAMESPACE_URL, "urn:rewards:items")
 #: What a column of a shop's own file may hold, and how that is said.
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "name": (r".{1,50}", "1 to 50 characters"),
-    "points_price": (r"[0-9]{1,9}", f"a whole number up to {MAX_POINTS_PRICE}"),
+    "points_price": (r"[0-9]{1,10}", f"a whole number up to {MAX_POINTS_PRICE}"),
     "description": (r".{0,200}", "up to 200 characters"),
     "category": (r".{0,20}", "up to 20 characters"),
     "usd_price": (r"|[0-9]{1,6}\.[0-9]{2}", "an amount such as 34.90"),

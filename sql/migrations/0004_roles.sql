@@ -204,7 +204,7 @@ grant delete on xpoints.outbox_dead_letters to operations;
 -- erased meanwhile.
 grant insert on xpoints.customers, xpoints.points_balances, xpoints.region_cleanups to operations;
 
--- `rewards staff` says who is one of the shop's staff.
+-- `rewards invite --staff` and `rewards staff dismiss` say who is one of the shop's staff.
 grant insert, delete on xpoints.staff_members to operations;
 
 -- Who takes a Region down for good takes it off the list, with what waits for it (docs/cascades.md).

@@ -24,3 +24,11 @@ on conflict (customer_id) do nothing
 insert into xpoints.staff_members (customer_id)
 select id from xpoints.customers where id = %(customer_id)s and erased_at is null
 on conflict (customer_id) do nothing
+
+-- name: list_staff_members
+-- Who runs the shop; a shop has fewer.
+select s.customer_id, c.username, s.since
+from xpoints.staff_members s
+left join xpoints.customers c on c.id = s.customer_id
+order by c.username, s.customer_id
+limit 1000

@@ -1,7 +1,7 @@
 """The database's part of an invitation: who has the name already, and the customer with an empty account."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sql.connection import Database
@@ -22,6 +22,8 @@ _FIND = _QUERIES["find_by_usernames"].of(Namesake)
 _ENTER = _QUERIES["enter_customer"]
 _OPEN = _QUERIES["open_account"]
 _ENTER_STAFF = _QUERIES["enter_staff_member"]
+_LIST_STAFF = _QUERIES["list_staff_members"].of(dict)
+_DISMISS = load("cascades")["dismiss_staff_member"]
 
 
 def find_namesakes(database: Database, usernames: Sequence[str]) -> list[Namesake]:
@@ -37,3 +39,14 @@ def enter_customer(database: Database, customer_id: UUID, username: str, email: 
         *([_ENTER_STAFF(customer_id=customer_id)] if staff else []),
     ]
     run(database, lambda transaction: transaction.commit(*writes))
+
+
+def list_staff(database: Database) -> list[dict[str, Any]]:
+    """Give the staff, 1,000 at most: customer_id, username, since."""
+    return snapshot(database, _LIST_STAFF())[0]
+
+
+def dismiss(database: Database, customer_id: UUID) -> bool:
+    """Make one of the staff a customer again, and tell whether they were one of the staff."""
+    written = run(database, lambda transaction: transaction.commit(_DISMISS(customer_id=customer_id))).value
+    return written[0].touched > 0

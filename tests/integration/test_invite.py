@@ -8,7 +8,7 @@ import pytest
 from operations import invite
 from operations.site import Site, SiteError
 from sql.connection import Database
-from sql.transactions.invite import enter_customer
+from sql.transactions.invite import enter_customer, list_staff
 from tests.integration.shop import Shop
 from tests.integration.test_cascade_handlers import Ways, aws, shop
 from tests.integration.test_enrolment import OWN, Pool
@@ -163,6 +163,20 @@ def test_whoever_is_erased_during_the_invitation_has_no_user_afterwards(
         ("user", bea, "bea")
     ]
     assert office.shop.count("points_balances") == office.shop.count("staff_members") == 0
+
+
+def test_one_of_the_staff_becomes_a_customer_again(office: Office) -> None:
+    told = office("boss", "boss@example.com", staff=True)
+    office.pool.set_password("boss")
+    assert [one["username"] for one in list_staff(office.site.database)] == ["boss"]
+    assert invite.dismiss(office.site, told["customer_id"])
+    assert not invite.dismiss(office.site, told["customer_id"])
+    assert list_staff(office.site.database) == []
+    assert office.pool.groups("boss") == []
+    # An invitation that is repeated as for a customer does not bring it back.
+    office("boss", "boss@example.com")
+    assert (list_staff(office.site.database), office.pool.groups("boss")) == ([], [])
+    assert office.pool.signs_in("boss", OWN)
 
 
 def test_a_plan_changes_nothing(office: Office) -> None:

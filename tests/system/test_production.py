@@ -156,6 +156,10 @@ def test_people_are_invited_sign_in_and_buy(shop: LocalRegion, tmp_path: Path) -
     assert shop.sign_in("ana", CHOSEN), "no password was set again"
     assert "another one" in rewards(shop, "invite", "ana", "thief@example.com", "--yes", expected=1)
 
+    assert [one["username"] for one in rewards(shop, "staff", "list")["staff"]] == ["boss"]
+    rewards(shop, "staff", "dismiss", "boss", "--yes")
+    assert rewards(shop, "staff", "list")["staff"] == []
+
     assert send(shop, "DELETE", "/account", token).status_code == 202
     assert "is being erased" in rewards(shop, "invite", "ana", "ana@example.com", "--yes", expected=1)
     with psycopg.connect(shop.database.conninfo()) as connection:

@@ -143,7 +143,7 @@ ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
             "EventBus": "events:DescribeEventBus",
             "events:rule/${EventBus}/*": "events:ListTargetsByRule",
             "UserPool": "cognito-idp:AdminGetUser cognito-idp:AdminCreateUser "
-            "cognito-idp:AdminAddUserToGroup",
+            "cognito-idp:AdminAddUserToGroup cognito-idp:AdminRemoveUserFromGroup",
             "EventBus events:archive/* events:replay/*": "events:DescribeArchive events:StartReplay "
             "events:DescribeReplay",
             "*": "events:ListArchives events:ListRules scheduler:ListSchedules "

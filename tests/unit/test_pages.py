@@ -19,7 +19,7 @@ WEB = ROOT / "web"
 VENDOR = WEB / "vendor"
 
 #: What a customer's page may weigh, before and after compression: everything but pictures.
-MOST_BYTES = 130_000
+MOST_BYTES = 134_000
 MOST_GZIPPED_BYTES = 48_000
 
 #: Kinds of problems that only the staff meet.

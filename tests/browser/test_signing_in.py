@@ -65,7 +65,7 @@ def test_who_was_invited_chooses_a_password_and_a_second_step(world: World, scre
     shop = screen(invited, signed_in=False)
     fill_in(shop, "First-Password-1")
     own = shop.page.get_by_label("A password of your own")
-    own.fill("no-capital-letters-1")
+    own.fill("no-capitals-in-here-1")
     refusals: list[str] = []
 
     def refuse_once(route: Any) -> None:

@@ -339,7 +339,7 @@ def _account(tour: Tour) -> None:
         "orders and the ledger stay without a name."
     )
     tour.send(_OTHER, "DELETE", "/account", None, 202)
-    tour.send(_OTHER, "GET", "/account", None, 404)
+    tour.send(_OTHER, "GET", "/account", None, 403)
 
 
 def _errors(tour: Tour) -> None:

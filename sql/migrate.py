@@ -260,9 +260,7 @@ class _Run:
                 cursor.execute(text, parameters or None, prepare=False)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.Error as error:
-                # On PostgreSQL two sessions that create the same thing meet in a catalogue's unique index.
-                met_in_catalogue = error.diag.schema_name == "pg_catalog" and error.sqlstate == "23505"
-                if attempt == ATTEMPTS or not (met_in_catalogue or classify(error, commit_sent=False)):
+                if attempt == ATTEMPTS or not classify(error, commit_sent=False):
                     raise
                 if isinstance(error, psycopg.OperationalError):
                     self._database.discard()

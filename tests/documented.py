@@ -45,6 +45,13 @@ NEEDS_AN_ACCOUNT = (
         for deployed, other in (("b", "A"), ("a", "B"))
     ),
     '.local/dev/bin/python -m local.sample_data pictures --bucket "$BUCKET"',
+    'aws apigateway get-stage --rest-api-id "$API_ID" --stage-name v1 --query methodSettings > .local/limits.json',
+    'aws apigateway update-stage --rest-api-id "$API_ID" --stage-name v1 --patch-operations '
+    "'op=replace,path=/*/*/throttling/rateLimit,value=0' 'op=replace,path=/*/*/throttling/burstLimit,value=0'",
+    'aws backup list-recovery-points-by-resource --resource-arn "$CLUSTER_ARN"',
+    'aws backup start-restore-job --recovery-point-arn "$RECOVERY_POINT_ARN" --iam-role-arn "$RESTORE_ROLE_ARN" '
+    '--metadata \'{"regionalConfig": "[{\\"region\\": \\"us-east-1\\", '
+    '\\"isDeletionProtectionEnabled\\": true}]"}\'',
 )
 
 #: Not run as they stand: why, and the test that runs the same otherwise, where there is one.

@@ -335,5 +335,5 @@ def test_what_runs_by_itself_runs_as_it_is_printed_in_an_empty_environment(tmp_p
 
 def test_what_needs_an_account_is_of_a_kind_that_is_checked() -> None:
     for command in NEEDS_AN_ACCOUNT:
-        assert re.search(r"\./rewards|/sam deploy|python -m", command), command
+        assert re.search(r"^aws |\./rewards|/sam deploy|python -m", command), command
     assert prose(ROOT / "README.md").count("`make") > 5

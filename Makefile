@@ -30,7 +30,7 @@ help: ## List the targets
 
 # --- Run ------------------------------------------------------------------------------------------------
 
-.PHONY: demo up token psql regions exercises stress sale bench dsql dsql-model
+.PHONY: demo up token invoke psql regions exercises stress sale bench dsql dsql-model
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
 	@$(PY) -m demos.demo $(ARGS)
 
@@ -39,6 +39,9 @@ up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
 
 token: $(DEV) ## Print a token for the Region of `make up` (USERNAME=somebody for another than the demo customer)
 	@$(PY) -m local.sign_in $(USERNAME)
+
+invoke: $(DEV) $(SAM) ## Run one function with an event in the Region of `make up` (FUNCTION=CheckoutFunction EVENT=file|- CONTAINER=1)
+	@$(PY) -m local.invoke $(if $(EVENT),--event "$(EVENT)") $(if $(CONTAINER),--container) $(ARGS) $(FUNCTION)
 
 psql: $(DEV) ## Open psql on the database of `make up` (ARGS="-c 'select 1'" for one statement)
 	@$(PY) -m local.psql $(ARGS)

@@ -41,11 +41,13 @@ def main() -> None:
             data = generate(options.customers)
             with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
                 load(connection, data)
+            # The sample event of PublishPagesFunction names it; the shop's own pages stay as they are.
+            region.client("s3").create_bucket(Bucket="sample-pages")
             say("drawing their pictures")
             upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
             say(f"enrolling {options.users} of them as users")
             region.enrol(list(enrolment_messages(data, options.users)))
-            region_file.write(_variables(region))
+            region_file.write(_variables(region), functions=region.functions().values())
             say("ready")
             print(_how_to_use(region, publish(region)), flush=True)
             with metrics_reader(region):

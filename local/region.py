@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from domain.usernames import one_form
 from local.emulator import Emulator
+from local.functions import Function, deployed
 from local.gateway import complete_gateway
 from local_dsql.cluster import LocalDsql
 from local_dsql.guard import Guarded, StartError
@@ -143,6 +144,10 @@ class LocalRegion:
     def client(self, service: str) -> Any:
         """Give a boto3 client of the Region."""
         return self._emulator.client(service)
+
+    def functions(self) -> dict[str, Function]:
+        """Give the functions as they are deployed, by their logical ids in the template."""
+        return deployed(self.client("lambda"), self.resources)
 
     def function_processes(self, function: str) -> list[psutil.Process]:
         """Give the processes that run a function now, by its logical id in the template."""

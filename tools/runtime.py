@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
 import psutil
 
 from local_dsql.guard import Guarded, StartError
@@ -26,7 +25,8 @@ from local_dsql.ports import HOST
 from tools import bundle
 
 START_TIMEOUT_S = 30.0
-INVOKE_TIMEOUT_S = 120.0
+#: Longer than any function may run.
+INVOKE_TIMEOUT_S = 1000.0
 
 #: What Lambda's Python runtime brings along; what these need follows from their metadata.
 CARRIED = ("awslambdaric", "boto3")
@@ -38,6 +38,8 @@ _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
 _STARTED = "INIT RTDONE(status: success)"
 _INVOKE_DURATION = re.compile(r"INVOKE RTDONE\(.*duration: ([0-9.]+)ms\)")
+#: Lines of the emulator's own, and those that Lambda writes around an invocation.
+_NOT_THE_FUNCTIONS = re.compile(r"\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\) |(START|END|REPORT) RequestId: ")
 _REQUIRED = re.compile(r"^[A-Za-z0-9._-]+")
 
 
@@ -116,6 +118,9 @@ class Runtime:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            # Nothing but these keys is to be found, whoever starts this: no profile, no role of a machine.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": HOST,
             "no_proxy": HOST,
@@ -145,13 +150,14 @@ class Runtime:
 
     def invoke(self, event: object) -> Any:
         """Send an event and give the function's answer; one that failed answers with an `errorType`."""
-        answer = httpx.post(
-            f"http://{self._address}{_INVOKE}", json=event, timeout=INVOKE_TIMEOUT_S, trust_env=False
-        )
+        connection = HTTPConnection(self._address, timeout=INVOKE_TIMEOUT_S)
+        connection.request("POST", _INVOKE, json.dumps(event).encode())
+        text = connection.getresponse().read().decode()
+        connection.close()
         try:
-            return answer.json()
+            return json.loads(text)
         except ValueError:
-            return answer.text
+            return text
 
     def start(self) -> None:
         """Have the function start without waiting for what it makes of its first event, which is empty.
@@ -232,6 +238,11 @@ def _listens(address: str) -> bool:
     host, _, port = address.partition(":")
     with socket.socket() as probe:
         return probe.connect_ex((host, int(port))) == 0
+
+
+def function_lines(log: str) -> list[str]:
+    """Give the lines of a log that the function itself wrote."""
+    return [line for line in log.splitlines() if line and not _NOT_THE_FUNCTIONS.match(line)]
 
 
 def as_json(event: Path) -> Any:

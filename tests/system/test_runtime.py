@@ -7,30 +7,29 @@ other or a sample holds more, it stands in a table here, and docs/sam-local-invo
 
 import json
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 
-from local.invoke_env import environments
+from local import region_file
+from local.functions import sample
+from local.invoke import main
 from local.region import LocalRegion
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
 from sql.connection import Connection
 from tests.integration.shop import Shop
 from tools.bundle import ROOT
-from tools.runtime import Artifacts, Runtime, as_json
-from tools.template import functions, resources, started_by
+from tools.runtime import as_json
+from tools.template import functions, started_by
 
-SAMPLES = ROOT / "events" / "samples"
 RECORDER = Path(__file__).with_name("recorder.yaml")
 RECORDER_STACK = "recorder"
 TIMEOUT_S = 60.0
@@ -87,18 +86,8 @@ OPEN = {
 }
 
 
-def sample(name: str) -> Any:
-    """Give a function's own sample, or what it shares: of an event that it consumes, of a schedule's tick."""
-    rules = [rule["Properties"] for rule in resources("AWS::Events::Rule").values()]
-    consumed = [
-        kind
-        for rule in rules
-        if rule["Targets"][0]["Id"] == f"{name.removesuffix('Function')}Queue"
-        for kind in rule["EventPattern"]["detail-type"]
-    ]
-    shared = ["Scheduled"] if name in SCHEDULED else []
-    paths = [SAMPLES / f"{each}.json" for each in (name, *consumed, *shared)]
-    return as_json(next(path for path in paths if path.exists()))
+def sample_of(function: str) -> Any:
+    return as_json(sample(function))
 
 
 def shape(value: Any, place: str = "") -> dict[str, str]:
@@ -195,7 +184,7 @@ def pick(events: list[dict[str, Any]], **expected: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("function", ROUTED)
 def test_a_request_has_the_shape_that_the_api_delivers(function: str, recorded: list[dict[str, Any]]) -> None:
-    event = sample(function)
+    event = sample_of(function)
     delivered = pick(recorded, httpMethod="POST" if event["body"] else "GET")
 
     assert_same_shape(event, delivered, AWS_ONLY, LOCAL_ONLY)
@@ -205,7 +194,7 @@ def test_a_request_has_the_shape_that_the_api_delivers(function: str, recorded: 
 def test_a_message_has_the_shape_that_a_queue_delivers(function: str, recorded: list[dict[str, Any]]) -> None:
     (delivered,) = [event for event in recorded if "Records" in event]
 
-    assert_same_shape(sample(function), delivered, set(), set())
+    assert_same_shape(sample_of(function), delivered, set(), set())
 
 
 @pytest.mark.parametrize("function", OF_THE_BUS)
@@ -214,7 +203,7 @@ def test_a_messages_body_has_the_shape_that_the_bus_delivers(
 ) -> None:
     (delivered,) = [event for event in recorded if "Records" in event]
     theirs = json.loads(delivered["Records"][0]["body"])
-    ours = json.loads(sample(function)["Records"][0]["body"])
+    ours = json.loads(sample_of(function)["Records"][0]["body"])
 
     assert_same_shape({**ours, "detail": {}}, {**theirs, "detail": {}}, set(), set())
 
@@ -223,18 +212,18 @@ def test_a_messages_body_has_the_shape_that_the_bus_delivers(
 def test_a_tick_has_the_shape_that_a_schedule_without_input_delivers(
     function: str, recorded: list[dict[str, Any]]
 ) -> None:
-    assert_same_shape(sample(function), pick(recorded, source="aws.scheduler"), set(), set())
+    assert_same_shape(sample_of(function), pick(recorded, source="aws.scheduler"), set(), set())
 
 
 def test_a_schedules_input_is_all_that_is_delivered(recorded: list[dict[str, Any]]) -> None:
-    assert sample("AuditLedgerFunction") == pick(recorded, audit="sample")
+    assert sample_of("AuditLedgerFunction") == pick(recorded, audit="sample")
 
 
 def test_a_migrations_event_has_the_shape_that_a_deployment_delivers(recorded: list[dict[str, Any]]) -> None:
     delivered = pick(recorded, RequestType="Create")
 
-    assert_same_shape(sample("MigrateFunction"), delivered, set(), set())
-    assert sample("MigrateFunction")["ResourceProperties"].keys() == delivered["ResourceProperties"].keys()
+    assert_same_shape(sample_of("MigrateFunction"), delivered, set(), set())
+    assert sample_of("MigrateFunction")["ResourceProperties"].keys() == delivered["ResourceProperties"].keys()
 
 
 @cache
@@ -247,29 +236,22 @@ def generated(service: str, event: str) -> Any:
 
 @pytest.mark.parametrize("function", ROUTED)
 def test_a_request_has_the_shape_that_aws_gives_as_an_example(function: str) -> None:
-    assert_same_shape(sample(function), generated("apigateway", "AwsProxy"), NOT_GENERATED, set())
+    assert_same_shape(sample_of(function), generated("apigateway", "AwsProxy"), NOT_GENERATED, set())
 
 
 @pytest.mark.parametrize("function", QUEUED)
 def test_a_message_has_the_shape_that_aws_gives_as_an_example(function: str) -> None:
-    assert_same_shape(sample(function), generated("sqs", "Sqs"), set(), set())
+    assert_same_shape(sample_of(function), generated("sqs", "Sqs"), set(), set())
 
 
 def test_a_migrations_event_has_the_shape_that_aws_gives_as_an_example() -> None:
     theirs = generated("cloudformation", "CfnCreateRequest")
 
-    assert_same_shape(sample("MigrateFunction"), theirs, set(), set())
-    assert_same_shape(sample("PublishPagesFunction"), theirs, set(), set())
+    assert_same_shape(sample_of("MigrateFunction"), theirs, set(), set())
+    assert_same_shape(sample_of("PublishPagesFunction"), theirs, set(), set())
 
 
 # --- Each function answers its sample in Lambda's runtime -------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    if sys.platform != "linux":
-        pytest.skip("Lambda's interface emulator is a program for Linux")
-    return Artifacts(tmp_path_factory.mktemp("runtime") / "artifacts")
 
 
 @pytest.fixture(scope="module")
@@ -301,44 +283,30 @@ def cast(region: LocalRegion) -> None:
         )
 
 
-class _Answers(BaseHTTPRequestHandler):
-    """Stands where CloudFormation waits for a custom resource's answer."""
+@pytest.fixture(scope="module")
+def region_env(region: LocalRegion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the file that `make up` would have written."""
+    if sys.platform != "linux":
+        pytest.skip("Lambda's interface emulator is a program for Linux")
+    path = tmp_path_factory.mktemp("region") / "region.env"
+    region_file.write(region.environment, path, region.functions().values())
+    return path
 
-    received: ClassVar[list[dict[str, Any]]]
 
-    def do_PUT(self) -> None:
-        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        pass
+Invoke = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def cloudformation() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    class Answers(_Answers):
-        received: ClassVar[list[dict[str, Any]]] = []
+def invoke(region_env: Path, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Give what `make invoke` runs: exit status and answer of a function."""
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/answer", Answers.received
-        server.shutdown()
-        thread.join()
+    def run(*arguments: str) -> tuple[int, Any]:
+        status = main([*arguments, "--region-file", str(region_env)])
+        said = capsys.readouterr()
+        sys.stderr.write(said.err)  # for the report of a test that fails
+        return status, json.loads(said.out)
 
-
-@pytest.fixture(scope="module")
-def variables(region: LocalRegion) -> dict[str, dict[str, str]]:
-    clients = (region.client("cloudformation"), region.client("lambda"))
-    return environments(*clients, region.endpoint_url)
-
-
-def invoke(artifacts: Artifacts, function: str, variables: dict[str, str], event: Any, log: Path) -> Any:
-    with Runtime.of(function, artifacts, {**variables, "RELAY_RUN_S": "1"}, log) as runtime:
-        answer = runtime.invoke(event)
-        assert "errorType" not in (answer or {}), runtime.log()
-        return answer
+    return run
 
 
 STATUS = {
@@ -355,68 +323,68 @@ def test_every_function_has_a_sample_and_a_test() -> None:
     tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction", "PublishPagesFunction"}
 
     assert tested == set(functions())
-    assert all(sample(function) for function in tested)
+    assert all(sample_of(function) for function in tested)
 
 
 @pytest.mark.parametrize("function", STATUS)
-def test_a_function_of_the_api_answers_its_sample(
-    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, cast: None, tmp_path: Path
-) -> None:
-    answer = invoke(artifacts, function, variables[function], sample(function), tmp_path / "log")
+def test_a_function_of_the_api_answers_its_sample(function: str, invoke: Invoke, cast: None) -> None:
+    status, answer = invoke(function)
 
-    assert answer["statusCode"] == STATUS[function], answer
+    assert (status, answer["statusCode"]) == (0, STATUS[function]), answer
     assert json.loads(answer["body"])
 
 
 @pytest.mark.parametrize("function", QUEUED)
-def test_a_consumer_takes_its_sample(
-    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, cast: None, tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    answer = invoke(artifacts, function, variables[function], sample(function), log)
-
-    assert answer == {"batchItemFailures": []}, log.read_text()
+def test_a_consumer_takes_its_sample(function: str, invoke: Invoke, cast: None) -> None:
+    assert invoke(function) == (0, {"batchItemFailures": []})
 
 
 @pytest.mark.parametrize("function", [*SCHEDULED, "AuditLedgerFunction"])
-def test_a_scheduled_function_does_its_work_at_its_sample(
-    function: str, variables: dict[str, dict[str, str]], artifacts: Artifacts, tmp_path: Path
-) -> None:
-    answer = invoke(artifacts, function, variables[function], sample(function), tmp_path / "log")
+def test_a_scheduled_function_does_its_work_at_its_sample(function: str, invoke: Invoke) -> None:
+    status, answer = invoke(function, "--set", "RELAY_RUN_S=1")
 
-    assert isinstance(answer, dict)
+    assert status == 0
     assert all(isinstance(figure, int) for figure in answer.values())
 
 
-def test_the_migration_answers_cloudformation(
-    variables: dict[str, dict[str, str]],
-    artifacts: Artifacts,
-    cloudformation: tuple[str, list[dict[str, Any]]],
-    tmp_path: Path,
-) -> None:
-    url, received = cloudformation
-    event = {**sample("MigrateFunction"), "ResponseURL": url}
+def test_the_migration_answers_cloudformation(invoke: Invoke) -> None:
+    status, answer = invoke("MigrateFunction")
 
-    invoke(artifacts, "MigrateFunction", variables["MigrateFunction"], event, tmp_path / "log")
-
-    (answer,) = received
-    assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"AppliedStatements": "0"})
-    assert answer["RequestId"] == event["RequestId"]
+    assert (status, answer["Status"], answer["Data"]) == (0, "SUCCESS", {"AppliedStatements": "0"})
+    assert answer["RequestId"] == sample_of("MigrateFunction")["RequestId"]
 
 
-def test_the_pages_are_published_and_cloudformation_is_answered(
-    region: LocalRegion,
-    variables: dict[str, dict[str, str]],
-    artifacts: Artifacts,
-    cloudformation: tuple[str, list[dict[str, Any]]],
-    tmp_path: Path,
-) -> None:
-    url, received = cloudformation
-    event = {**sample("PublishPagesFunction"), "ResponseURL": url}
+def test_the_pages_are_published_and_cloudformation_is_answered(region: LocalRegion, invoke: Invoke) -> None:
+    refused, failure = invoke("PublishPagesFunction")
+    assert (refused, failure["Status"]) == (1, "FAILED"), failure
+
     region.client("s3").create_bucket(Bucket="sample-pages")
+    status, answer = invoke("PublishPagesFunction")
 
-    invoke(artifacts, "PublishPagesFunction", variables["PublishPagesFunction"], event, tmp_path / "log")
-
-    (answer,) = received
-    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "sample-pages")
+    assert (status, answer["Status"], answer["PhysicalResourceId"]) == (0, "SUCCESS", "sample-pages")
     assert region.client("s3").head_object(Bucket="sample-pages", Key="index.html")["ContentLength"]
+
+
+def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalRegion, invoke: Invoke) -> None:
+    """The run of the schedule goes on: nobody has taken its place in the table of workers."""
+    read = "select token from xpoints.relays where region = %s and worker = 0"
+    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+        parameters = [region.region_name]
+
+        def running() -> Any:
+            return connection.execute(read, parameters).fetchone()
+
+        before = wait_for(running, "the Region's own relay")
+        status, answer = invoke("RelayFunction", "--set", "RELAY_RUN_S=1")
+
+        assert (status, answer["superseded"]) == (0, 0)
+        assert running() == before
+
+
+def test_a_function_that_fails_says_so_by_its_exit_status(invoke: Invoke, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text('{"Records": 1}')
+
+    status, answer = invoke("NotifyFunction", "--event", str(event))
+
+    assert (status, answer["errorType"]) == (1, "FunctionFailedError")

@@ -17,14 +17,14 @@ def test_what_a_shell_reads_is_what_was_written(tmp_path: Path) -> None:
     region_file.write(VARIABLES, path)
 
     shell = subprocess.run(
-        ["sh", "-c", f'. {path}; printf "%s|%s|%s" "$API" "$DEMO_PASSWORD" "${{AWS_PROFILE-none}}"'],
-        env={"PATH": os.defpath, "AWS_PROFILE": "mine"},
+        ["sh", "-c", f'. {path}; printf "%s|%s|%s" "$API" "$DEMO_PASSWORD" "$(env | grep AWS_)"'],
+        env={"PATH": os.defpath, "AWS_PROFILE": "mine", "AWS_ENDPOINT_URL_SQS": "a b", "AWS_ROLE_ARN": "c"},
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert shell.stdout == "http://127.0.0.1:1/v1|it's a $HOME|none"
+    assert shell.stdout == "http://127.0.0.1:1/v1|it's a $HOME|"
     assert region_file.read(path) == {**VARIABLES, "REGION_PROCESS_ID": str(os.getpid())}
 
 

@@ -12,13 +12,14 @@ from local import region_file
 from local.metrics import metrics_reader
 from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
+from local.reload import Reloader
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
 from local.sample_data.pictures import upload_pictures
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from tools.arguments import port, region_name, whole_number
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.3
 
 
 def main() -> None:
@@ -50,10 +51,13 @@ def main() -> None:
             region_file.write(_variables(region), functions=region.functions().values())
             say("ready")
             print(_how_to_use(region, publish(region)), flush=True)
+            reloader = None if options.no_reload else Reloader(region, say)
             with metrics_reader(region):
                 while True:
                     time.sleep(_LOOK_EVERY_S)
                     region.check()
+                    if reloader is not None:
+                        reloader.look()
     except StartError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -95,6 +99,9 @@ def _options() -> argparse.Namespace:
         help="how many of them can sign in (default: %(default)s)",
     )
     parser.add_argument(
+        "--no-reload", action="store_true", help="keep the code and pages as they are now, whatever is edited"
+    )
+    parser.add_argument(
         "--plain-postgres", action="store_true", help="PostgreSQL itself in place of a local Aurora DSQL"
     )
     return parser.parse_args()
@@ -124,10 +131,12 @@ def _how_to_use(region: LocalRegion, reference_url: str) -> str:
              curl -H "Authorization: $TOKEN" $API/cart
              (signed in as {DEMO_USERNAME}, for an hour; then: make token)
   command    ./rewards outbox status
+  one event  make invoke FUNCTION=CheckoutFunction
   database   make psql
   e-mails    curl {region.endpoint_url}/_ministack/ses/messages
   log        {_short(region.log)}
 
+What you edit in domain/, sql/, events/, handlers/ and web/ is used by the next request.
 Ctrl-C stops it and removes its data.
 """
 

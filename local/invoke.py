@@ -154,7 +154,7 @@ def prepare(
             event = {**event, "worker": WORKER_BY_HAND}
             run_s = asked.get("RELAY_RUN_S", RELAY_RUN_S)
             note = (
-                f"For {run_s} s this is one more relay worker beside the Region's own: they share the shards. "
+                f"For {run_s} s this is a relay worker beside the Region's own: they share the shards. "
                 'An event with {"worker": 0} takes that one\'s place.'
             )
     return Invocation(function, event, {**environment, **asked}), note
@@ -174,8 +174,13 @@ def under_emulator(invocation: Invocation) -> Outcome:
         artifacts = Artifacts(directory / "artifacts")
         function, output = invocation.function, directory / "log"
         with Runtime.of(function.id, artifacts, invocation.environment, output) as runtime:
-            answer = runtime.invoke(hearing.event)
-            return Outcome(hearing.answer(answer), function_lines(runtime.log()))
+            answer = hearing.answer(runtime.invoke(hearing.event))
+            # Places in the sources as the repository names them.
+            built = f"{artifacts.function(function.id)}/"
+            return Outcome(
+                json.loads(json.dumps(answer).replace(built, "")),
+                function_lines(runtime.log().replace(built, "")),
+            )
 
 
 class Hearing(NamedTuple):

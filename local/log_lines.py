@@ -19,7 +19,7 @@ _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "di
 
 
 def show_log(lines: Iterable[str]) -> None:
-    """Print lines to the standard error: JSON as time, level, message and what it adds, others as they are."""
+    """Print lines to the standard error: JSON as time, level, message and additions, others as they are."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for line in lines:
         console.print(_told(line))

@@ -62,10 +62,13 @@ def main(name: str, directory: Path) -> None:
     function(name, directory, for_host)
 
 
-def function(name: str, directory: Path, for_host: bool) -> None:
-    """Fill `directory` with the artifact of one function. Raises BundleError."""
+def function(name: str, directory: Path, for_host: bool, *, bytecode: bool = True) -> None:
+    """Fill `directory` with the artifact of one function. Raises BundleError.
+
+    Without bytecode it is built sooner, and compiled where it runs.
+    """
     _copy_function(name, directory)
-    if for_host or _is_cloud_version():
+    if bytecode and (for_host or _is_cloud_version()):
         _compile(directory)
 
 

@@ -29,6 +29,7 @@ from demos.shoppers import (
     reader,
     wait_for,
 )
+from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
 from local_dsql.console import run_command
@@ -275,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     stop_on_signals()
+    forget_account()
     say = stopwatch()
     try:
         with LocalRegion(say=say) as region:

@@ -37,6 +37,7 @@ from demos.shoppers import (
     reader,
     wait_for,
 )
+from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
@@ -722,6 +723,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     plan = DrillLoad(options.shoppers, options.load_s, options.takeover_s)
     stop_on_signals()
+    forget_account()
     say = stopwatch()
     board = Board()
     try:

@@ -1,8 +1,8 @@
 """Run one function with one event against the Region of `make up`: `make invoke FUNCTION=CheckoutFunction`.
 
 The function is built from the sources as they are now and started anew, in Lambda's own runtime client under
-Lambda's interface emulator. It gets the variables that are deployed and the Region's keys; nothing of the
-caller's own environment.
+Lambda's interface emulator, or with --container by `sam local invoke`. It gets the variables that are
+deployed and the Region's keys; nothing of the caller's own environment.
 
 The answer goes to the standard output (as plain JSON where that is no terminal), what the function logs to
 the standard error. The exit status is 0, 1 for a function that failed, 2 when it was not run.
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local import region_file
+from local.container import run, sam_local
 from local.functions import Function
 from local.log_lines import show_answer, show_log
 from local_dsql.guard import StartError
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         invocation, note = prepare(function, event, region, asked)
         if note:
             print(note, file=sys.stderr)
-        outcome = under_emulator(invocation)
+        outcome = in_container(invocation, options.sam) if options.container else under_emulator(invocation)
     except (StartError, UsageError, BundleError) as error:
         print(error, file=sys.stderr)
         return NOT_RUN
@@ -183,6 +184,13 @@ def under_emulator(invocation: Invocation) -> Outcome:
             )
 
 
+def in_container(invocation: Invocation, options: Sequence[str] = ()) -> Outcome:
+    """Run it by `sam local invoke`, which shows what it says meanwhile. Raises StartError, BundleError."""
+    function, event, environment = invocation
+    with answered(event) as hearing, sam_local(function, environment, hearing.event, options) as ready:
+        return Outcome(hearing.answer(run(ready, show_log)), [])
+
+
 class Hearing(NamedTuple):
     """An event whose answer may go elsewhere than to its caller: a custom resource's goes to a URL."""
 
@@ -199,7 +207,7 @@ def _failed(returned: Any) -> bool:
 
 
 @contextmanager
-def answered(event: Any, host: str = HOST) -> Iterator[Hearing]:
+def answered(event: Any) -> Iterator[Hearing]:
     """Stand where CloudFormation waits for a custom resource's answer, if the event is one's."""
     if not isinstance(event, dict) or "ResponseURL" not in event:
         yield Hearing(event, [])
@@ -218,7 +226,7 @@ def answered(event: Any, host: str = HOST) -> Iterator[Hearing]:
     with HTTPServer((HOST, 0), Answers) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield Hearing({**event, "ResponseURL": f"http://{host}:{server.server_port}/answer"}, received)
+        yield Hearing({**event, "ResponseURL": f"http://{HOST}:{server.server_port}/answer"}, received)
         server.shutdown()
         thread.join()
 
@@ -236,6 +244,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_assignment,
         metavar="NAME=VALUE",
         help="a variable that is to differ from what is deployed; may be given several times",
+    )
+    parser.add_argument("--container", action="store_true", help="run it by `sam local invoke`")
+    parser.add_argument(
+        "--sam",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="with --container: an option for `sam local invoke`, say --sam=--skip-pull-image",
     )
     parser.add_argument("--region-file", type=Path, default=region_file.PATH, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -32,6 +32,8 @@ _NAMED = 4
 
 _RELAY = "RelayFunction"
 
+_NOT_RELOADED = "not reloaded, the code before goes on serving"
+
 #: Imports handlers in the environments of their functions. Gives the first failure, innermost place last.
 _START = """
 import importlib, json, os, sys, traceback
@@ -82,10 +84,11 @@ class Reloader:
         self._known = now
         try:
             self._apply()
-        except BrokenError as error:
-            self._say(f"not reloaded, the code before goes on serving: {error}")
-        except (BundleError, ClientError, BotoCoreError, OSError) as error:
-            self._say(f"not reloaded: {error}")
+        except SyntaxError as error:
+            place = f"{_name(Path(error.filename or '?'))}:{error.lineno}"
+            self._say(f"{_NOT_RELOADED}: {place}: {error.msg}")
+        except (BrokenError, BundleError, ClientError, BotoCoreError, OSError, ValueError) as error:
+            self._say(f"{_NOT_RELOADED}: {error}")
 
     def _apply(self) -> None:
         for path in sorted(self._waiting):
@@ -93,7 +96,6 @@ class Reloader:
             if name in DEPLOYED:
                 self._say(f"{name} has changed: stop `make up` and start it again to have it deployed")
                 self._waiting.discard(path)
-        _check_syntax(path for path in self._waiting if path.suffix == ".py" and path.exists())
         holders = [name for name in functions() if self._waiting & _files(name)]
         with tempfile.TemporaryDirectory(prefix="reload-") as directory:
             built = {name: _build(name, Path(directory)) for name in holders if name in self._functions}
@@ -189,14 +191,6 @@ def _name(path: Path) -> str:
 def _files(function: str) -> set[Path]:
     modules = bundle.modules_of(function)
     return {*modules.values(), *bundle.sql_of(modules), *bundle.files_of(modules)}
-
-
-def _check_syntax(paths: Iterable[Path]) -> None:
-    for path in sorted(paths):
-        try:
-            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-        except SyntaxError as error:
-            raise BrokenError(f"{_name(path)}:{error.lineno}: {error.msg}") from None
 
 
 def _build(function: str, directory: Path) -> Path:

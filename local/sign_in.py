@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import region_file
+from local.keys import forget_account
 from local.sample_data import DEMO_USERNAME
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
@@ -25,6 +26,7 @@ def main() -> int:
     )
     parser.add_argument("username", nargs="?", default=DEMO_USERNAME, help="who (default: %(default)s)")
     options = parser.parse_args()
+    forget_account()
     try:
         region = region_file.read()
         client = boto3.Session(

@@ -16,7 +16,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("domain", "sql", "events", "handlers")
@@ -56,6 +58,8 @@ class BundleError(RuntimeError):
 def main(name: str, directory: Path) -> None:
     """Fill `directory` with the artifact of the function or layer `name` (its logical id in the template)."""
     for_host = os.environ.get("BUNDLE_FOR") == "host"
+    if not for_host and not _is_cloud_version():
+        print(f"note: no python{CLOUD_VERSION} here, so the artifact carries no bytecode", file=sys.stderr)
     if name == LAYER:
         _point_to(layer(for_host), directory) if for_host else _link_tree(layer(for_host), directory)
         return
@@ -112,15 +116,38 @@ def files_of(modules: dict[str, Path]) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def _loads(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+class _Facts(NamedTuple):
+    """What a module's source says: modules that it imports, names that it takes from one, what it loads."""
+
+    imports: tuple[str, ...]
+    taken: tuple[tuple[str, str], ...]
+    loads: tuple[str, ...]
+    unreadable_loads: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _facts(source: bytes, file: str) -> _Facts:
+    """Read a source once, however many functions reach it. Raises SyntaxError."""
+    imports, taken, loads, unreadable = [], [], [], []
+    for node in ast.walk(ast.parse(source, file)):
         match node:
+            case ast.Import(names=names):
+                imports += [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), names=names):
+                imports.append(module)
+                taken += [(module, alias.name) for alias in names]
             case ast.Call(func=ast.Name(id="load"), args=[ast.Constant(value=str(name))]):
-                yield name
+                loads.append(name)
             case ast.Call(func=ast.Name(id="load")):
-                raise BundleError(
-                    f"{path.relative_to(ROOT)}:{node.lineno}: give load() the file's name itself"
-                )
+                unreadable.append(node.lineno)
+    return _Facts(tuple(imports), tuple(taken), tuple(loads), tuple(unreadable))
+
+
+def _loads(path: Path) -> tuple[str, ...]:
+    facts = _facts(path.read_bytes(), str(path))
+    for line in facts.unreadable_loads:
+        raise BundleError(f"{path.relative_to(ROOT)}:{line}: give load() the file's name itself")
+    return facts.loads
 
 
 def handler_module(name: str) -> str:
@@ -137,14 +164,10 @@ def _path(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            # What is imported from a package may be a module or a name in the package.
-            submodules = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (submodule for submodule in submodules if _path(submodule))
+    facts = _facts(path.read_bytes(), str(path))
+    yield from facts.imports
+    # What is imported from a package may be a module or a name in the package.
+    yield from (f"{module}.{name}" for module, name in facts.taken if _path(f"{module}.{name}"))
 
 
 def _copy_function(name: str, directory: Path) -> None:
@@ -155,10 +178,13 @@ def _copy_function(name: str, directory: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def layer(for_host: bool) -> Path:
-    """Give the layer's tree, built if it was not built from this lock file for this target before."""
+def layer(for_host: bool, platform: str = CLOUD_PLATFORM) -> Path:
+    """Give the layer's tree, built if it was not built from this lock file for this target before.
+
+    `platform` is what it is for unless it is for the host, in uv's words.
+    """
     lock = ROOT / "requirements" / "runtime.txt"
-    target = f"{sys.version}-{sysconfig.get_platform()}" if for_host else f"{CLOUD_VERSION}-{CLOUD_PLATFORM}"
+    target = f"{sys.version}-{sysconfig.get_platform()}" if for_host else f"{CLOUD_VERSION}-{platform}"
     compiled = for_host or _is_cloud_version()
     if not compiled:
         target += "-uncompiled"  # not to be taken for the artifact once something here can compile it
@@ -171,7 +197,7 @@ def layer(for_host: bool) -> Path:
     for_target = (
         ["--python", sys.executable]
         if for_host
-        else ["--python-version", CLOUD_VERSION, "--python-platform", CLOUD_PLATFORM]
+        else ["--python-version", CLOUD_VERSION, "--python-platform", platform]
     )
     uv = ROOT / ".local" / "tools" / "bin" / "uv"
     if not uv.exists():
@@ -203,10 +229,7 @@ def layer(for_host: bool) -> Path:
 
 
 def _is_cloud_version() -> bool:
-    if f"{sys.version_info.major}.{sys.version_info.minor}" == CLOUD_VERSION:
-        return True
-    print(f"note: no python{CLOUD_VERSION} here, so the artifact carries no bytecode", file=sys.stderr)
-    return False
+    return f"{sys.version_info.major}.{sys.version_info.minor}" == CLOUD_VERSION
 
 
 def _compile(directory: Path) -> None:

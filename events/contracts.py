@@ -2,7 +2,7 @@
 
 - events/schemas/<type>.json: the JSON Schema (2020-12) of each event as a consumer gets it in `detail`
 - events/schemas/asyncapi.json: an AsyncAPI 3 document of all of them
-- events/samples/<type>.json: an SQS record with such an event, for `sam local invoke -e`
+- events/samples/<type>.json: an SQS record with such an event, for `make invoke EVENT=`
 - tests/golden/<type>.json: the schema as it is promised; it gains optional fields and never changes
 
 The golden files are what a change is held against: see `breaking_changes` and `accept`.

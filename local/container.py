@@ -50,17 +50,13 @@ def sam_local(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work)))
         found = stack.enter_context(engine(directory))
-        ports = sorted(_ports(environment, event))
-        stack.enter_context(reachable(found.bridge, ports))
+        reached_by = stack.enter_context(reachable(found.bridge, set(_ports(environment, event))))
         artifact = directory / "artifact"
         _build(function.id, artifact, found.architecture)
         template, event_file = directory / "template.yaml", directory / "event.json"
-        template.write_text(
-            yaml.safe_dump(_template(function, artifact, found.architecture, _seen_inside(environment)))
-        )
-        if isinstance(event, dict) and "ResponseURL" in event:
-            event = {**event, "ResponseURL": event["ResponseURL"].replace(HOST, NAME_OF_HOST)}
-        event_file.write_text(json.dumps(event))
+        variables = _seen_inside(environment, reached_by)
+        template.write_text(yaml.safe_dump(_template(function, artifact, found.architecture, variables)))
+        event_file.write_text(json.dumps(_event_inside(event, reached_by)))
         command = [str(ROOT / ".local" / "sam" / "bin" / "sam"), "local", "invoke", function.id]
         command += ["--template-file", str(template), "--event", str(event_file)]
         command += [*_reaching(found), *options]
@@ -139,20 +135,41 @@ def _template(
 def _ports(environment: Mapping[str, str], event: Any) -> Iterator[int]:
     """Give the ports of this machine that a function calls."""
     yield int(environment["DATABASE_PORT"])
-    urls = [environment["AWS_ENDPOINT_URL"]]
-    if isinstance(event, dict) and "ResponseURL" in event:
-        urls.append(event["ResponseURL"])
-    for url in urls:
-        place = urlsplit(url)
-        if place.hostname == HOST and place.port:
-            yield place.port
+    yield from _port_of(environment["AWS_ENDPOINT_URL"])
+    if _has_url(event):
+        yield from _port_of(event["ResponseURL"])
 
 
-def _seen_inside(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables with this machine's address as a container knows it."""
-    inside = dict(environment)
-    for name in ("DATABASE_HOST", "AWS_ENDPOINT_URL"):
-        inside[name] = environment[name].replace(HOST, NAME_OF_HOST)
+def _port_of(url: str) -> Iterator[int]:
+    place = urlsplit(url)
+    if place.hostname == HOST and place.port:
+        yield place.port
+
+
+def _has_url(event: Any) -> bool:
+    return isinstance(event, dict) and "ResponseURL" in event
+
+
+def _url_inside(url: str, reached_by: Mapping[int, int]) -> str:
+    for port in _port_of(url):
+        return url.replace(f"{HOST}:{port}", f"{NAME_OF_HOST}:{reached_by[port]}", 1)
+    return url
+
+
+def _event_inside(event: Any, reached_by: Mapping[int, int]) -> Any:
+    return (
+        {**event, "ResponseURL": _url_inside(event["ResponseURL"], reached_by)} if _has_url(event) else event
+    )
+
+
+def _seen_inside(environment: Mapping[str, str], reached_by: Mapping[int, int]) -> dict[str, str]:
+    """Give the variables with this machine's addresses as a container knows them."""
+    inside = {
+        **environment,
+        "DATABASE_HOST": environment["DATABASE_HOST"].replace(HOST, NAME_OF_HOST),
+        "DATABASE_PORT": str(reached_by[int(environment["DATABASE_PORT"])]),
+        "AWS_ENDPOINT_URL": _url_inside(environment["AWS_ENDPOINT_URL"], reached_by),
+    }
     if "PICTURES_BUCKET" in environment:
         # It signs URLs, which are kept and given to browsers: those are outside.
         inside[_BROWSERS_ENDPOINT] = environment["AWS_ENDPOINT_URL"]
@@ -167,7 +184,13 @@ def _clean(environment: Mapping[str, str], found: Engine, directory: Path) -> di
     """Give what SAM is run with: the Region's keys and no other, whatever the caller has."""
     home = directory / "home"
     home.mkdir()
-    keys = {name: value for name, value in environment.items() if name.startswith("AWS_")}
+    # What stands here goes before what the template says: the address of outside must not.
+    keys = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("AWS_") and not name.startswith("AWS_ENDPOINT_URL")
+    }
+    keys["AWS_ENDPOINT_URL_STS"] = environment["AWS_ENDPOINT_URL"]  # SAM asks whose account it is
     return {
         **keys,
         "PATH": os.environ.get("PATH", os.defpath),

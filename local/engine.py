@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -150,20 +150,19 @@ def _described(path: Path) -> Engine:
 
 
 @contextmanager
-def reachable(bridge: ipaddress.IPv4Interface | None, ports: Sequence[int]) -> Iterator[None]:
-    """Have containers reach this machine's 127.0.0.1 at these ports, by the bridge's address if there is one.
+def reachable(bridge: ipaddress.IPv4Interface | None, ports: Iterable[int]) -> Iterator[dict[int, int]]:
+    """Have containers reach these ports of this machine's 127.0.0.1; give the ports that they reach them by.
 
-    Raises StartError when another program listens there.
+    Where there is a bridge, a forwarder listens at free ports of its address. Raises StartError.
     """
     if bridge is None:
-        yield
+        yield {port: port for port in ports}
         return
     forwarder = _Forwarder(bridge)
     try:
-        for port in ports:
-            forwarder.listen(port)
+        reached_by = {port: forwarder.listen(port) for port in ports}
         forwarder.start()
-        yield
+        yield reached_by
     finally:
         forwarder.stop()
 
@@ -173,21 +172,24 @@ class _Forwarder:
 
     def __init__(self, bridge: ipaddress.IPv4Interface) -> None:
         self._bridge = bridge
-        self._listeners: list[socket.socket] = []
+        self._targets: dict[socket.socket, int] = {}
         self._open: set[socket.socket] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
-    def listen(self, port: int) -> None:
+    def listen(self, target: int) -> int:
         listener = socket.socket()
-        self._listeners.append(listener)
+        self._targets[listener] = target
         listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((str(self._bridge.ip), port))
+            listener.bind((str(self._bridge.ip), 0))
         except OSError as error:
-            raise StartError(f"{self._bridge.ip}:{port} is taken: {error.strerror}") from None
+            raise StartError(
+                f"Nothing can listen at the bridge, {self._bridge.ip}: {error.strerror}."
+            ) from None
         listener.listen()
+        port: int = listener.getsockname()[1]
+        return port
 
     def start(self) -> None:
         self._thread.start()
@@ -196,12 +198,12 @@ class _Forwarder:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        for each in (*self._listeners, *self._open):
+        for each in (*self._targets, *self._open):
             each.close()
 
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
-            for listener in self._listeners:
+            for listener in self._targets:
                 selector.register(listener, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 for key, _ in selector.select(timeout=0.2):
@@ -216,7 +218,7 @@ class _Forwarder:
             return
         far = socket.socket()
         try:
-            far.connect((HOST, listener.getsockname()[1]))
+            far.connect((HOST, self._targets[listener]))
         except OSError:
             near.close()
             far.close()

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ from local import region_file
 from local.container import sam_local
 from local.engine import Engine
 from local.invoke import prepare
-from tools.template import ROOT
+from tools.template import ROOT, read
 
 TIMEOUT_S = 180.0
 
@@ -215,10 +216,16 @@ def wait_for(ask: Callable[[], Any], what: str, said: Callable[[], str]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def up(developer: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(developer: dict[str, str]) -> Iterator[Up]:
     if sys.platform != "linux":
         pytest.skip("reads the environments of processes, which other systems keep to themselves")
-    project = tmp_path_factory.mktemp("copy") / "project"
+    # Others may pass through, which they may not in pytest's: run as root, PostgreSQL drops to another user.
+    with tempfile.TemporaryDirectory(prefix="rewards-copy-") as directory:
+        Path(directory).chmod(0o711)
+        yield from _run_a_copy(Path(directory) / "project", developer)
+
+
+def _run_a_copy(project: Path, developer: dict[str, str]) -> Iterator[Up]:
     project.mkdir()
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -391,12 +398,18 @@ def test_sam_local_invoke_is_given_the_regions_keys_alone(
             check=True,
         )
         directory = Path(ready.command[ready.command.index("--template-file") + 1]).parent
-        written = "".join(path.read_text() for path in directory.glob("*.*") if path.is_file())
+        written = {path.name: path.read_text() for path in directory.glob("*.*") if path.is_file()}
 
     assert json.loads(done.stdout) == {"region": "us-east-1", "key": "test", "secret": "test"}
-    assert PLANTED not in written
-    # What its template does not declare, SAM drops.
-    assert all(f"{name}: " in written for name in invocation.environment)
+    assert PLANTED not in "".join(written.values())
+    (made,) = read(written["template.yaml"])["Resources"].values()
+    declared = made["Properties"]["Environment"]["Variables"]
+    # What its template does not declare, SAM drops; what its own environment says, it takes instead.
+    assert invocation.environment.keys() <= declared.keys()
+    assert {name: ready.environment[name] for name in declared.keys() & ready.environment.keys()} == {
+        name: declared[name] for name in declared.keys() & ready.environment.keys()
+    }
+    assert declared["AWS_ENDPOINT_URL"].startswith("http://host.docker.internal:")
     assert_nothing_asked_the_account(account, developer)
 
 

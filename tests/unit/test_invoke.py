@@ -294,9 +294,11 @@ def test_the_forwarder_lets_the_bridges_own_network_in_and_nobody_else(bridge: s
 
         threading.Thread(target=answer, daemon=True).start()
         with (
-            reachable(ipaddress.IPv4Interface(bridge), [port]),
+            reachable(ipaddress.IPv4Interface(bridge), [port]) as reached_by,
             # From 127.0.0.1, which is outside of a network of one address.
-            socket.create_connection(("127.0.0.2", port), source_address=("127.0.0.1", 0)) as caller,
+            socket.create_connection(
+                ("127.0.0.2", reached_by[port]), source_address=("127.0.0.1", 0)
+            ) as caller,
         ):
             received = b""
             try:

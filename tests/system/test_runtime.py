@@ -320,7 +320,8 @@ STATUS = {
 
 
 def test_every_function_has_a_sample_and_a_test() -> None:
-    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "MigrateFunction", "PublishPagesFunction"}
+    tested = {*STATUS, *QUEUED, *SCHEDULED, "AuditLedgerFunction", "StaffSignInFunction"}
+    tested |= {"MigrateFunction", "PublishPagesFunction"}
 
     assert tested == set(functions())
     assert all(sample_of(function) for function in tested)
@@ -345,6 +346,10 @@ def test_a_scheduled_function_does_its_work_at_its_sample(function: str, invoke:
 
     assert status == 0
     assert all(isinstance(figure, int) for figure in answer.values())
+
+
+def test_a_sign_in_of_a_customer_stays_as_it_was(invoke: Invoke) -> None:
+    assert invoke("StaffSignInFunction") == (0, sample_of("StaffSignInFunction"))
 
 
 def test_the_migration_answers_cloudformation(invoke: Invoke) -> None:

@@ -24,6 +24,7 @@ from local import region_file
 from local.container import run, sam_local
 from local.functions import Function
 from local.log_lines import show_answer, show_log
+from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.ports import HOST
 from tools.bundle import BundleError
@@ -264,4 +265,4 @@ def _assignment(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -8,6 +8,8 @@ those inside sentences, are also read by the programs that they name (tests/unit
 #: Run in the Region of `make up`, in an empty environment, in this order: what they find there.
 IN_THE_REGION = (
     "./rewards outbox status",
+    "make invoke FUNCTION=CheckoutFunction",
+    "make invoke FUNCTION=CleanCartFunction EVENT=events/samples/CleanCartFunction.json",
     "./rewards queues list",
     "./rewards queues inspect clean-cart",
     "./rewards queues redrive clean-cart --error LookupError",
@@ -80,13 +82,7 @@ NOT_RUN = {
     'cd .local/csv && psql "$DSN" -f load.sql': (
         "it wants a database with the workshop's tables alone: tests/integration/test_sample_data.py"
     ),
-    ".local/dev/bin/python -m local.invoke_env --port PORT > .local/env.local.json": (
-        "it wants a port: tests/system/test_runtime.py"
-    ),
-    ".local/sam/bin/sam build": "the same for this machine: tests/system/test_region.py",
-    ".local/sam/bin/sam local invoke CheckoutFunction -e events/samples/CheckoutFunction.json "
-    "--env-vars .local/env.local.json --docker-network host": "it wants a container engine",
-    ".local/dev/bin/python -m pytest tests/system/test_runtime.py -k Checkout": "the test itself",
+    "make invoke FUNCTION=CheckoutFunction CONTAINER=1": "it wants a container engine",
 }
 
 EVERYTHING = [*IN_THE_REGION, *ALONE, *NEEDS_AN_ACCOUNT, *NOT_RUN]

@@ -359,7 +359,7 @@ module.main()
 """
 
 
-@pytest.mark.parametrize("module", ["local.__main__", "demos.demo", "demos.regions", "demos.tour"])
+@pytest.mark.parametrize("module", ["local.__main__", "demos.demo", "demos.regions"])
 def test_what_starts_regions_forgets_it_first(module: str, up: Up, developer: dict[str, str]) -> None:
     done = run(up, developer, ".local/dev/bin/python", "-c", _MAIN_WITHOUT_A_REGION, module)
 

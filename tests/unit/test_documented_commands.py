@@ -142,8 +142,15 @@ import json
 from samcli.commands.build.command import cli as build
 from samcli.commands.deploy.command import cli as deploy
 from samcli.commands.local.invoke.cli import cli as invoke
+from samcli.commands.local.start_api.cli import cli as start_api
+from samcli.commands.local.start_lambda.cli import cli as start_lambda
+from samcli.commands.remote.invoke.cli import cli as remote_invoke
+from samcli.commands.sync.command import cli as sync
 
-asked = {"build": build, "deploy": deploy, "local invoke": invoke}
+asked = {
+    "build": build, "deploy": deploy, "sync": sync, "remote invoke": remote_invoke,
+    "local invoke": invoke, "local start-api": start_api, "local start-lambda": start_lambda,
+}
 print(json.dumps({
     name: [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
     for name, command in asked.items()
@@ -267,7 +274,8 @@ def test_the_sam_cli_and_the_template_know_it(command: str) -> None:
     for words in calls(command):
         if Path(words[0]).name != "sam":
             continue
-        known = sam_options()["local invoke" if words[1] == "local" else words[1]]
+        grouped = words[1] in ("local", "remote")
+        known = sam_options()[" ".join(words[1:3]) if grouped else words[1]]
         assert [flag for flag in flags(words) if flag not in known] == []
         if "--config-env" in words:
             environment = words[words.index("--config-env") + 1]

@@ -62,6 +62,8 @@ def serve(forward_to: str = "") -> Iterator[Server]:
     given = {"AccessKeyId": PLANTED, "SecretAccessKey": PLANTED, "Token": PLANTED}
 
     class Recorder(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # which S3's clients ask whether to go on
+
         def _answer(self) -> None:
             requests.append((f"{self.command} {self.path}", dict(self.headers)))
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -69,7 +71,8 @@ def serve(forward_to: str = "") -> Iterator[Server]:
             if forward_to:
                 place = urlsplit(forward_to)
                 connection = HTTPConnection(str(place.hostname), place.port or 80)
-                connection.request(self.command, self.path, body, dict(self.headers))
+                passed = {name: value for name, value in self.headers.items() if name != "Expect"}
+                connection.request(self.command, self.path, body, passed)
                 answer = connection.getresponse()
                 content, status = answer.read(), answer.status
                 headers = dict(answer.headers.items())
@@ -327,7 +330,7 @@ def test_a_function_invoked_by_hand_sees_nothing_of_it(
     arguments = ("FUNCTION=PublishPagesFunction", f"ARGS=--region-file {path}")
     done = run(up, developer, "make", "invoke", *arguments)
 
-    assert (done.status, json.loads(done.out)["Status"]) == (0, "SUCCESS"), done.error
+    assert (done.status, json.loads(done.out.splitlines()[-1])["Status"]) == (0, "SUCCESS"), done.error
     functions = {command for command in done.watch.seen if "awslambdaric" in command}
     assert functions
     assert not functions & done.watch.found.keys()
@@ -342,7 +345,8 @@ def test_the_operators_command_in_a_shell_with_the_regions_file_sees_nothing_of_
     done = run(up, developer, "sh", "-c", f". {path}; ./rewards queues list")
 
     assert done.status == 0, done.error
-    assert done.watch.found == {}
+    assert any("-m operations" in command for command in done.watch.seen)
+    assert not any("-m operations" in command for command in done.watch.found)
     assert_calls_carry_the_regions_keys(server)
     assert_nothing_asked_the_account(account, developer)
 
@@ -386,7 +390,7 @@ def test_sam_local_invoke_is_given_the_regions_keys_alone(
     invocation, _ = prepare(function, event, up.variables(), {})
     ask = (
         "from samcli.commands.local.lib.local_lambda import LocalLambdaRunner as R; import json;"
-        "print(json.dumps(R(None, None, None, aws_profile=None, aws_region=None).get_aws_creds()))"
+        "print(json.dumps(R(None, None, None, None).get_aws_creds()))"
     )
     with sam_local(function, invocation.environment, invocation.event) as ready:
         assert planted(ready.environment) == set()

@@ -5,6 +5,7 @@ With `--promise`, what is written is a release: later versions must not break it
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ PROMISE = DIRECTORY / "promised.json"
 
 def text() -> str:
     """Give the document as it is committed."""
-    return json.dumps(make(), indent=1, ensure_ascii=False) + "\n"
+    document = json.dumps(make(), indent=1, ensure_ascii=False) + "\n"
+    # Patterns name characters that an editor would not show.
+    return re.sub("[\U00010000-\U0010ffff]", lambda found: json.dumps(found[0])[1:-1], document)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -38,6 +38,10 @@ class StoredItem(NamedTuple):
     data: ItemData
 
 
+#: The largest number of a column in single precision.
+LARGEST_REAL = (2 - 2**-23) * 2.0**127
+
+
 def _packed(value: float) -> bytes:
     """Give a measure or a rating as it is stored: in single precision."""
     return struct.pack("f", value)

@@ -14,6 +14,8 @@ MAX_WORD_LENGTH = 40
 _WORD = re.compile(r"[^\W_]+")
 #: Sorts behind everything that a word may go on with, in the database's order too (by bytes of UTF-8).
 _LAST = "\U0010ffff"
+#: Letters that have no accent apart from them, as people type them without: I is the capital of i and of ı.
+_PLAIN = str.maketrans("ıøłđðħŧ", "iolddht") | {ord("æ"): "ae", ord("œ"): "oe", ord("þ"): "th"}
 #: No word begins so: a category is compared as it is, letter by letter.
 _CATEGORY = "="
 
@@ -33,7 +35,8 @@ def fold(text: str) -> str:
 
     apart = unicodedata.normalize("NFKD", text)
     letters = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFKC", letters.casefold())
+    folded = letters.casefold().translate(_PLAIN)
+    return unicodedata.normalize("NFKC", folded)
 
 
 def words_of(text: str) -> Iterator[str]:

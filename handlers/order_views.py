@@ -1,7 +1,7 @@
 """Orders as the API shows them, to their owners and to the staff."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from domain.events.orders import OrderPlaced
 from domain.refusals import Refusal
 from handlers.edge.models import AnswerBody
-from handlers.edge.paging import LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
+from handlers.edge.paging import LAST_ID, LAST_TIME, Page, column_id, column_time, read_cursor, write_cursor
 from sql.connection import Database
 from sql.reads import OrderEvent, OrderHead, OrderLineRow, OrderStatus, list_orders, show_order
 
@@ -83,12 +83,12 @@ def order_page(database: Database, customer_id: UUID, page: Page) -> OrderPage:
     """Read a page of a customer's orders. Raises ProblemError for a cursor of something else."""
     after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
-        after, after_id = read_cursor(page.cursor, datetime, UUID)
+        after, after_id = read_cursor(page.cursor, column_time, column_id)
     rows = list_orders(database, customer_id, after, after_id, page.limit + 1)
     cursor = None
     if len(rows) > page.limit:
         last = rows[page.limit - 1]
-        cursor = write_cursor(last.placed_at.isoformat(), str(last.order_id))
+        cursor = write_cursor(last.placed_at.astimezone(UTC).isoformat(), str(last.order_id))
     return OrderPage.of(orders=rows[: page.limit], next_cursor=cursor)
 
 

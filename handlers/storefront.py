@@ -14,7 +14,20 @@ from domain.refusals import Refusal
 from domain.search import wanted_words
 from handlers.edge.http import Api, Call, Reply, Route
 from handlers.edge.models import WHOLE, AnswerBody, Body, PlainText
-from handlers.edge.paging import FIRST_ID, LAST_ID, LAST_TIME, Page, read_cursor, write_cursor
+from handlers.edge.paging import (
+    FIRST_ID,
+    LAST_ID,
+    LAST_TIME,
+    Column,
+    Page,
+    column_id,
+    column_points,
+    column_rating,
+    column_text,
+    column_time_without_zone,
+    read_cursor,
+    write_cursor,
+)
 from handlers.edge.pictures import PictureUrls
 from handlers.edge.problems import FieldError, ProblemError
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
@@ -47,12 +60,12 @@ _PICTURES = PictureUrls(_ENVIRONMENT.pictures_bucket, _ENVIRONMENT.region)
 
 # --- The catalogue ------------------------------------------------------------------------------------------
 
-#: For each order of sorting: what lies before the first row, and the type of the value sorted by.
-_STARTS: dict[Sort, tuple[Any, UUID, type]] = {
-    "name": ("", FIRST_ID, str),
-    "points": (-1, FIRST_ID, int),
-    "-points": (2**53, LAST_ID, int),
-    "-rating": (float("inf"), LAST_ID, float),
+#: For each order of sorting: what lies before the first row, and the column sorted by.
+_STARTS: dict[Sort, tuple[Any, UUID, Column]] = {
+    "name": ("", FIRST_ID, column_text),
+    "points": (-1, FIRST_ID, column_points),
+    "-points": (2**53, LAST_ID, column_points),
+    "-rating": (float("inf"), LAST_ID, column_rating),
 }
 
 
@@ -136,9 +149,9 @@ class CatalogItemDetail(CatalogItem):
 
 def _list_catalog(call: Call[None, CatalogQuery]) -> CatalogPage:
     query = call.query
-    after, after_id, kind = _STARTS[query.sort]
+    after, after_id, column = _STARTS[query.sort]
     if query.cursor is not None:
-        sort, after, after_id = read_cursor(query.cursor, str, kind, UUID)
+        sort, after, after_id = read_cursor(query.cursor, column_text, column, column_id)
         if sort != query.sort:
             raise ProblemError(
                 "invalid-request",
@@ -339,7 +352,7 @@ def _list_ledger(call: Call[None, Page]) -> LedgerPage | Refusal:
     page = call.query
     after, after_id = LAST_TIME, LAST_ID
     if page.cursor is not None:
-        after, after_id = read_cursor(page.cursor, datetime, UUID)
+        after, after_id = read_cursor(page.cursor, column_time_without_zone, column_id)
     # What entries left behind is reckoned back from the balance: rows of other tools have no such column.
     running, rows = list_ledger(_DATABASE, call.caller.customer_id, after, after_id, page.limit + 1)
     if running is None:

@@ -53,6 +53,11 @@ _BUSY = (
 )
 NO_OPERATION = "There is no such operation. See the API's OpenAPI document."
 
+_NO_VALUE = (
+    "A value of the request is beyond what the shop can store or compare. Send one as the API's OpenAPI "
+    "document describes it, and tell us the instance: we should have named it."
+)
+
 _OURS = (
     "The fault is ours and was recorded. Send the same request with the same Idempotency-Key again later; "
     "if it stays, tell us the instance."
@@ -179,6 +184,13 @@ class Api:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
             _count("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}")
             return Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
+        except psycopg.DataError as error:
+            # guard: a value that the database refuses is the caller's
+            # What comes in has the bounds of its column, so this is a bound of ours that is missing. But the
+            # value is the caller's: it can be sent at will, and must not take a deployment back.
+            logger.exception("the database refused a value", extra={"sqlstate": error.sqlstate})
+            _count("ValuesRefused")
+            return Problem(KINDS["invalid-request"], _NO_VALUE)
         except psycopg.OperationalError as error:
             # Only what no repetition fixes comes here, a refused login say.
             logger.exception("database not reachable", extra={"sqlstate": error.sqlstate})

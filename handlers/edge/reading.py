@@ -39,8 +39,10 @@ _AUDIENCE = os.environ.get("USER_POOL_CLIENT_ID")
 _WORDS = {
     "missing": "is required",
     "extra_forbidden": "is not known here",
-    "string_pattern_mismatch": "holds a character that may not stand here, or has another form",
+    "string_pattern_mismatch": "shows nothing, has another form or a character that may not stand here",
 }
+#: A text that was composed first is measured as any value is, in pydantic's words for that.
+_ITEMS = r"^Value (.*) item(s?) after validation, not \d+$"
 _BEGINNING = r"^\w+ should "
 
 M = TypeVar("M", bound=BaseModel)
@@ -262,9 +264,13 @@ def _errors(error: ValidationError) -> list[Any]:
 def _field_errors(error: ValidationError, point: Callable[[tuple[int | str, ...]], str]) -> list[FieldError]:
     """Give the first wrong values by their places, in the API's words."""
     return [
-        FieldError(point(one["loc"]), _WORDS.get(one["type"]) or re.sub(_BEGINNING, "must ", one["msg"]))
+        FieldError(point(one["loc"]), _WORDS.get(one["type"]) or _said(one["msg"]))
         for one in _errors(error)[:MAX_FIELD_ERRORS]
     ]
+
+
+def _said(message: str) -> str:
+    return re.sub(_BEGINNING, "must ", re.sub(_ITEMS, r"Text \1 character\2", message))
 
 
 def _is_text(value: str) -> bool:

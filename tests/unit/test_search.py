@@ -18,6 +18,16 @@ from domain.search import MAX_WORD_LENGTH, fold, item_words, wanted_words
         ("Å", "a"),
         ("ΣΊΣΥΦΟΣ", "σισυφοσ"),
         ("İstanbul", "istanbul"),
+        ("ISPARTA", "isparta"),
+        ("ısparta", "isparta"),
+        ("kırmızı KIRMIZI", "kirmizi kirmizi"),
+        ("ｍｕｇ", "mug"),
+        ("Smørrebrød", "smorrebrod"),
+        ("Łódź", "lodz"),
+        ("Æble, Œuvre", "aeble, oeuvre"),
+        ("Þórr", "thorr"),
+        ("EMERAUDE", "emeraude"),
+        ("e\u0301meraude", "emeraude"),
     ],
 )
 def test_a_text_is_folded(text: str, folded: str) -> None:

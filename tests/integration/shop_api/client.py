@@ -67,6 +67,11 @@ class Client:
         """Send GET."""
         return self.send("GET", path, query=query, headers=headers)
 
+    def get_at(self, resource: str, ids: Mapping[str, str], query: Mapping[str, str]) -> Response:
+        """Send GET to a resource with these ids in its path, whatever they look like."""
+        wanted = {name: value for name, value in ids.items() if "{" + name + "}" in resource}
+        return self._send("GET", resource, wanted, query=query)
+
     def put(self, path: str, body: Any, key: str | None = None, **headers: str) -> Response:
         """Send PUT with a JSON body, under the key where there is one."""
         keyed = {"Idempotency-Key": key} if key is not None else {}
@@ -99,13 +104,26 @@ class Client:
     ) -> Response:
         """Send a request as API Gateway hands it on; `text` is a body that need not be JSON."""
         resource, values = _route(method, path)
+        return self._send(method, resource, values, body=body, text=text, query=query, headers=headers)
+
+    def _send(
+        self,
+        method: str,
+        resource: str,
+        values: Mapping[str, str],
+        *,
+        body: Any = None,
+        text: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         text = json.dumps(body) if body is not None else text
         usual = {} if text is None else {"Content-Type": "application/json"}
         event = {
             "httpMethod": method,
             "resource": resource,
-            "path": path,
-            "pathParameters": values or None,
+            "path": resource.format(**values),
+            "pathParameters": dict(values) or None,
             "queryStringParameters": dict(query) if query else None,
             "multiValueQueryStringParameters": {name: [value] for name, value in query.items()}
             if query

@@ -184,8 +184,8 @@ class Api:
             logger.warning("database busy", extra={"fault": error.fault.value, "attempts": error.attempts})
             _count("DatabaseGaveUp", f"DatabaseGaveUp_{error.fault.value}")
             return Problem(KINDS["temporarily-unavailable"], _BUSY, headers={"Retry-After": "1"})
+        # guard: a value that the database refuses is the caller's
         except psycopg.DataError as error:
-            # guard: a value that the database refuses is the caller's
             # What comes in has the bounds of its column, so this is a bound of ours that is missing. But the
             # value is the caller's: it can be sent at will, and must not take a deployment back.
             logger.exception("the database refused a value", extra={"sqlstate": error.sqlstate})

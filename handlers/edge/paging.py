@@ -62,8 +62,10 @@ def read_cursor(cursor: str, *columns: "Column") -> list[Any]:
     """
     try:
         place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        # guard: a cursor is as it was written
-        if type(place) is list and len(place) == len(columns) and write_cursor(*place) == cursor:
+        if type(place) is list and len(place) == len(columns):
+            # guard: a cursor is as it was written
+            if write_cursor(*place) != cursor:
+                raise ValueError("in another form than ours")
             return [read(part) for part, read in zip(place, columns, strict=True)]
     except (ValueError, RecursionError):
         pass

@@ -73,6 +73,20 @@ GUARDS: Mapping[str, Guard] = {
     "AWS is asked once in a while, however many look": Guard(
         ALWAYS, "test_however_many_look_aws_is_asked_once_in_a_while"
     ),
+    "text comes in composed": Guard(DROP, "test_text_comes_in_composed"),
+    "a cursor is as it was written": Guard(NEVER, "test_a_cursor_of_our_own_leads_on_and_in_no_other_form"),
+    "a moment of a cursor is in UTC": Guard(
+        NEVER, "test_every_value_that_is_hard_for_a_database_is_tried_where_a_list_is_sorted_by_it"
+    ),
+    "a number of a cursor is one of its column": Guard(
+        NEVER, "test_every_value_that_is_hard_for_a_database_is_tried_where_a_list_is_sorted_by_it"
+    ),
+    "a rating of a cursor is not below the least of its column": Guard(
+        NEVER, "test_every_value_that_is_hard_for_a_database_is_tried_where_a_list_is_sorted_by_it"
+    ),
+    "a value that the database refuses is the caller's": Guard(
+        value("ZeroDivisionError"), "test_what_no_repetition_fixes_is_counted_by_the_request_that_met_it"
+    ),
     "half of a character is no text": Guard(NEVER, "test_what_is_no_text_is_refused_in_a_query"),
     "what was not read as UTF-8 is no text": Guard(
         NEVER, "test_what_readers_of_json_take_differently_is_refused"

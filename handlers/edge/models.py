@@ -9,9 +9,9 @@ from domain.contract import Contract
 from domain.contract import Id as Id
 
 #: What nobody may write: C0 and C1 controls (NUL among them), zero-width space, line and paragraph
-#: separators, byte-order mark, interlinear marks, and whatever turns the direction of text: marks (the Arabic
-#: letter mark too), embeddings, overrides, isolates. Letters of every script pass, also those that are
-#: written from right to left.
+#: separators, byte-order mark, interlinear marks, and whatever turns the direction of text: marks (also the
+#: Arabic letter mark), embeddings, overrides, isolates. Letters of every script pass, whether written from
+#: left to right or not.
 _REFUSED = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
 
 #: What shows nothing by itself: spaces, joiners and other format characters, fillers, the empty braille cell,

@@ -14,3 +14,8 @@ def one_form(username: str) -> str:
     # Before, as a letter in a circle has a case; afterwards, as folding may part a letter from its mark.
     folded = unicodedata.normalize("NFKC", username).casefold()
     return unicodedata.normalize("NFKC", folded)
+
+
+def forms_of(username: str) -> list[str]:
+    """Give what a username may be stored as: as it was typed, and in the one form."""
+    return sorted({username, one_form(username)})

@@ -15,6 +15,7 @@ from domain.messages import confirmation_of
 from domain.points import PointsAccount
 from domain.refusals import Refusal
 from domain.search import WordRange
+from domain.usernames import forms_of
 from sql.connection import Database
 from sql.queries import Query, load, part
 from sql.transaction import RetryPolicy, first, run, snapshot
@@ -389,7 +390,7 @@ def list_ledger(
 
 def find_members(database: Database, username: str) -> list[FoundMember]:
     """Give the customers of a username: normally one, or none."""
-    (rows,) = snapshot(database, _FIND_MEMBERS(username=username))
+    (rows,) = snapshot(database, _FIND_MEMBERS(usernames=forms_of(username)))
     return rows
 
 

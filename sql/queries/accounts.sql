@@ -22,11 +22,11 @@ update xpoints.customers set erased_at = %(erased_at)s, version = coalesce(versi
 where id = %(customer_id)s
 
 -- name: find_members
--- Whom the staff looks for, by username.
+-- Whom the staff looks for, by username, as it was typed or in its one form.
 select c.id as customer_id, coalesce(c.username, '') as username, b.points_balance as balance,
     c.erased_at is not null as erased
 from xpoints.customers c
 left join xpoints.points_balances b on b.customer_id = c.id
-where c.username = %(username)s
+where c.username = any(%(usernames)s::varchar[])
 order by c.id
 limit 20

@@ -48,11 +48,12 @@ where b.customer_id = %(customer_id)s
     and c.erased_at is null
 
 -- name: find_payee
--- The accounts of members with this username: one is as it should be, and two are enough to know better.
+-- The accounts of members with a username, as it was typed or in its one form: one is as it should be, and two
+-- are enough to know better.
 select b.customer_id, b.points_balance as balance
 from xpoints.customers c
 join xpoints.points_balances b on b.customer_id = c.id
-where c.username = %(username)s and c.erased_at is null
+where c.username = any(%(usernames)s::varchar[]) and c.erased_at is null
 order by b.customer_id
 limit 2
 

@@ -17,6 +17,7 @@ from domain.points import (
     decide_transfer,
 )
 from domain.refusals import Refusal
+from domain.usernames import forms_of
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
@@ -102,7 +103,7 @@ def transfer_points(
 
     reads = (
         _READ_ACCOUNT(customer_id=command.request.customer_id),
-        _FIND_PAYEE(username=command.payee_username),
+        _FIND_PAYEE(usernames=forms_of(command.payee_username)),
     )
     return run_keyed(database, command.request, reads, decide)
 

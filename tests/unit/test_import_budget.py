@@ -21,7 +21,7 @@ from tools.template import functions, template, variables
 FUNCTIONS = list(functions())
 
 #: Our own modules that a start may import, by what the function is for: the API's routes say most.
-BUDGETS = {"Api": 46, "SQS": 38, "ScheduleV2": 26, "": 24}
+BUDGETS = {"Api": 47, "SQS": 38, "ScheduleV2": 26, "": 24}
 
 #: What no start imports: tracing, the AWS SDK before there is something to send, generators of API documents,
 #: other HTTP clients.

@@ -42,6 +42,16 @@ def test_a_transfer_moves_points_and_says_what_the_payer_has_left(api: Api, shop
     shop.assert_sound()
 
 
+@pytest.mark.parametrize("typed", ["JOS\u00c9", "jose\u0301", "Jos\u00e9"])
+def test_a_member_is_found_by_their_username_however_it_was_typed(api: Api, shop: Shop, typed: str) -> None:
+    payer, payee = shop.customer(100, "ana"), shop.customer(0, "jos\u00e9")
+
+    assert api.as_customer(payer).post("/points/transfers", transfer(typed, 7)).status == 201
+    assert shop.balance(payee) == 7
+    found = api.as_staff().get("/staff/customers", {"username": typed}).json["customers"]
+    assert [one["customer_id"] for one in found] == [str(payee)]
+
+
 def test_a_transfer_is_refused_with_nothing_written(api: Api, shop: Shop) -> None:
     payer = api.as_customer(shop.customer(100, "ana"))
     shop.customer(2**53, "rich")

@@ -12,6 +12,7 @@ EXAMPLES: dict[str, Any] = {
     "refundOrder": {"lines": [{"item_id": _ITEM, "quantity": 1}]},
     "transferPoints": {"payee_username": "carlos_salazar_121", "points": 50},
     "changeAccount": {"first_name": "Ana", "last_name": "Silva", "email": "ana@example.com", "city": "Porto"},
+    "confirmEmail": {"code": "7KQM-3XPA"},
     "staffAddItem": {"name": "Teapot", "category": "Kitchen", "points_price": 450, "usd_price": "34.90"},
     "staffChangeItem": {"name": "Teapot", "category": "Kitchen", "points_price": 400, "usd_price": "34.90"},
     "staffSetStock": {"available": 1000, "slots": 100},

@@ -1,8 +1,9 @@
 """Refusals: the ways in which the shop says no, as typed outcomes rather than exceptions.
 
-A refusal is the caller's to fix, is never retried and leaves nothing written. Each kind is declared once,
-here: its name is its stable code (`out_of_stock` is `out-of-stock`), its docstring says when it happens, its
-text holds this time's values, and its remedy is the same every time. The HTTP status of each is the edge's
+A refusal is the caller's to fix, is never retried and leaves nothing written (but that a code was tried).
+Each kind is declared once, here: its name is its stable code (`out_of_stock` is `out-of-stock`), its
+docstring says when it happens, its text holds this time's values (`retry_after_s` is the refusal's, too), and
+its remedy is the same every time. The HTTP status of each is the edge's
 (`handlers/edge/problems.py`).
 
 A kind is a function and no class: a start would make some thirty classes, of which it uses a few.
@@ -21,6 +22,8 @@ class Refusal(NamedTuple):
     code: str
     text: str
     remedy: str
+    #: After how many seconds the same request may be granted, where that is only a matter of time.
+    retry_after_s: int | None = None
 
     def explain(self) -> str:
         """Say what was refused, why, and what to do."""
@@ -39,7 +42,13 @@ class RefusalKind(Generic[P]):
 
     def __call__(self, *values: P.args, **named: P.kwargs) -> Refusal:
         """Refuse something. Raises TypeError unless each value of the text is given once."""
-        return Refusal(self.code, self._write(*values, **named), self.remedy)
+        retry_after_s = named.get("retry_after_s")
+        return Refusal(
+            self.code,
+            self._write(*values, **named),
+            self.remedy,
+            retry_after_s if isinstance(retry_after_s, int) else None,
+        )
 
     def fits(self, outcome: object) -> bool:
         """Tell whether an outcome is a refusal of this kind."""
@@ -95,6 +104,30 @@ def precondition_failed(actual: int) -> str:
 def idempotency_key_reused() -> str:
     """The key already stands for a request with another content."""
     return "This Idempotency-Key was used for a different request."
+
+
+@_kind("Wait as long as Retry-After says, then send it again.")
+def too_many_requests(what: str, an_hour: int, a_day: int, retry_after_s: int) -> str:
+    """There were so many in this hour, or on this day, that no more are taken."""
+    return f"There are at most {an_hour} {what} an hour and {a_day} a day; the next in {retry_after_s} s."
+
+
+@_kind("Change the account's e-mail address first.")
+def no_email_change() -> str:
+    """No new address of the customer waits for a code."""
+    return "No new e-mail address of this account waits to be confirmed."
+
+
+@_kind("Type the code of the latest e-mail again, or ask for another one.")
+def wrong_code(attempts_left: int) -> str:
+    """The code is not the one that was sent to the new address."""
+    return f"This is not the code that was sent; {attempts_left} attempts are left."
+
+
+@_kind("Ask for another code.")
+def code_expired() -> str:
+    """The code is too old, or too many were tried."""
+    return "The code no longer holds: it is too old, or too many others were tried."
 
 
 # --- The cart and its order ---------------------------------------------------------------------------------

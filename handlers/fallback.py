@@ -13,6 +13,8 @@ from handlers.edge.problems import KINDS, Problem
 #: Every path of the API with its methods. A test compares it with the routes of all functions.
 METHODS: dict[str, tuple[str, ...]] = {
     "/account": ("DELETE", "GET", "PUT"),
+    "/account/email-codes": ("POST",),
+    "/account/email-confirmations": ("POST",),
     "/cart": ("DELETE", "GET"),
     "/cart/items/{item_id}": ("DELETE", "PUT"),
     "/catalog": ("GET",),

@@ -1,11 +1,12 @@
-"""Consumer of OrderPlaced and OrderCancelled: sends the e-mail that confirms it."""
+"""Consumer of orders, cancellations, and messages that were written: sends the e-mail to the customer."""
 
+from domain.events.customers import NotificationWritten
 from domain.events.orders import OrderCancelled, OrderPlaced
 from events.consume import Consumer
-from handlers.edge.mail import Mail
+from handlers.edge.mail import Mail, count_skipped
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from sql.transactions.notify import confirm_cancellation, confirm_order
+from sql.transactions.notify import confirm_cancellation, confirm_order, send_due
 
 
 class _Environment(DatabaseEnvironment):
@@ -19,8 +20,13 @@ _MAIL = Mail(_ENVIRONMENT.sender_address)
 handler = guarded(
     Consumer(
         {
-            OrderPlaced: lambda envelope, _: confirm_order(_DATABASE, envelope, _MAIL.send),
-            OrderCancelled: lambda envelope, _: confirm_cancellation(_DATABASE, envelope, _MAIL.send),
+            OrderPlaced: lambda event, _: count_skipped(confirm_order(_DATABASE, event, _MAIL.send)),
+            OrderCancelled: lambda event, _: count_skipped(
+                confirm_cancellation(_DATABASE, event, _MAIL.send)
+            ),
+            NotificationWritten: lambda event, _: count_skipped(
+                send_due(_DATABASE, event.data.notification_id, _MAIL.send)
+            ),
         },
         observe_effect,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from domain.events import Envelope
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from events.consume import Consumer
-from handlers.edge.mail import Mail
+from handlers.edge.mail import Mail, count_skipped
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.slices import MARGIN_MS, start_slice
@@ -32,6 +32,7 @@ def _retire(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
         start_slice(time_is_up),
         _ENVIRONMENT.region,
         datetime.now(UTC),
+        count_skipped,
     )
 
 

@@ -33,6 +33,8 @@ TABLES: dict[str, Table] = {
         Table("notifications", _PER_ID, 10_000),
         Table("request_log", _PER_ID, 500),
         Table("consumed_versions", {"aggregate_id": NO_ID, "consumer": ""}, 300),
+        Table("email_changes", {"customer_id": NO_ID}, 400),
+        Table("usage_counts", {"subject": "", "operation": ""}, 300),
     )
 }
 
@@ -68,6 +70,7 @@ REFERENCES = (
     Reference("shopping_cart_items", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("notifications", "customer_id", "customers", _DELETE, "erased_at"),
     Reference("staff_members", "customer_id", "customers", _DELETE, "erased_at"),
+    Reference("email_changes", "customer_id", "customers", _DELETE, "erased_at"),
     Reference("item_words", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("catalog_images", "item_id", "catalog_items", _DELETE, "retired_at"),
     Reference("catalog_images", "image_id", "images", _DELETE),
@@ -91,6 +94,7 @@ EXEMPT: dict[str, str] = {
     "orders.id": "its own key; that an order has its PURCHASE entry is the audit's",
     "notifications.id": "its own key",
     "region_cleanups.subject_id": "a customer or an image, which is gone by then",
+    "email_changes.change_id": "also the id of the message with its code, which is gone after 30 days",
     "notifications.claim_token": "names a run that sends, of which no row is kept",
     "outbox.id": "its own key",
     "outbox_dead_letters.id": "its own key",

@@ -1,7 +1,7 @@
 """Every event that this project publishes. Functions import their own alone."""
 
 from domain.events import Payload
-from domain.events.customers import CustomerErased, CustomerErasureResumed
+from domain.events.customers import CustomerErased, CustomerErasureResumed, NotificationWritten
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from domain.events.orders import OrderCancelled, OrderPlaced, OrderRefunded, StockExhausted
 from domain.events.points import PointsCredited, PointsTransferred
@@ -20,5 +20,6 @@ CONTRACTS: dict[str, type[Payload]] = {
         CustomerErasureResumed,
         ItemRetirementResumed,
         StockExhausted,
+        NotificationWritten,
     )
 }

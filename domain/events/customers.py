@@ -26,3 +26,16 @@ class CustomerErasureResumed(Payload):
 
     customer_id: Id
     step: str
+
+
+class NotificationWritten(Payload):
+    """A message to a customer was written and is to be sent: a code to a new address, a notice to the former.
+
+    What it says and where it goes stands in the database alone.
+    """
+
+    type_name: ClassVar[str] = "NotificationWritten.v1"
+    aggregate_type: ClassVar[str] = "notification"
+
+    notification_id: Id
+    customer_id: Id

@@ -53,6 +53,9 @@ _ALL = (
     ProblemKind("out-of-stock", 409, "Not enough stock"),
     ProblemKind("balance-limit", 409, "Too many points for an account"),
     ProblemKind("unknown-payee", 409, "The payee is not known"),
+    ProblemKind("no-email-change", 409, "No address waits to be confirmed"),
+    ProblemKind("wrong-code", 409, "Not the code that was sent"),
+    ProblemKind("code-expired", 409, "The code no longer holds"),
     ProblemKind("self-transfer", 409, "The payee is the payer"),
     ProblemKind("self-credit", 409, "Nobody credits themselves"),
     ProblemKind("not-a-household", 409, "A household has two members"),
@@ -108,7 +111,9 @@ class Problem(NamedTuple):
     @classmethod
     def of(cls, refusal: Refusal) -> "Problem":
         """Say a refusal of the domain as a problem."""
-        return cls(KINDS[refusal.code], refusal.explain())
+        wait_s = refusal.retry_after_s
+        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
+        return cls(KINDS[refusal.code], refusal.explain(), headers=headers)
 
     def body(self, instance: str) -> str:
         """Write the document; `instance` names this occurrence (the request's id)."""

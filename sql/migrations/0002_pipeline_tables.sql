@@ -121,7 +121,8 @@ create table if not exists xpoints.consumed_versions (
     constraint consumed_versions_pkey primary key (aggregate_id, consumer)
 );
 
--- Messages to customers. Addresses are looked up at the moment of sending and never stored here.
+-- Messages to customers. Their addresses are looked up at the moment of sending. Only what goes to another one
+-- (a code to a new address, a notice to the former one) holds it, until it is closed.
 create table if not exists xpoints.notifications (
     id uuid primary key,
     customer_id uuid not null,
@@ -135,6 +136,9 @@ create table if not exists xpoints.notifications (
     -- Which run is sending it, until when, by the database's clock.
     claim_token uuid,
     claimed_until timestamptz,
+    email varchar(50),
+    -- The hash of the address that it was let go to: it counts against the bounds of that once.
+    address_hash varchar(64),
     constraint notifications_status_known check (status in ('PENDING', 'SENT', 'SKIPPED'))
 );
 

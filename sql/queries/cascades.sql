@@ -32,6 +32,10 @@ where (customer_id, idempotency_key) in (
     limit %(most)s
 )
 
+-- name: delete_email_change_of_customer
+-- The address that the customer wanted to have.
+delete from xpoints.email_changes where customer_id = %(customer_id)s
+
 -- name: forget_customer
 -- What is left is a number that orders and ledger refer to.
 update xpoints.customers

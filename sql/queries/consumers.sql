@@ -55,8 +55,9 @@ order by i.name, l.cat_item_id
 
 -- name: insert_notification
 -- A message that is due; sending comes after the commit.
-insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body)
-values (%(id)s, %(customer_id)s, %(event_id)s, %(kind)s, %(subject)s, %(body)s)
+-- With an address it goes there, else to the customer's own at that moment.
+insert into xpoints.notifications (id, customer_id, event_id, kind, subject, body, email)
+values (%(id)s, %(customer_id)s, %(event_id)s, %(kind)s, %(subject)s, %(body)s, %(email)s)
 
 -- name: claim_notification
 -- Before it is sent, so that of two runs at once one sends it. The claim of a run that died ends by itself.
@@ -80,11 +81,14 @@ where id = %(id)s and status = 'PENDING'
 
 -- name: read_due_notification
 -- A message that is not sent yet: whether this run has the claim, the text, and the address and first name as
--- they are at this moment.
+-- they are at this moment. A message to another address than the customer's own says no name.
 select
     -- guard: a message has one sender at a time
     n.claim_token = %(token)s as is_ours,
-    n.subject, n.body, c.email, c.first_name
+    n.customer_id, n.kind, n.subject, n.body, n.address_hash is not null as is_counted,
+    case when c.id is not null then coalesce(n.email, c.email) end as email,
+    -- guard: no name is said to an address that is not the customer's
+    case when n.email is null then c.first_name end as first_name
 from xpoints.notifications n
 left join xpoints.customers c on c.id = n.customer_id and c.erased_at is null
 where n.id = %(id)s
@@ -94,8 +98,23 @@ where n.id = %(id)s
 -- name: close_notification
 -- The message was handed to the mail service, or there was nobody to send it to. One that was withdrawn while it
 -- was on its way has been sent all the same.
-update xpoints.notifications set status = %(status)s, sent_at = now(), claimed_until = null
+update xpoints.notifications set status = %(status)s, sent_at = now(), claimed_until = null, email = null
 where id = %(id)s and claim_token = %(token)s
+
+-- name: find_suppressed_address
+-- Whether nothing is sent to an address any more.
+select 1 from xpoints.suppressed_addresses where address_hash = %(address_hash)s
+
+-- name: let_notification_go
+-- The message may go to this address: from now on it counts there.
+update xpoints.notifications set address_hash = %(address_hash)s where id = %(id)s and claim_token = %(token)s
+
+-- name: set_email_code
+-- The code that is being sent, where its change is still the customer's last. A message that goes out once more
+-- has a code of its own, which replaces the one before.
+update xpoints.email_changes
+set code_hash = %(code_hash)s, attempts = 0, expires_at = now() + make_interval(secs => %(valid_s)s)
+where customer_id = %(customer_id)s and change_id = %(id)s and confirmed_at is null
 
 -- name: release_notification
 -- It could not be sent: whoever comes next need not wait for the end of the claim.

@@ -72,6 +72,21 @@ delete from xpoints.notifications
 where id > %(after_0)s and id <= %(upto_0)s and status <> 'PENDING'
     and sent_at < now() - make_interval(secs => %(age_s)s)
 
+-- name: delete_old_email_changes
+-- Addresses whose code nobody sent back, and changes that are done.
+-- bounded by: the batch, whose rows were counted in the same snapshot
+delete from xpoints.email_changes
+where customer_id > %(after_0)s and customer_id <= %(upto_0)s
+    and requested_at < now() - make_interval(secs => %(age_s)s)
+
+-- name: delete_old_usage_counts
+-- Counts of days that are over.
+-- bounded by: the batch, whose rows were counted in the same snapshot
+delete from xpoints.usage_counts
+where subject between %(after_0)s and %(upto_0)s
+    and (subject, operation) > (%(after_0)s, %(after_1)s) and (subject, operation) <= (%(upto_0)s, %(upto_1)s)
+    and (day + 1) * 86400::bigint < extract(epoch from now()) - %(age_s)s
+
 -- name: delete_old_logged_requests
 -- The log of who tried what. Which of the staff credited whom stays as long as the ledger's entry.
 -- bounded by: the batch, whose rows were counted in the same snapshot

@@ -26,6 +26,7 @@ _CASCADES = load("cascades")
 _CLOSE_BALANCE = _CASCADES["close_balance"]
 _FORGET = _CASCADES["forget_customer"]
 _DISMISS = _CASCADES["dismiss_staff_member"]
+_DELETE_EMAIL_CHANGE = _CASCADES["delete_email_change_of_customer"]
 _READ_BALANCE = load("ledger")["read_balance"].of(int)
 
 
@@ -85,7 +86,11 @@ def erase_customer_data(
 def _forget(transaction: Transaction, customer_id: UUID, region: str) -> Advance:
     (rows,) = transaction.read(_FIND_ERASED(customer_id=customer_id))
     username = _username(rows, customer_id)
-    writes = [_FORGET(customer_id=customer_id), _DISMISS(customer_id=customer_id)]
+    writes = [
+        _FORGET(customer_id=customer_id),
+        _DELETE_EMAIL_CHANGE(customer_id=customer_id),
+        _DISMISS(customer_id=customer_id),
+    ]
     if username is not None:
         # In the same transaction: once the name is forgotten, nobody knows whose sign-in has to go.
         writes.append(leave_cleanups(Cleanup(CleanupKind.USER, customer_id, username), region))

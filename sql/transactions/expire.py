@@ -38,6 +38,8 @@ EXPIRIES = (
     _expiry("image_urls", "delete_expired_image_urls", 7),
     _expiry("notifications", "delete_closed_notifications", 30),
     _expiry("request_log", "delete_old_logged_requests", 90),
+    _expiry("email_changes", "delete_old_email_changes", 7),
+    _expiry("usage_counts", "delete_old_usage_counts", 1),
 )
 
 

@@ -1,25 +1,31 @@
-"""Messages to customers: written once an event, then claimed, sent and closed."""
+"""Messages to customers: written once an event, then claimed, let go, sent and closed."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
+from domain.accounts import CODE_VALID_S, address_hash, hash_code, make_code, show_code
 from domain.checkout import AcceptedLine
 from domain.events import Envelope
 from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.limits import MAILS, wait_s
 from domain.messages import (
+    EMAIL_CODE,
     MessageText,
     address_message,
     confirmation_of,
     order_cancelled,
     order_confirmation,
+    put_code,
 )
 from sql.connection import Database
 from sql.errors import FAILURES
 from sql.inbox import EffectOutcome, UnknownOrderError, Version, once
+from sql.limits import count_use, read_uses
 from sql.queries import Statement, load
-from sql.transaction import run
+from sql.transaction import Transaction, run
 
 CONSUMER = "notify"
 
@@ -32,6 +38,9 @@ _READ_LINES = _QUERIES["read_order_for_message"].of(AcceptedLine)
 _INSERT = _QUERIES["insert_notification"]
 _WITHDRAW = _QUERIES["withdraw_notification"]
 _CLAIM = _QUERIES["claim_notification"]
+_FIND_SUPPRESSED = _QUERIES["find_suppressed_address"]
+_LET_GO = _QUERIES["let_notification_go"]
+_SET_CODE = _QUERIES["set_email_code"]
 _RELEASE = _QUERIES["release_notification"]
 _CLOSE = _QUERIES["close_notification"]
 
@@ -54,8 +63,11 @@ class DueMessage(NamedTuple):
 
 class _Due(NamedTuple):
     is_ours: bool | None  # None where nobody ever claimed it
+    customer_id: UUID
+    kind: str
     subject: str
     body: str
+    is_counted: bool
     email: str | None
     first_name: str | None
 
@@ -129,12 +141,17 @@ def send_due(
     notification_id: UUID,
     send: Callable[[DueMessage], None],
     follows: UUID | None = None,
+    pick: Callable[[int], int] = secrets.randbelow,
 ) -> str:
-    """Send a message that is due and close it; give `sent`, `skipped` (it reaches nobody) or `duplicate`.
+    """Send a message that is due and close it; give `sent`, `duplicate`, or `skipped` and a reason.
+
+    Skipped is what reaches nobody (`no-address`, `refused` by the mail service), what would go where nothing
+    is sent any more (`suppressed`) or to an address that is not wanted any more (`superseded`), and what is
+    beyond the bounds of the customer or the address (`too-many`).
 
     `send` raises UndeliverableError where no repetition helps; what else it raises leaves the message due and
     gives the claim back. Raises BeingSentError while another run is sending it, or the message that it
-    `follows`.
+    `follows`. `pick` makes codes.
 
     The message is closed after the mail service took it. A crash between the two, or an answer that is lost,
     sends it once more at the next delivery: at most one message too many for each, never one too few.
@@ -147,14 +164,22 @@ def send_due(
     (due,) = found.rows
     if not due.is_ours:
         raise BeingSentError(f"another run is sending message {notification_id}, or the one before it")
-    status = "SKIPPED"
+    status, word = "SKIPPED", "skipped no-address"
     if due.email is not None:
-        text = address_message(MessageText(due.subject, due.body), due.first_name or "customer")
+        text, code = MessageText(due.subject, due.body), None
+        if due.kind == EMAIL_CODE:
+            code = make_code(pick)
+            text = put_code(text, show_code(code))
         try:
-            # guard: a message that could not be sent stays due
-            with suppress(UndeliverableError):
-                send(DueMessage(notification_id, due.email, text))
-                status = "SENT"
+            skipped = _let_go(database, due, due.email, key, code)
+            word = f"skipped {skipped}"
+            # guard: what may not go is not sent
+            if skipped is None:
+                word = "skipped refused"
+                # guard: a message that could not be sent stays due
+                with suppress(UndeliverableError):
+                    send(DueMessage(notification_id, due.email, address_message(text, due.first_name)))
+                    status, word = "SENT", "sent"
         except Exception:
             with suppress(*FAILURES):
                 # guard: a sender that failed gives its claim back
@@ -162,7 +187,43 @@ def send_due(
             raise
     # guard: a message is closed when it was sent
     run(database, lambda t: t.commit(_CLOSE(**key, status=status)))
-    return status.lower()
+    return word
+
+
+def _let_go(database: Database, due: _Due, email: str, key: dict[str, UUID], code: str | None) -> str | None:
+    """Count a message against the bounds of its customer and its address; give why it may not go, or None.
+
+    It is counted once, however often it is sent. The code that it will hold is stored as a hash.
+    """
+    subjects = [str(due.customer_id), address_hash(email)]
+
+    def attempt(transaction: Transaction) -> str | None:
+        suppressed, uses = transaction.read(
+            _FIND_SUPPRESSED(address_hash=subjects[1]), read_uses(MAILS, subjects)
+        )
+        # guard: nothing is sent to an address that bounced or complained
+        if suppressed:
+            return "suppressed"
+        # guard: e-mails have a bound, by customer and by address
+        if not due.is_counted and wait_s(MAILS, uses) is not None:
+            return "too-many"
+        writes = [_LET_GO(**key, address_hash=subjects[1])]
+        if not due.is_counted:
+            writes.append(count_use(MAILS, subjects))
+        if code is not None:
+            writes.append(
+                _SET_CODE(
+                    id=key["id"],
+                    customer_id=due.customer_id,
+                    code_hash=hash_code(code, due.customer_id),
+                    valid_s=CODE_VALID_S,
+                )
+            )
+        written = transaction.commit(*writes)
+        # guard: a code goes to an address that is still wanted
+        return "superseded" if code is not None and not written[-1].touched else None
+
+    return run(database, attempt).value
 
 
 def _once(
@@ -186,5 +247,10 @@ def _insert(
     notification_id: UUID, customer_id: UUID, event_id: UUID, kind: str, text: MessageText
 ) -> Statement[Any]:
     return _INSERT(
-        id=notification_id, customer_id=customer_id, event_id=event_id, kind=kind, **text._asdict()
+        id=notification_id,
+        customer_id=customer_id,
+        event_id=event_id,
+        kind=kind,
+        email=None,
+        **text._asdict(),
     )

@@ -11,12 +11,14 @@ from domain.checkout import StockSlot
 from domain.events import Origin
 from domain.events.orders import OrderCancelled, OrderedLine, OrderRefunded
 from domain.idempotency import Answer, Request
+from domain.limits import CANCELLATIONS, Uses, refuse_beyond
 from domain.points import BalanceChange, PointsAccount, add_points
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
 from domain.refusals import Refusal
 from domain.stock import give_back
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
+from sql.limits import count_use, read_uses
 from sql.outbox import enqueue
 from sql.queries import Statement, load, part
 from sql.transaction import Completed
@@ -69,7 +71,10 @@ def refund_order(
     """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
 
     def decide(
-        accounts: list[PointsAccount], rows: list[dict[str, Any]], stock: list[_ItemSlot]
+        accounts: list[PointsAccount],
+        rows: list[dict[str, Any]],
+        stock: list[_ItemSlot],
+        cancellations: list[Uses],
     ) -> AcceptedWrite | Refusal:
         if not accounts:
             return refusals.unknown_customer()
@@ -80,6 +85,10 @@ def refund_order(
         decision = decide_cancellation(order) if command.cancel else decide_refund(order, command.units)
         if isinstance(decision, Refusal):
             return decision
+        # guard: cancellations have a bound
+        beyond = refuse_beyond(CANCELLATIONS, cancellations) if command.cancel else None
+        if beyond is not None:
+            return beyond
         change = add_points(accounts[0], decision.points)
         if isinstance(change, Refusal):
             return change
@@ -91,6 +100,7 @@ def refund_order(
         _READ_ACCOUNT(customer_id=customer_id),
         _READ_ORDER(order_id=command.order_id, customer_id=customer_id),
         _READ_STOCK(order_id=command.order_id),
+        read_uses(CANCELLATIONS, [str(customer_id)]),
     )
     return run_keyed(database, command.request, reads, decide)
 
@@ -118,6 +128,8 @@ def _writes(
         if (there := slots.get(line.item_id)) and (back := give_back(there, line.quantity, pick(len(there))))
     ]
     writes = [move_points(change)]
+    if command.cancel:
+        writes.append(count_use(CANCELLATIONS, [str(command.request.customer_id)]))
     if given:
         writes.append(
             _GIVE_STOCK(

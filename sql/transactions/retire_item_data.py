@@ -55,11 +55,12 @@ def retire_item_data(
     is_over: Callable[[], bool],
     region: str,
     now: datetime,
+    observe: Callable[[str], object] = lambda _word: None,
 ) -> Slice:
     """Run one slice of the cascade that follows a retirement.
 
-    `region` is where it runs, and with `now` that of the next slice's event. Raises NotRetiredError, and
-    as `sql.cascade.run_slice` and `send` do.
+    `region` is where it runs, and with `now` that of the next slice's event; `observe` is told what became of
+    each message, as `send_due` says it. Raises NotRetiredError, and as `sql.cascade.run_slice` and `send` do.
     """
     data = event.data
     item_id = data.item_id
@@ -81,7 +82,7 @@ def retire_item_data(
             return Advance(0, after, is_done=True)
         # One, then a look at the clock: the mail service may take seconds for each.
         (notification_id,) = found
-        send_due(database, notification_id, send)
+        observe(send_due(database, notification_id, send))
         return Advance(1, notification_id, is_done=False)
 
     steps = {

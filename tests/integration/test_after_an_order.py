@@ -239,7 +239,7 @@ def test_a_message_without_a_taker_is_closed(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
     mailbox = Mailbox(before=UndeliverableError())
-    assert confirm_order(consumers, placed, mailbox.send) == "skipped"
+    assert confirm_order(consumers, placed, mailbox.send) == "skipped refused"
     assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
     assert mailbox.messages == []
 
@@ -413,7 +413,7 @@ def test_nobody_is_written_to_who_has_been_erased(
 ) -> None:
     shop.connection.execute("update xpoints.customers set erased_at = now()")
     mailbox = Mailbox()
-    assert confirm_order(consumers, placed, mailbox.send) == "skipped"
+    assert confirm_order(consumers, placed, mailbox.send) == "skipped no-address"
     assert mailbox.messages == []
     assert status(shop) == [("SKIPPED",)]
 

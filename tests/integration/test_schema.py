@@ -262,29 +262,34 @@ GRANTS = {
     "item_words:s items_for_sale:s order_events:s order_items:s orders:s points_balances:s "
     "shopping_cart_items:siud stock:s transactions:s",
     "checkout": "catalog_items:s customers:s idempotency_records:si order_events:si order_items:siu "
-    "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si",
-    "accounts": "customers:su outbox:i points_balances:su transactions:si",
+    "orders:siu outbox:i points_balances:su request_log:i shopping_cart_items:s stock:su transactions:si "
+    "usage_counts:siu",
+    "accounts": "customers:su email_changes:siud notifications:i outbox:i points_balances:su transactions:si "
+    "usage_counts:siu",
     "staff": "catalog_items:siu customers:s idempotency_records:si images:s item_words:sid order_events:s "
     "order_items:s orders:s outbox:i points_balances:su request_log:i staff_members:s stock:siud "
     "transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
-    "consumers": "catalog_items:s consumed_versions:siu customers:s inbox:si notifications:siu "
-    "order_items:s orders:su shopping_cart_items:sud",
-    "cascades": "catalog_images:sd catalog_items:su customers:su idempotency_records:sd image_urls:sd "
-    "images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si regions:s "
-    "shopping_cart_items:sd staff_members:sd transactions:i",
-    "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s idempotency_records:sd "
-    "image_urls:sd images:s inbox:sd item_words:sid job_progress:siu notifications:sd order_events:s "
-    "order_items:s "
+    "consumers": "catalog_items:s consumed_versions:siu customers:s email_changes:su inbox:si "
+    "notifications:siu order_items:s orders:su shopping_cart_items:sud suppressed_addresses:si "
+    "usage_counts:siu",
+    "cascades": "catalog_images:sd catalog_items:su customers:su email_changes:sd idempotency_records:sd "
+    "image_urls:sd images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si "
+    "regions:s shopping_cart_items:sd staff_members:sd suppressed_addresses:s transactions:i "
+    "usage_counts:siu",
+    "jobs": "catalog_images:sd catalog_items:s consumed_versions:sd customers:s email_changes:sd "
+    "idempotency_records:sd image_urls:sd images:s inbox:sd item_words:sid job_progress:siu "
+    "notifications:sd order_events:s order_items:s "
     "orders:s outbox:s outbox_dead_letters:s points_balances:s region_cleanups:sd regions:si request_log:sd "
-    "shopping_cart_items:sd staff_members:sd stock:s transactions:s",
+    "shopping_cart_items:sd staff_members:sd stock:s transactions:s "
+    "usage_counts:sd",
     "enrolment": "customers:s region_cleanups:si regions:s staff_members:s",
     "reports": "catalog_images:s catalog_items:s images:s items_for_sale:s order_events:s order_items:s "
     "orders:s points_balances:s request_log:s shopping_cart_items:s stock:s transactions:s",
     "operations": "catalog_items:s customers:si idempotency_records:s inbox:s job_progress:s notifications:s "
     "order_events:s order_items:s orders:s outbox:si outbox_dead_letters:sd points_balances:si "
     "region_cleanups:sid regions:sd relay_leases:s relays:s request_log:s shopping_cart_items:s "
-    "staff_members:sid stock:s transactions:s",
+    "staff_members:sid stock:s suppressed_addresses:sd transactions:s",
     "overview": "customers:s inbox:s notification_states:s order_events:s orders:s "
     "outbox_dead_letter_states:s outbox_states:s regions:s relay_leases:s relays:s staff_members:s",
     "rewards_ro": " ".join(f"{table}:s" for table in sorted(NINE)),

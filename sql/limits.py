@@ -1,0 +1,20 @@
+"""Counting what has bounds: how often a customer, or an address, had it (`domain/limits.py`)."""
+
+from collections.abc import Sequence
+
+from domain.limits import Limit, Uses
+from sql.queries import Statement, load
+
+_LIMITS = load("limits")
+_READ_USES = _LIMITS["read_uses"].of(Uses)
+_COUNT_USE = _LIMITS["count_use"]
+
+
+def read_uses(limit: Limit, subjects: Sequence[str]) -> Statement[Uses]:
+    """Give the statement that reads how often subjects had it: ids of customers, hashes of addresses."""
+    return _READ_USES(operation=limit.operation, subjects=list(subjects))
+
+
+def count_use(limit: Limit, subjects: Sequence[str]) -> Statement[object]:
+    """Give the statement that counts one use more for each subject."""
+    return _COUNT_USE(operation=limit.operation, subjects=list(subjects))

@@ -4,13 +4,12 @@ An e-mail address is the customer's once they have sent back the code that went 
 and messages go to the address before it.
 """
 
-from collections.abc import Callable
-from hashlib import pbkdf2_hmac, sha256
 from hmac import compare_digest
 from typing import NamedTuple
 from uuid import UUID
 
 from domain import refusals
+from domain.email import MAX_CODE_ATTEMPTS, address_form
 from domain.points import BalanceChange
 from domain.refusals import Refusal
 from domain.versions import Expected
@@ -57,44 +56,6 @@ class AccountChange(NamedTuple):
     former: str | None
 
 
-#: How long a code holds, and how many others may be tried.
-CODE_VALID_S = 3600
-MAX_CODE_ATTEMPTS = 5
-
-#: Letters and digits that nobody takes for each other: 40 bits in 8 of them.
-_CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-_CODE_LENGTH = 8
-
-#: A hash of a code takes some 10 ms, so that who reads the table cannot try all codes within the hour.
-_HASH_ROUNDS = 20_000
-
-
-def address_form(email: str) -> str:
-    """Give the one form in which addresses are compared. No provider of today tells case apart."""
-    return email.strip().lower()
-
-
-def address_hash(email: str) -> str:
-    """Give the name that an address goes by where it must not stand itself: a hash of its form, in hex."""
-    return sha256(address_form(email).encode()).hexdigest()
-
-
-def make_code(pick: Callable[[int], int]) -> str:
-    """Make a code of letters and digits; `pick` gives a secret random number below another."""
-    return "".join(_CODE_LETTERS[pick(len(_CODE_LETTERS))] for _ in range(_CODE_LENGTH))
-
-
-def show_code(code: str) -> str:
-    """Write a code as people read it."""
-    return f"{code[:4]}-{code[4:]}"
-
-
-def hash_code(code: str, customer_id: UUID) -> str:
-    """Give what is stored of a code, however it was typed."""
-    typed = "".join(code.split()).replace("-", "").upper()
-    return pbkdf2_hmac("sha256", typed.encode(), customer_id.bytes, _HASH_ROUNDS).hex()
-
-
 class EmailChange(NamedTuple):
     """A customer's last change of address. Without a hash the message with the code has not been sent."""
 
@@ -129,12 +90,12 @@ def decide_change(
         return refusals.account_closed()
     confirmed, pending = member.profile.email, member.pending_email
     asks_code = False
-    # guard: an address is its owner's only when they have confirmed it
     if requested.email is None:
         confirmed = pending = None
     elif confirmed is not None and address_form(requested.email) == address_form(confirmed):
         pending = None
     elif pending is None or address_form(requested.email) != address_form(pending):
+        # guard: an address is its owner's only when they have confirmed it
         pending, asks_code = requested.email, True
     profile = requested._replace(email=confirmed)
     if (member.profile, member.pending_email) == (profile, pending) and expected.includes_recent(

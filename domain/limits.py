@@ -11,7 +11,7 @@ from domain import refusals
 from domain.refusals import Refusal
 
 
-class Limit(NamedTuple):
+class Bound(NamedTuple):
     """What is bounded: its name where it is counted, in words for people, and the bounds."""
 
     operation: str
@@ -21,14 +21,14 @@ class Limit(NamedTuple):
 
 
 #: Far above what a person does, and far below what hurts somebody else.
-ACCOUNT_CHANGES = Limit("account-change", "changes of the account", 30, 100)
-CANCELLATIONS = Limit("cancellation", "cancelled orders", 20, 60)
+ACCOUNT_CHANGES = Bound("account-change", "changes of the account", 30, 100)
+CANCELLATIONS = Bound("cancellation", "cancelled orders", 20, 60)
 
 #: Codes go to addresses that are nobody's yet, so a stranger may get as many: by customer and by address.
-EMAIL_CODES = Limit("email-code", "codes for a new e-mail address", 4, 6)
+EMAIL_CODES = Bound("email-code", "codes for a new e-mail address", 4, 6)
 
 #: Messages of every kind, by customer and by address. What is beyond is skipped, and counted.
-MAILS = Limit("mail", "e-mails", 30, 100)
+MAILS = Bound("mail", "e-mails", 30, 100)
 
 
 class Uses(NamedTuple):
@@ -41,24 +41,24 @@ class Uses(NamedTuple):
     day_left_s: int
 
 
-def wait_s(limit: Limit, uses: Iterable[Uses]) -> int | None:
+def wait_s(bound: Bound, uses: Iterable[Uses]) -> int | None:
     """Give the seconds until one use more is within the bounds of all subjects; None where it is now."""
     waits = [0]
     for use in uses:
         # guard: a day has a bound
-        if use.in_day >= limit.a_day:
+        if use.in_day >= bound.a_day:
             waits.append(use.day_left_s)
         # guard: an hour has a bound
-        elif use.in_hour >= limit.an_hour:
+        elif use.in_hour >= bound.an_hour:
             waits.append(use.hour_left_s)
     return max(waits) or None
 
 
-def refuse_beyond(limit: Limit, uses: Iterable[Uses]) -> Refusal | None:
+def refuse_beyond(bound: Bound, uses: Iterable[Uses]) -> Refusal | None:
     """Refuse what is beyond a bound."""
-    wait = wait_s(limit, uses)
+    wait = wait_s(bound, uses)
     if wait is None:
         return None
     return refusals.too_many_requests(
-        what=limit.what, an_hour=limit.an_hour, a_day=limit.a_day, retry_after_s=wait
+        what=bound.what, an_hour=bound.an_hour, a_day=bound.a_day, retry_after_s=wait
     )

@@ -5,7 +5,7 @@ a page, no markup, nothing invisible, and no more than names need. Who has anoth
 """
 
 import re
-import unicodedata
+from collections.abc import Sequence
 
 #: The longest name that is said, in characters and words.
 MAX_NAME_LENGTH = 40
@@ -28,29 +28,37 @@ _ADDRESS = re.compile(r"://|www\.|[^\W\d_]\.[^\W\d_]{2,}|[@<>\[\]{}\\`|]", re.IG
 
 def plain_name(name: str | None) -> str | None:
     """Give a person's name as it may stand in an e-mail; None where it is no plain name."""
+    import unicodedata  # its tables are not loaded at every start
+
     text = unicodedata.normalize("NFC", name or "").strip(" ")
     words = text.split(" ")
     # guard: a name in an e-mail is short
     if len(text) > MAX_NAME_LENGTH or len(words) > MAX_NAME_WORDS:
         return None
-    # guard: a name in an e-mail is made of letters
-    return text if all(map(_is_plain_word, words)) else None
+    # guard: a name in an e-mail is made of name characters
+    return (
+        text
+        if all(_is_plain([*zip(word, map(unicodedata.category, word), strict=True)]) for word in words)
+        else None
+    )
 
 
-def _is_plain_word(word: str) -> bool:
+def _is_plain(word: Sequence[tuple[str, str]]) -> bool:
+    """Tell whether characters, each with its category, are a word of a name."""
     marks = 0
-    for place, character in enumerate(word):
-        category = unicodedata.category(character)
+    for place, (character, category) in enumerate(word):
         marks = marks + 1 if category in ("Mn", "Mc") else 0
         letter = category.startswith("L") or 0 < marks <= _MAX_MARKS
         stop = character == "." and place == len(word) - 1 > 0
         if not (letter or character in _JOINING or stop) or _INVISIBLE.match(character):
             return False
-    return any(unicodedata.category(character).startswith("L") for character in word)
+    return any(category.startswith("L") for _, category in word)
 
 
 def plain_title(title: str) -> str | None:
     """Give an item's name as it may stand in an e-mail; None where it holds what is no name's."""
+    import unicodedata  # as above
+
     text = unicodedata.normalize("NFC", title).strip(" ")
     # guard: an item's name in an e-mail is no address
     if not text or len(text) > 50 or _ADDRESS.search(text) or _INVISIBLE.search(text):

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from pydantic import Field
 
 from domain import refusals
-from domain.accounts import Profile, hash_code
+from domain.accounts import Profile
+from domain.email import hash_code
 from domain.refusals import Refusal
 from handlers.edge.http import Api, Call, Route
 from handlers.edge.models import AnswerBody, Body, PlainText, Versioned

@@ -12,11 +12,11 @@ from domain.accounts import (
     EmailChange,
     Member,
     Profile,
-    address_hash,
     decide_change,
     decide_confirmation,
     decide_erasure,
 )
+from domain.email import address_hash
 from domain.events import Origin, event_of
 from domain.events.customers import CustomerErased, NotificationWritten
 from domain.limits import ACCOUNT_CHANGES, EMAIL_CODES, refuse_beyond
@@ -44,7 +44,7 @@ _READ_BALANCE = load("ledger")["read_balance"].of(int)
 _INSERT_NOTIFICATION = load("consumers")["insert_notification"]
 
 
-class Account(NamedTuple):
+class StoredAccount(NamedTuple):
     """An account after a change: its version, and the address that waits for its code."""
 
     version: int
@@ -64,7 +64,7 @@ def change_account(
     requested: Profile,
     change_id: UUID,
     origin: Origin,
-) -> Completed[Account | Refusal]:
+) -> Completed[StoredAccount | Refusal]:
     """Store the profile where the account is at an expected version; give what it is then.
 
     Another address waits for its code, which is `change_id`'s. Raises sql.errors.RetriesExhaustedError and
@@ -73,7 +73,7 @@ def change_account(
     changer = [str(customer_id)]
     asker = changer if requested.email is None else [*changer, address_hash(requested.email)]
 
-    def attempt(transaction: Transaction) -> Account | Refusal:
+    def attempt(transaction: Transaction) -> StoredAccount | Refusal:
         rows, changes, codes = transaction.read(
             _READ_MEMBER(customer_id=customer_id),
             read_uses(ACCOUNT_CHANGES, changer),
@@ -84,7 +84,9 @@ def change_account(
         if isinstance(change, Refusal):
             return change
         if member is None or isinstance(change, int):
-            return Account(member.version, member.pending_email) if member else refusals.unknown_customer()
+            return (
+                StoredAccount(member.version, member.pending_email) if member else refusals.unknown_customer()
+            )
         beyond = refuse_beyond(ACCOUNT_CHANGES, changes)
         if change.asks_code:
             # guard: codes that are sent have a bound
@@ -103,17 +105,17 @@ def change_account(
             text = email_change_begun() if change.asks_code else email_changed()
             writes += _tell_former(customer_id, change.former, change_id, text, origin)
         transaction.commit(*writes)
-        return Account(change.version, change.pending_email)
+        return StoredAccount(change.version, change.pending_email)
 
     return run(database, attempt)
 
 
 def send_code_again(
     database: Database, customer_id: UUID, change_id: UUID, origin: Origin
-) -> Completed[Account | Refusal]:
+) -> Completed[StoredAccount | Refusal]:
     """Have another code sent to the address that waits; the one before holds no longer."""
 
-    def attempt(transaction: Transaction) -> Account | Refusal:
+    def attempt(transaction: Transaction) -> StoredAccount | Refusal:
         rows, changes = transaction.read(
             _READ_MEMBER(customer_id=customer_id), _READ_EMAIL_CHANGE(customer_id=customer_id)
         )
@@ -123,7 +125,7 @@ def send_code_again(
         if change is None or member.pending_email is None:
             return refusals.no_email_change()
         if change.change_id == change_id:  # by an attempt whose answer was lost
-            return Account(member.version, member.pending_email)
+            return StoredAccount(member.version, member.pending_email)
         asker = [str(customer_id), address_hash(member.pending_email)]
         (codes,) = transaction.read(read_uses(EMAIL_CODES, asker))
         # guard: codes that are sent again have a bound
@@ -131,7 +133,7 @@ def send_code_again(
         if beyond is not None:
             return beyond
         transaction.commit(*_ask_code(customer_id, member.pending_email, change_id, origin))
-        return Account(member.version, member.pending_email)
+        return StoredAccount(member.version, member.pending_email)
 
     return run(database, attempt)
 
@@ -223,7 +225,7 @@ def erase_account(
         # guard: the erasure touches the balance
         writes = [_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), move_points(change)]
         if change.points:
-            writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))
+            writes.append(ledger_entry(change, entry_id, "FORFEIT", "StoredAccount closed", entry_id))
         event = CustomerErased(customer_id=customer_id)
         transaction.commit(*writes, enqueue(origin.announce(event, customer_id, member.version + 1)))
         return True

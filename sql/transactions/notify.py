@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from domain.accounts import CODE_VALID_S, address_hash, hash_code, make_code, show_code
 from domain.checkout import AcceptedLine
+from domain.email import CODE_VALID_S, address_hash, hash_code, make_code, show_code
 from domain.events import Envelope
 from domain.events.orders import OrderCancelled, OrderPlaced
 from domain.limits import MAILS, wait_s

@@ -213,6 +213,44 @@ GUARDS: Mapping[str, Guard] = {
     "a mail that was too fast is sent once more": Guard(
         ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_once_more"
     ),
+    # --- E-mail addresses and bounds ----------------------------------------------------------------------
+    "an address is its owner's only when they have confirmed it": Guard(
+        instead("confirmed, pending = requested.email, None"), "test_a_new_address_waits_for_its_code"
+    ),
+    "a code holds for a while and for so many attempts": Guard(
+        NEVER, "test_a_code_confirms_once_for_a_while_and_after_a_few_attempts_no_more"
+    ),
+    "an address is confirmed by its code alone": Guard(
+        NEVER, "test_a_code_confirms_once_for_a_while_and_after_a_few_attempts_no_more"
+    ),
+    "codes that are tried are counted": Guard(DROP, "test_codes_that_are_tried_are_counted"),
+    "codes that are sent have a bound": Guard(value("beyond"), "test_codes_have_a_bound_by_customer"),
+    "codes that are sent again have a bound": Guard(value("None"), "test_codes_have_a_bound_by_customer"),
+    "the former address hears of the change": Guard(
+        DROP, "test_a_new_address_is_the_accounts_when_its_code_comes_back"
+    ),
+    "cancellations have a bound": Guard(value("None"), "test_cancellations_have_a_bound_and_refunds_none"),
+    "a day has a bound": Guard(NEVER, "test_what_is_beyond_a_bound_waits_for_the_next_hour_or_day"),
+    "an hour has a bound": Guard(NEVER, "test_what_is_beyond_a_bound_waits_for_the_next_hour_or_day"),
+    "e-mails have a bound, by customer and by address": Guard(
+        NEVER, "test_an_attacker_sends_a_stranger_one_message_without_a_word_of_theirs"
+    ),
+    "nothing is sent to an address that bounced or complained": Guard(
+        NEVER, "test_nothing_is_sent_to_an_address_that_bounced"
+    ),
+    "what may not go is not sent": Guard(ALWAYS, "test_nothing_is_sent_to_an_address_that_bounced"),
+    "a code goes to an address that is still wanted": Guard(
+        value("None"), "test_an_address_that_is_wanted_no_more_is_not_written_to"
+    ),
+    "no name is said to an address that is not the customer's": Guard(
+        instead("c.first_name"), "test_a_new_address_is_greeted_without_a_name"
+    ),
+    "what is skipped is counted by its reason": Guard(DROP, "test_what_is_skipped_is_counted_by_its_reason"),
+    "a name in an e-mail is short": Guard(NEVER, "test_what_is_no_plain_name_is_not_said"),
+    "a name in an e-mail is made of name characters": Guard(
+        value("text"), "test_what_is_no_plain_name_is_not_said"
+    ),
+    "an item's name in an e-mail is no address": Guard(NEVER, "test_an_items_name_is_said_where_it_is_one"),
     # --- Cascades and jobs -------------------------------------------------------------------------------
     "an event's word is not taken for an erasure": Guard(
         DROP, "test_a_slice_that_is_resumed_asks_whether_the_customer_is_erased"

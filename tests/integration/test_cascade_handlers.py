@@ -355,3 +355,13 @@ def test_a_recipient_whom_ses_refuses_is_told_from_the_sender_and_counted(
     assert recipients.count([mail._ALWAYS_GOOD]) == 1, "once it is known that the sender works"
     mail.metrics().flush_metrics()
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["MailsRefused"] == [1.0] * 3
+
+
+def test_what_is_skipped_is_counted_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    mail.metrics().flush_metrics()
+    capsys.readouterr()
+    for word in ("sent", "skipped too-many", "duplicate", "skipped suppressed", "skipped too-many"):
+        assert mail.count_skipped(word) == word
+    mail.metrics().flush_metrics()
+    assert metrics_of(capsys.readouterr().out) == {"MailSkipped_too-many": 2, "MailSkipped_suppressed": 1}

@@ -10,22 +10,24 @@ from hypothesis import strategies as st
 
 from domain import refusals
 from domain.accounts import (
-    MAX_CODE_ATTEMPTS,
     AccountChange,
     ConfirmedEmail,
     EmailChange,
     Member,
     Profile,
-    address_form,
-    address_hash,
     decide_change,
     decide_confirmation,
+)
+from domain.checkout import AcceptedLine
+from domain.email import (
+    MAX_CODE_ATTEMPTS,
+    address_form,
+    address_hash,
     hash_code,
     make_code,
     show_code,
 )
-from domain.checkout import AcceptedLine
-from domain.limits import Limit, Uses, refuse_beyond, wait_s
+from domain.limits import Bound, Uses, refuse_beyond, wait_s
 from domain.messages import MessageText, address_message, item_retired, order_confirmation
 from domain.names import MAX_NAME_LENGTH, plain_name, plain_title
 from domain.versions import Expected
@@ -204,7 +206,7 @@ def test_a_code_that_is_sent_again_finds_itself_done() -> None:
 
 # --- Bounds ---
 
-FEW = Limit("few", "things", 2, 3)
+FEW = Bound("few", "things", 2, 3)
 
 
 @pytest.mark.parametrize(

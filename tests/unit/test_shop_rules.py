@@ -337,8 +337,7 @@ def test_a_change_meets_the_version_that_was_read_or_is_stored_already() -> None
         decide_change(member(4, name="Ana"), expected(2), requested)
     ) == refusals.precondition_failed(actual=4)
     assert (
-        version_of(decide_change(member(3, erased=True), expected(3), requested))
-        == refusals.account_closed()
+        version_of(decide_change(member(3, erased=True), expected(3), requested)) == refusals.account_closed()
     )
     assert version_of(decide_change(None, expected(3), requested)) == refusals.account_closed()
 

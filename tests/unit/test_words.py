@@ -50,6 +50,8 @@ ORDINARY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                 "domain/search.py",
                 "domain/usernames.py",
                 "tests/unit/test_usernames.py",
+                "domain/names.py",
+                "tests/unit/test_mail_rules.py",
                 "local/sample_data/",
                 "local_dsql/",
                 "web/",

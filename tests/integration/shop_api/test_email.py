@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.accounts import address_hash
+from domain.email import address_hash
 from domain.events import read_event
 from domain.events.customers import NotificationWritten
 from domain.events.orders import OrderCancelled, OrderPlaced
-from domain.limits import ACCOUNT_CHANGES, CANCELLATIONS, EMAIL_CODES, MAILS, Limit
+from domain.limits import ACCOUNT_CHANGES, CANCELLATIONS, EMAIL_CODES, MAILS, Bound
 from sql.connection import Database
 from sql.transaction import Transaction
 from sql.transactions.clean_cart import clean_cart
@@ -141,6 +141,13 @@ def test_orders_are_told_to_the_confirmed_address_until_then_and_to_nobody_witho
     assert len(post.to(STRANGER)) == 1
 
 
+def test_a_new_address_is_greeted_without_a_name(client: Client, post: Post) -> None:
+    put(client, first_name="Berta", email="new@example.com")
+    post.deliver()
+    assert [message.text.body[:6] for message in post.sent] == ["Hello,"] * 2
+    assert "Berta" not in str(post.sent)
+
+
 def test_codes_that_are_tried_are_counted(client: Client, post: Post) -> None:
     put(client, email="new@example.com")
     code = post.code()
@@ -247,7 +254,7 @@ def order(shop: Shop, client: Client, customer: UUID, points: int = 0) -> str:
     return str(placed.json["order_id"])
 
 
-def set_uses(shop: Shop, limit: Limit, subject: str, in_hour: int, in_day: int) -> None:
+def set_uses(shop: Shop, limit: Bound, subject: str, in_hour: int, in_day: int) -> None:
     shop.connection.execute(
         "insert into xpoints.usage_counts values (%s, %s, extract(epoch from now())::bigint / 3600, %s, "
         "extract(epoch from now())::bigint / 86400, %s) on conflict (subject, operation) do update set "

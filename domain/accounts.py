@@ -116,7 +116,7 @@ def decide_confirmation(
     Where it gives `wrong_code` the attempt is to be counted. The same code again finds itself done.
     """
     if member is None or member.erased:
-        return refusals.unknown_customer()
+        return refusals.account_closed()
     if change is None:
         return refusals.no_email_change()
     fits = change.code_hash is not None and compare_digest(change.code_hash, code_hash)

@@ -15,7 +15,7 @@ MAX_NAME_WORDS = 4
 _MAX_MARKS = 3
 
 #: Between letters of a name. A full stop ends a word ("J."), so that no name is a domain.
-_JOINING = frozenset("'\N{RIGHT SINGLE QUOTATION MARK}-\N{MIDDLE DOT}")
+_JOINING = frozenset("'-\u2019\u00b7")
 
 #: Letters and marks by their category that show nothing: Hangul fillers, joiners, variation selectors.
 _INVISIBLE = re.compile(

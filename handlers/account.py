@@ -178,7 +178,7 @@ handler = Api(
             counted="EmailConfirmation",
             done="confirmed",
             answer=EmailConfirmed,
-            problems=("unknown-customer", "no-email-change", "wrong-code", "code-expired"),
+            problems=("no-email-change", "wrong-code", "code-expired"),
             answer_headers=("ETag",),
             description=(
                 "The address before it is told. A code holds for an hour and for five attempts; the same "
@@ -194,7 +194,7 @@ handler = Api(
             done="sent",
             answer=EmailCodeSent,
             status=202,
-            problems=("unknown-customer", "no-email-change"),
+            problems=("no-email-change"),
             description="The code before it no longer holds.",
         ),
         Route(

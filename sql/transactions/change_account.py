@@ -85,7 +85,7 @@ def change_account(
             return change
         if member is None or isinstance(change, int):
             return (
-                StoredAccount(member.version, member.pending_email) if member else refusals.unknown_customer()
+                StoredAccount(member.version, member.pending_email) if member else refusals.account_closed()
             )
         beyond = refuse_beyond(ACCOUNT_CHANGES, changes)
         if change.asks_code:
@@ -121,7 +121,7 @@ def send_code_again(
         )
         member, change = _member(rows), first(changes)
         if member is None or member.erased:
-            return refusals.unknown_customer()
+            return refusals.account_closed()
         if change is None or member.pending_email is None:
             return refusals.no_email_change()
         if change.change_id == change_id:  # by an attempt whose answer was lost

@@ -191,9 +191,9 @@ def test_a_code_confirms_once_for_a_while_and_after_a_few_attempts_no_more() -> 
         attempts_left=4
     )
     assert decide_confirmation(member(), None, "right") == refusals.no_email_change()
-    assert decide_confirmation(None, waiting(), "right") == refusals.unknown_customer()
+    assert decide_confirmation(None, waiting(), "right") == refusals.account_closed()
     erased = member()._replace(erased=True)
-    assert decide_confirmation(erased, waiting(), "right") == refusals.unknown_customer()
+    assert decide_confirmation(erased, waiting(), "right") == refusals.account_closed()
 
 
 def test_a_code_that_is_sent_again_finds_itself_done() -> None:

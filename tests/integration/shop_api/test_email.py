@@ -236,7 +236,7 @@ def test_an_erased_customers_new_address_is_not_written_to(shop: Shop, client: C
     client.delete("/account")
     for word in ("email-confirmations", "email-codes"):
         assert client.post(f"/account/{word}", {"code": "AAAA-AAAA"} if "conf" in word else None).problem == (
-            "unknown-customer"
+            "account-closed"
         )
     shop.connection.execute(b"delete from xpoints.outbox where event_type = 'CustomerErased.v1'")
     assert post.deliver() == []

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from domain.checkout import AcceptedLine
-from domain.names import plain_name, plain_title
 
 #: The kind of a message that holds a code.
 EMAIL_CODE = "email-code"
@@ -121,12 +120,16 @@ def put_code(text: MessageText, code: str) -> MessageText:
 
 def address_message(text: MessageText, first_name: str | None) -> MessageText:
     """Add the greeting and the signature around a message's body; a name that is not plain is left out."""
+    from domain.names import plain_name  # who only knows which message is an order's starts without
+
     name = plain_name(first_name)
     greeting = "Hello" if name is None else f"Dear {name}"
     return MessageText(text.subject, f"{greeting},\n\n{text.body}\n\nYour rewards shop\n")
 
 
 def _title(name: str) -> str:
+    from domain.names import plain_title  # as above
+
     return plain_title(name) or "an item"
 
 

@@ -194,7 +194,7 @@ handler = Api(
             done="sent",
             answer=EmailCodeSent,
             status=202,
-            problems=("no-email-change"),
+            problems=("no-email-change",),
             description="The code before it no longer holds.",
         ),
         Route(

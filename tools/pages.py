@@ -43,6 +43,8 @@ OF_COMMANDS = {
     "REWARDS_BROWSER": "the browser that the tests of the pages drive, by its path",
     "BROWSER": "`required` makes a missing browser a failure instead of a notice",
     "CI": "`true` does the same as `BROWSER=required`",
+    "DOCKER_HOST": "where the container engine answers, for `make invoke` in a container",
+    "XDG_RUNTIME_DIR": "where Podman's socket is looked for, as every program of this user's does",
     "PATH": "where programs are looked for, as for every program",
 }
 
@@ -61,6 +63,9 @@ OF_MAKE = {
     "ARGS": 'options of what the target runs: `make demo ARGS="--orders 20"`; `ARGS=--help` lists them',
     "PYTHON": "the Python that `.local/` is made with, 3.11 or newer",
     "CLOUD_PYTHON": "the Python 3.13 that writes the bytecode in the artifacts for AWS",
+    "FUNCTION": "the function that `make invoke` runs, by its name in the template",
+    "EVENT": "the file of the event that it gets, `-` for the standard input; without it, the sample",
+    "CONTAINER": "`1` runs it in a container, as on AWS",
     "BENCH": "the one measurement that `make bench` runs, in full",
     "USERNAME": "for whom `make token` asks for a token",
     "SEEDS": "how many runs `make chaos` and `make dsql-model` make",

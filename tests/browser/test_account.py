@@ -1,10 +1,12 @@
 """A member's account, past orders, and what is given back."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from demos.shoppers import wait_for
 from tests.browser.conftest import POINTS, Screen, World
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -104,6 +106,46 @@ def test_an_account_that_was_changed_elsewhere_shows_both_and_lets_choose(world:
     expect(shop.live).to_have_text("Your account was changed.")
     expect(shop.alert).to_have_count(0)
     assert _city(world, shop) == "Lima"
+
+
+def test_a_new_address_waits_until_its_code_is_typed(world: World, screen: Open) -> None:
+    shop = screen(address="/account")
+    present = shop.page.get_by_label("E-mail").input_value()
+    address = f"new-{shop.member.username}@example.com"
+    shop.page.get_by_label("E-mail").fill(address)
+    shop.button("Save").click()
+    waits = shop.page.get_by_role("region", name="Confirm your new address")
+    expect(waits).to_contain_text(f"A code is on its way to {address}")
+    expect(waits).to_contain_text(f"e-mails go to {present}")
+    shop.page.reload()
+    expect(shop.page.get_by_label("E-mail")).to_have_value(address)
+
+    waits.get_by_label("Code").fill("AAAA-AAAA")
+    waits.get_by_role("button", name="Confirm").click()
+    expect(waits.get_by_role("alert")).to_contain_text("That is not the code")
+    shop.page.get_by_label("City").fill("Lima")
+    shop.button("Save").click()
+    expect(shop.live).to_have_text("Your account was changed.")
+
+    waits.get_by_label("Code").fill(_code(world, address))
+    waits.get_by_role("button", name="Confirm").click()
+    expect(shop.live).to_have_text(f"{address} is your address now.")
+    expect(waits).to_have_count(0)
+    shop.page.reload()
+    expect(shop.page.get_by_label("E-mail")).to_have_value(address)
+    query = "select email from xpoints.customers where id = %s"
+    assert world.shop.scalar(query, (shop.member.customer_id,)) == address
+
+
+def _code(world: World, address: str) -> str:
+    """Read the code in the e-mail to an address, when it has come."""
+
+    def read() -> str:
+        mails = [mail["BodyText"] for mail in world.home.emails() if mail["To"] == [address]]
+        return "".join(re.findall(r"^  (\w{4}-\w{4})$", "\n".join(mails), re.MULTILINE))
+
+    wait_for("the e-mail with the code", lambda: read() != "")
+    return read()
 
 
 def _city(world: World, shop: Screen) -> Any:

@@ -19,8 +19,8 @@ WEB = ROOT / "web"
 VENDOR = WEB / "vendor"
 
 #: What a customer's page may weigh, before and after compression: everything but pictures.
-MOST_BYTES = 134_000
-MOST_GZIPPED_BYTES = 50_500
+MOST_BYTES = 137_500
+MOST_GZIPPED_BYTES = 51_500
 
 #: Kinds of problems that only the staff meet.
 OF_THE_STAFF = {

@@ -27,7 +27,7 @@ export function afterErasure(act) {
 }
 
 export async function enter() {
-  page = { account: null, tag: null, typed: {}, error: null, wrong: null, busy: false, conflict: null, entries: null, cursor: null, given: null };
+  page = { account: null, tag: null, typed: {}, error: null, wrong: null, busy: false, conflict: null, entries: null, cursor: null, given: null, code: '', unconfirmed: null };
   await Promise.all([readAccount(), readLedger(), readBalance().catch(() => {})]);
 }
 
@@ -53,7 +53,10 @@ async function readLedger(before = []) {
   draw();
 }
 
-const valueOf = (field) => page.typed[field] ?? page.account[field] ?? '';
+/** What the account has; of its addresses the one that waits for its code, if one does. */
+const saved = (field) => (field === 'email' && page.account.pending_email) || page.account[field];
+
+const valueOf = (field) => page.typed[field] ?? saved(field) ?? '';
 
 /** The account as the form has it; what is empty is not known. */
 const asTyped = () => Object.fromEntries(FIELDS.map((field) => [field, valueOf(field).trim() || null]));
@@ -64,7 +67,8 @@ async function save(event) {
   draw();
   try {
     const { headers, body } = await request('PUT', '/account', { body: asTyped(), match: page.tag });
-    page.account = { ...page.account, ...asTyped(), version: body.version };
+    const typed = asTyped();
+    page.account = { ...page.account, ...typed, ...body, email: body.pending_email ? page.account.email : typed.email };
     page.tag = headers.get('ETag');
     Object.assign(page, { typed: {}, conflict: null });
     announce(w.saved);
@@ -80,7 +84,7 @@ async function save(event) {
 async function compare() {
   await readAccount();
   const mine = asTyped();
-  page.conflict = FIELDS.filter((field) => mine[field] !== page.account[field]).map((field) => ({ field, mine: mine[field], theirs: page.account[field] }));
+  page.conflict = FIELDS.filter((field) => mine[field] !== saved(field)).map((field) => ({ field, mine: mine[field], theirs: saved(field) }));
   if (!page.conflict.length) page.conflict = null;
 }
 
@@ -99,6 +103,41 @@ const conflict = () => html`<div class="panel notice" role="alert"><div>
   <div class="row">${button({ label: w.keepMine, kind: 'secondary', act: save })}
   ${button({ label: w.takeTheirs, kind: 'secondary', act: () => { Object.assign(page, { typed: {}, conflict: null }); draw(); } })}</div>
 </div></div>`;
+
+/** Send what is asked about the address that waits; `done` is given the answer. */
+async function askAboutAddress(path, body, done) {
+  Object.assign(page, { busy: true, unconfirmed: null });
+  draw();
+  try {
+    done(await request('POST', path, { body }));
+  } catch (error) {
+    page.unconfirmed = error;
+  }
+  page.busy = false;
+  draw();
+}
+
+function confirmAddress(event) {
+  event.preventDefault();
+  askAboutAddress('/account/email-confirmations', { code: page.code.trim() }, ({ body, headers }) => {
+    Object.assign(page.account, body, { pending_email: null });
+    Object.assign(page, { tag: headers.get('ETag'), code: '' });
+    delete page.typed.email;
+    announce(w.confirmed(body.email));
+  });
+}
+
+const anotherCode = () => askAboutAddress('/account/email-codes', undefined, ({ body }) => announce(w.anotherSent(body.pending_email)));
+
+const waiting = () => html`<section class="panel" aria-labelledby="waits"><h2 id="waits">${w.waits}</h2>
+  <p>${w.waitsText(page.account.pending_email, page.account.email)}</p>
+  <form class="form" @submit=${confirmAddress}>
+    <label>${w.code}<input name="code" maxlength="20" autocomplete="one-time-code" autocapitalize="characters" spellcheck="false" required
+      .value=${live(page.code)} @input=${(event) => { page.code = event.target.value; }} /></label>
+    ${page.unconfirmed ? fault(page.unconfirmed) : nothing}
+    <div class="row"><button class="button primary" ?disabled=${page.busy}>${w.confirm}</button>
+    ${button({ label: w.another, kind: 'secondary', off: page.busy, act: anotherCode })}</div>
+  </form></section>`;
 
 const you = () => html`<section class="panel" aria-labelledby="you"><h2 id="you">${w.you} <span class="meta">${state.user.username}</span></h2>
   ${page.error && !page.account ? fault(page.error, readAccount) : nothing}
@@ -188,6 +227,6 @@ function erase() {
 }
 
 export const view = () => html`<h1 tabindex="-1">${w.title}</h1>
-  <div class="columns"><div>${you()}${giving()}</div><div>${ledger()}${authenticator()}
+  <div class="columns"><div>${page.account?.pending_email ? waiting() : nothing}${you()}${giving()}</div><div>${ledger()}${authenticator()}
   <section class="panel" aria-labelledby="erase"><h2 id="erase">${w.erase}</h2><p class="meta">${w.eraseText}</p>
     ${button({ label: w.erase, kind: 'danger', act: erase })}</section></div></div>`;

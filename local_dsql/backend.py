@@ -126,6 +126,18 @@ class Failure(NamedTuple):
         """The error's message."""
         return wire.error_fields(self.answer).get("M", "")
 
+    @property
+    def is_of_catalogue(self) -> bool:
+        """Whether two sessions met in PostgreSQL's catalogue, creating or changing the same thing at once."""
+        match self.sqlstate:
+            case "23505":
+                return wire.error_fields(self.answer).get("s") == "pg_catalog"
+            case "42710":  # a table's row type: DSQL has no CREATE TYPE
+                return self.words.startswith('type "')
+            case "XX000":
+                return self.words.startswith("tuple concurrently ")
+        return False
+
 
 class Backend:
     """A session of the PostgreSQL behind."""

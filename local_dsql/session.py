@@ -1169,6 +1169,7 @@ class Session:
             run is None
             or not run.job
             or plan.failed_job
+            or failure.is_of_catalogue
             or failure.sqlstate not in ("23505", "23514", "23503")
         ):
             return None
@@ -1184,6 +1185,10 @@ class Session:
         if step is not None and step.refusal is not None and step.refusal.sqlstate == sqlstate:
             answer = wire.error(*step.refusal)
             self.server.count(step.refusal)
+        elif failure.is_of_catalogue:
+            # DSQL has no such index to tell of: one of two changes of the schema comes too late.
+            answer = wire.error(*refusals.SCHEMA_CHANGED)
+            self.server.count(refusals.SCHEMA_CHANGED)
         elif sqlstate in ("40001", "40P01") and "(OC00" not in failure.words:
             answer = wire.error(*refusals.CONFLICT)
             self.server.count(refusals.CONFLICT)

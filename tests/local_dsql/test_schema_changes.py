@@ -1,6 +1,8 @@
 """DDL: one statement a transaction, asynchronous jobs, and OC001 for whoever knows the schema of before."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -106,6 +108,39 @@ def test_a_change_meanwhile_fails_the_next_statement(connect: Connect, maker: Co
     assert failure(session, "select 1").startswith("25P02")
     session.execute("rollback")
     assert failure(session, "select * from t") == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "create table if not exists race_{} (id int)",
+        "create index async if not exists race_{} on t (v)",
+        "grant select on t to racer",
+    ],
+)
+def test_two_changes_of_the_same_at_once_are_a_changed_schema(
+    connect: Connect, maker: Connection, change: str
+) -> None:
+    """PostgreSQL tells of its catalogue here: a duplicate key, a tuple that was concurrently updated."""
+    sessions = [connect(), connect()]
+    start = Barrier(len(sessions))
+
+    def make(session: Connection) -> set[str]:
+        said = set()
+        for number in range(20):
+            start.wait()
+            said.add(failure(session, change.format(number)))
+        return said
+
+    maker.execute("create role racer")
+    try:
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            said = set().union(*pool.map(make, sessions))
+    finally:
+        cleaner = connect()
+        cleaner.execute("revoke all on t from racer")
+        cleaner.execute("drop role racer")
+    assert said == {"", OC001}
 
 
 def test_ddl_waits_for_nobody(connect: Connect, maker: Connection) -> None:

@@ -115,8 +115,8 @@ from xpoints.outbox_dead_letters
 where position(%(id)s::text in detail) > 0
 
 -- name: read_effects
--- Which consumers have had their effect of these events, and when.
-select event_id, consumer, processed_at from xpoints.inbox
+-- Which consumers have had their effect of these events: when the bus took the message, and when the effect was.
+select event_id, consumer, published_at, processed_at from xpoints.inbox
 where event_id = any(%(ids)s::uuid[])
 order by processed_at, consumer
 

@@ -20,4 +20,7 @@ def api(shop: Shop, database: Callable[..., Database], monkeypatch: pytest.Monke
     api = Api({module: database(role) for module, role in ROLES.items()}, shop)
     for module, way in api.databases.items():
         monkeypatch.setattr(module, "_DATABASE", way)
+    from handlers import operations  # behind the client, which sets what it reads when it is imported
+
+    monkeypatch.setattr(operations, "_MONITORING", object())  # there is no AWS here, and it says nothing
     return api

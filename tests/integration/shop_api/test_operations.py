@@ -52,7 +52,7 @@ class Around:
 
 
 @pytest.fixture
-def around(monkeypatch: pytest.MonkeyPatch) -> Around:
+def around(api: Api, monkeypatch: pytest.MonkeyPatch) -> Around:
     around = Around()
     monkeypatch.setattr(operations, "_MONITORING", around)
     for kept in (operations._QUEUES, operations._LISTENERS, operations._MINUTES, operations._ALARMS):

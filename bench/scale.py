@@ -148,7 +148,7 @@ class Prices(NamedTuple):
 class Quotas(NamedTuple):
     """What AWS lets an account do at first, in us-east-1; `dsql_*` are a cluster's."""
 
-    ses_a_second: float = 14.0
+    ses_a_second: float = 1
     put_events_a_second: float = 10_000.0
     bus_deliveries_a_second: float = 18_750.0
     lambda_concurrency: float = 1_000.0

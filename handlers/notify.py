@@ -6,6 +6,7 @@ from events.consume import Consumer
 from handlers.edge.mail import Mail, count_skipped
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
+from handlers.edge.slices import MARGIN_MS
 from sql.transactions.notify import confirm_cancellation, confirm_order, send_due
 
 
@@ -29,5 +30,6 @@ handler = guarded(
             ),
         },
         observe_effect,
+        MARGIN_MS,
     )
 )

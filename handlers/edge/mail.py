@@ -21,9 +21,10 @@ _REFUSED = "BadRequestException"
 #: SES's error for what exceeds the account's rate: surely not taken, so asking again sends no second copy.
 _TOO_FAST = "TooManyRequestsException"
 
-#: The pause before that, in seconds. It slows a run down to SES's rate; without it a long queue would
-#: use up the deliveries of its messages.
-_PAUSE_S = 0.2
+#: The pause before that, in seconds, and how often it is made. It slows a run down to SES's rate, for a new
+#: account one message a second; without it a long queue would use up the deliveries of its messages.
+_PAUSE_S = 1.0
+_PAUSES = 9
 
 
 #: SES's own mailbox that takes everything: whoever may send at all may send there.
@@ -40,7 +41,7 @@ def _client() -> "SESV2Client":
     from botocore.config import Config
 
     # One attempt: SES may have taken a message whose answer was lost, and what was not sent comes again with
-    # its event. It ends within the time that `events.consume.MARGIN_MS` keeps back.
+    # its event. With its pauses it ends within what functions that send keep back (`slices.MARGIN_MS`).
     config = Config(
         connect_timeout=1,
         read_timeout=3,
@@ -74,7 +75,7 @@ class Mail:
         """
         from botocore.exceptions import ClientError
 
-        for may_ask_again in (True, False):
+        for pauses_left in reversed(range(_PAUSES + 1)):
             try:
                 self._hand_over(message.email, message.text, str(message.id))
             except ClientError as error:
@@ -83,9 +84,10 @@ class Mail:
                     self._try_the_sender()
                     metrics().add_metric("MailsRefused", MetricUnit.Count, 1)
                     raise UndeliverableError from error
-                # guard: a mail that was too fast is sent once more
-                if code != _TOO_FAST or not may_ask_again:
+                # guard: a mail that was too fast is sent again
+                if code != _TOO_FAST or not pauses_left:
                     raise
+                metrics().add_metric("MailsThrottled", MetricUnit.Count, 1)
                 sleep(_PAUSE_S)
             else:
                 self._sender_works = True

@@ -210,8 +210,8 @@ GUARDS: Mapping[str, Guard] = {
     "a stale version has no effect": Guard(
         NEVER, "test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more"
     ),
-    "a mail that was too fast is sent once more": Guard(
-        ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_once_more"
+    "a mail that was too fast is sent again": Guard(
+        ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_again_for_some_seconds"
     ),
     # --- E-mail addresses and bounds ----------------------------------------------------------------------
     "an address is its owner's only when they have confirmed it": Guard(

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from domain.usernames import one_form
 from local import region_file
 from local.keys import forget_account
 from local.sample_data import DEMO_USERNAME
@@ -35,7 +36,7 @@ def main() -> int:
         answer = client.initiate_auth(
             ClientId=region["USER_POOL_CLIENT_ID"],
             AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": options.username, "PASSWORD": region["DEMO_PASSWORD"]},
+            AuthParameters={"USERNAME": one_form(options.username), "PASSWORD": region["DEMO_PASSWORD"]},
         )
     except StartError as error:
         print(error, file=sys.stderr)

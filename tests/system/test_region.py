@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -5,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
@@ -44,6 +45,41 @@ def test_the_api_lets_nobody_in_with_a_tampered_token(region: LocalRegion, usern
 
 def test_an_enrolled_user_signs_in_and_is_let_in(region: LocalRegion, username: str) -> None:
     assert _get_catalog(region, region.sign_in(username)).status_code == 200
+
+
+def test_messages_about_a_taken_name_or_a_user_who_is_there_change_nothing_of_the_user(
+    region: LocalRegion,
+) -> None:
+    name, own = f"owner_{uuid4().hex[:8]}", "My-Own-Password-1"
+    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+        owner = Shop(connection).customer(username=name)
+        thief = Shop(connection).customer(username=f"{name}_2")
+    region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(owner)}])
+    who = {"UserPoolId": region.outputs["UserPoolId"], "Username": name}
+    users = region.client("cognito-idp")
+    users.admin_set_user_password(**who, Password=own, Permanent=True)
+    before = users.admin_get_user(**who)["UserAttributes"]
+
+    def deliver(customer_id: UUID, typed: str, staff: bool) -> str:
+        body = {"username": typed, "email": "x@example.com", "customer_id": str(customer_id), "staff": staff}
+        sent = region.client("sqs").send_message(
+            QueueUrl=region.outputs["EnrolUsersQueueUrl"], MessageBody=json.dumps(body)
+        )
+        give_up_at = time.monotonic() + 60
+        while time.monotonic() < give_up_at:
+            for line in region.logs():
+                if sent["MessageId"] in line:
+                    told = json.loads(line)
+                    return str(told.get("exception_name") or told["effect"])
+            time.sleep(0.2)
+        raise AssertionError("nothing became of the message")
+
+    assert deliver(thief, name.upper(), staff=True) == "WrongUsernameError"
+    assert deliver(owner, name, staff=True) == "NotStaffError"
+    assert deliver(owner, name.upper(), staff=False) == "duplicate"
+    assert users.admin_get_user(**who)["UserAttributes"] == before
+    assert users.admin_list_groups_for_user(**who)["Groups"] == []
+    assert region.sign_in(name, own)
 
 
 def test_the_web_page_may_not_write_which_customer_a_user_is(region: LocalRegion) -> None:

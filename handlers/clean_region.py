@@ -63,7 +63,7 @@ def _delete_picture(cleanup: Cleanup) -> None:
 
 def _delete_by_name(cleanup: Cleanup) -> None:
     """Delete the customer's user. Raises NotUnderThatNameError and UnclearOwnerError."""
-    pool = _ENVIRONMENT.user_pool_id
+    pool, deleted = _ENVIRONMENT.user_pool_id, False
     # As it is stored, too: the pool may hold users that others made.
     for username in {one_form(cleanup.name): None, cleanup.name: None}:
         try:
@@ -79,9 +79,10 @@ def _delete_by_name(cleanup: Cleanup) -> None:
         # guard: a namesake keeps their sign-in
         if owner == cleanup.subject_id:
             users().admin_delete_user(UserPoolId=pool, Username=user["Username"])
-            return
+            deleted = True
     # guard: not found by name is not deleted
-    raise NotUnderThatNameError
+    if not deleted:
+        raise NotUnderThatNameError
 
 
 def _users_of_pool() -> Iterator[tuple[str, UUID | None]]:

@@ -90,6 +90,15 @@ def test_a_user_goes_whatever_form_name_and_id_have(
     assert (cleaner.users(), cleaner.left()) == (set(), 0)
 
 
+def test_two_users_whose_names_differ_in_case_go_both(cleaner: Cleaner) -> None:
+    ana = uuid4()
+    cleaner.add("ana", ana)
+    cleaner.add("ANA", ana)
+    cleaner.leave(ana, "ANA")
+    assert cleaner.run() == {"deleted": 1}
+    assert (cleaner.users(), cleaner.left()) == (set(), 0)
+
+
 def test_every_user_of_the_customer_goes_and_a_namesake_stays(cleaner: Cleaner) -> None:
     ana, other = uuid4(), uuid4()
     for number in range(130):  # more than a page

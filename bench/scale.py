@@ -42,7 +42,7 @@ class Counted(NamedTuple):
 
     checkout: Work = Work(round_trips=2, statements=11, transactions=1, rows_written=8)
     clean_cart: Work = Work(round_trips=2, statements=8, transactions=1, rows_written=5)
-    notify: Work = Work(round_trips=4, statements=16, transactions=3, rows_written=5)
+    notify: Work = Work(round_trips=6, statements=22, transactions=4, rows_written=8)
     relay_batch: Work = Work(round_trips=2, statements=2, transactions=2, rows_written=500)
     batch_events: int = 500
     idle_relay_transactions_a_minute: int = 135

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from demos.psql import Psql
 from demos.shop_database import REGIONS, ShopDatabase, arn, open_database
+from local.sample_data.customers import mailbox_of
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.tokens import ADMIN
@@ -286,7 +287,9 @@ def roles() -> Story:
 
 def index() -> Story:
     """Index: a job builds it, every open session notices once, and the plan uses it."""
-    find = "select id from xpoints.customers where email = 'carlos_salazar_121@example.mil';"
+    find = (
+        "select id from xpoints.customers where email = 'success+carlos_salazar_121@simulator.amazonses.com';"
+    )
     found = f"id|{CARLOS}|(1 row)"
     yield Typed(1, find, found)
     job = yield Typed(
@@ -425,7 +428,7 @@ def people(shop: ShopDatabase) -> None:
             username = f"{name}_{number}"
             admin.execute(
                 "insert into xpoints.customers (id, username, email) values (%s, %s, %s)",
-                [who, username, f"{username}@example.mil"],
+                [who, username, mailbox_of(username)],
             )
             admin.execute("insert into xpoints.points_balances values (%s, 100)", [who])
 

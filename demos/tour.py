@@ -20,6 +20,7 @@ from local.keys import forget_account
 from local.made_up import made_up
 from local.region import ROOT, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, HOUSEHOLD_USERNAMES
+from local.sample_data.customers import mailbox_of
 from local_dsql.console import run_command
 
 PAGE = ROOT / "docs" / "api.md"
@@ -329,7 +330,7 @@ def _account(tour: Tour) -> None:
     change = {
         "first_name": "Carlos",
         "last_name": "Salazar",
-        "email": f"{DEMO_USERNAME}@example.mil",
+        "email": mailbox_of(DEMO_USERNAME),
         "city": "Porto",
     }
     tour.send(_CUSTOMER, "PUT", "/account", change, If_Match='"1"')

@@ -100,6 +100,67 @@ def test_what_cannot_be_understood_is_never_acknowledged(bad: dict[str, Any]) ->
     assert len(done) == 2
 
 
+def forged(name: str) -> Iterator[str]:
+    """Give bodies that somebody made who may write to the queue or the bus."""
+    (one,) = sample(CONTRACTS[name])["Records"]
+    body = json.loads(one["body"])
+    detail = body["detail"]
+    for wrong in (SECRET, None, 7, [], [SECRET], {}, {SECRET: SECRET}, "OrderPlaced", f"{name}x", "\ud800"):
+        yield json.dumps({**body, "detail-type": wrong})
+        yield json.dumps({**body, "detail": wrong})
+        yield json.dumps({**body, "detail": {**detail, "data": wrong}})
+        for member in ("id", "type", "occurred_at"):
+            yield json.dumps({**body, "detail": {**detail, member: wrong}})
+        for member in detail["data"]:
+            if member.endswith("_id"):
+                yield json.dumps({**body, "detail": {**detail, "data": {**detail["data"], member: wrong}}})
+    for member in ("id", "type", "occurred_at", "region", "data"):
+        yield json.dumps({**body, "detail": {key: value for key, value in detail.items() if key != member}})
+    for missing in ("detail", "detail-type"):
+        yield json.dumps({key: value for key, value in body.items() if key != missing})
+    yield json.dumps({**body, "detail": {**detail, "type": name.replace(".v1", ".v2")}})
+    yield json.dumps({**body, "detail-type": name.replace(".v1", ".v2")})
+    yield json.dumps({**body, "detail": {**detail, "data": {**detail["data"], "x" * 10**6: SECRET}, "id": 1}})
+    yield one["body"][:-1]
+    yield one["body"] + "{}"
+    yield "[" * 100_000
+    yield '{"detail-type":' * 50_000
+    yield SECRET
+    yield ""
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_a_forged_event_is_never_acknowledged_has_no_effect_and_leaves_nothing_of_itself_in_the_log(
+    name: str, log: StringIO
+) -> None:
+    done: list[object] = []
+    bodies = list(forged(name))
+    records = [{**record(str(number)), "body": body} for number, body in enumerate(bodies)]
+
+    answer = consume(batch(*records), {CONTRACTS[name]: done.append})
+
+    understood = sorted(set(map(str, range(len(bodies)))) - set(failed(answer)), key=int)
+    assert [bodies[int(number)][:2000] for number in understood] == []
+    assert done == []
+    assert SECRET not in log.getvalue()
+    assert {line["message"] for line in lines(log)} == {"event not understood"}
+
+
+def test_an_id_in_capitals_is_the_same_id() -> None:
+    seen: list[Envelope[OrderPlaced]] = []
+    one = record("a")
+    capitals = {**one, "body": json.dumps(json.loads(one["body"]) | {"detail": _in_capitals(one)})}
+
+    assert failed(consume(batch(one, capitals), {OrderPlaced: seen.append})) == []
+    assert seen[0] == seen[1]
+
+
+def _in_capitals(one: dict[str, Any]) -> dict[str, Any]:
+    detail = json.loads(one["body"])["detail"]
+    data = {key: value.upper() if key.endswith("_id") else value for key, value in detail["data"].items()}
+    return {**detail, "id": detail["id"].upper(), "data": data}
+
+
 def test_records_that_the_time_does_not_suffice_for_are_left_for_later() -> None:
     left_ms = iter([MARGIN_MS + 1, MARGIN_MS + 1, MARGIN_MS - 1])
 

@@ -72,6 +72,18 @@ class Client:
         wanted = {name: value for name, value in ids.items() if "{" + name + "}" in resource}
         return self._send("GET", resource, wanted, query=query)
 
+    def send_at(
+        self,
+        method: str,
+        resource: str,
+        ids: Mapping[str, str],
+        text: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send any text to a resource with these ids in its path."""
+        wanted = {name: value for name, value in ids.items() if "{" + name + "}" in resource}
+        return self._send(method, resource, wanted, text=text, headers=headers)
+
     def put(self, path: str, body: Any, key: str | None = None, **headers: str) -> Response:
         """Send PUT with a JSON body, under the key where there is one."""
         keyed = {"Idempotency-Key": key} if key is not None else {}

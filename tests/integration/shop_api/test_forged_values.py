@@ -1,7 +1,7 @@
 """What no page sends: cursors, parameters and ids that somebody made. Never a 500, and never our fault."""
 
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from datetime import timedelta, timezone
 from typing import Any
@@ -192,6 +192,8 @@ def test_a_cursor_of_our_own_leads_on_and_in_no_other_form(sent: Sent, name: str
     assert sent.get(name, {**query, "cursor": cursor}).status == 200
 
     def others() -> Iterator[str]:
+        place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        yield encoded(json.dumps(place))  # with spaces
         yield cursor + "="
         yield cursor + "A"
         yield cursor.swapcase()

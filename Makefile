@@ -13,6 +13,7 @@ TOOLS := .local/tools/.done
 DEV := .local/dev/.done
 EMULATOR := .local/emulator/.done
 SAM := .local/sam/.done
+SBOM := .local/sbom/.done
 CHECKOV := .local/checkov/.done
 BROWSER_PY := .local/browser/.done
 LOCAL := $(DEV) $(EMULATOR) $(SAM)
@@ -104,10 +105,10 @@ check-sam:
 
 check-cfn-lint:
 	@.local/sam/bin/cfn-lint --append-rules cfn_lint_serverless.rules --non-zero-exit-code warning \
-		template.yaml cluster.yaml $(FOUND)
+		template.yaml cluster.yaml pipeline.yaml $(FOUND)
 
 check-checkov:
-	@CKV_SKIP_PACKAGE_UPDATE_CHECK=true .local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml $(FOUND)
+	@CKV_SKIP_PACKAGE_UPDATE_CHECK=true .local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml pipeline.yaml $(FOUND)
 
 pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (ARGS="-k cart")
 	@$(PAGES_PY) -m tools.browser
@@ -137,6 +138,13 @@ build: $(SAM) ## Build the Lambda artifacts for AWS into .aws-sam/build (then: s
 	@[ -n "$$(find .aws-sam/build -name '*.cpython-313.pyc' -print -quit)" ] || { echo; \
 		echo "Note: there is no Python 3.13 here ($(CLOUD_PYTHON)), so the artifacts carry no bytecode. They work, and"; \
 		echo "start in twice the time. Install one, or name it: make build CLOUD_PYTHON=/path/to/python3.13"; } >&2
+
+.PHONY: sbom
+sbom: $(SBOM) ## Write what the artifacts hold, from the locks, as CycloneDX into .aws-sam/sbom
+	@mkdir -p .aws-sam/sbom
+	@PYTHONWARNINGS=ignore .local/sbom/bin/cyclonedx-py requirements requirements/runtime.txt --output-reproducible \
+		--pyproject pyproject.toml --mc-type application -o .aws-sam/sbom/functions.cdx.json
+	@echo "wrote .aws-sam/sbom/functions.cdx.json"
 
 # The interpreter that artifacts are for: bytecode made by another version would be carried along for nothing.
 CLOUD_PYTHON ?= python3.13
@@ -170,7 +178,7 @@ $(TOOLS): requirements/tools.txt
 	@touch $@
 
 lock: $(TOOLS) ## Lock the dependencies again (UPGRADE=1 for newer versions)
-	@for name in tools runtime dev browser emulator sam checkov; do \
+	@for name in tools runtime dev browser emulator sam checkov sbom; do \
 		echo "locking requirements/$$name.txt"; \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \

@@ -60,7 +60,9 @@ class Template(NamedTuple):
     queues_of_an_order: int
     batch_size: int
     runs_a_minute: float  # of schedules, the relay's one among them
-    methods: int
+    measured_methods: int
+    backups_kept: int
+    daily_backups_kept: int
     firewall_rules: int
     alarm_metrics: int
 
@@ -82,7 +84,11 @@ class Template(NamedTuple):
             ),
             batch_size=queued["NotifyFunction"]["BatchSize"],
             runs_a_minute=sum(map(_runs_a_minute, events("ScheduleV2", source))),
-            methods=len(events("Api", source)),
+            measured_methods=sum(
+                each["MetricsEnabled"] for each in made["Api"]["Properties"]["MethodSettings"]
+            ),
+            backups_kept=_backups_kept(),
+            daily_backups_kept=template("cluster.yaml")["Parameters"]["DailyBackupsDays"]["Default"],
             firewall_rules=len(made["Firewall"]["Properties"]["Rules"]),
             alarm_metrics=sum(
                 "MetricStat" in metric
@@ -90,6 +96,13 @@ class Template(NamedTuple):
                 for metric in alarm.get("Metrics", [{"MetricStat": alarm}])
             ),
         )
+
+
+def _backups_kept() -> int:
+    """Give how many recovery points the cluster's plan keeps: those of each rule."""
+    parameters = template("cluster.yaml")["Parameters"]
+    days_apart = {"Daily": 1, "Weekly": 7, "Monthly": 30}
+    return sum(parameters[f"{tier}BackupsDays"]["Default"] // days for tier, days in days_apart.items())
 
 
 def _runs_a_minute(schedule: Event) -> float:
@@ -117,6 +130,7 @@ class Assumed(NamedTuple):
     lambda_log_bytes: float = 400.0  # START, END and REPORT of an invocation
     access_log_bytes: float = 450.0
     own_metrics: int = 80  # a test has fewer names than that; a name of two functions is two
+    sign_in_calls: int = 2  # InitiateAuth and RespondToAuthChallenge: the page signs in by SRP
     method_metrics: int = 5  # what API Gateway emits of a method, at the price of a custom metric
     job_ms: float = 500.0
     job_transactions: float = 5.0
@@ -143,6 +157,10 @@ class Prices(NamedTuple):
     metric_month: float = 0.30
     alarm_metric_month: float = 0.10
     dashboard_month: float = 3.00
+    active_user_month: float = 0.0055  # Cognito's LITE, of the first 90,000 beyond the free ones
+    active_users_free: int = 10_000
+    backup_gb_month: float = 0.10  # unconfirmed
+    between_regions_gb: float = 0.02
 
 
 class Quotas(NamedTuple):
@@ -158,6 +176,7 @@ class Quotas(NamedTuple):
     dsql_connections_a_second: float = 100.0
     dsql_connection_burst: float = 1_000.0
     api_requests_a_second: float = 10_000.0
+    sign_in_calls_a_second: float = 120.0  # Cognito's category UserAuthentication
 
 
 COUNTED, TEMPLATE, ASSUMED, PRICES, QUOTAS = Counted(), Template.read(), Assumed(), Prices(), Quotas()
@@ -244,7 +263,7 @@ def standing_dollars(
     jobs = (template.runs_a_minute - 1) * MINUTES_A_MONTH
     job = prices.lambda_request + assumed.job_ms / 1000 * template.memory_mb / 1024 * prices.lambda_gb_second
     return {
-        "API Gateway's metrics of each method": template.methods
+        "API Gateway's metrics of `POST /orders`": template.measured_methods
         * assumed.method_metrics
         * prices.metric_month,
         "Our own metrics": assumed.own_metrics * prices.metric_month,
@@ -256,6 +275,31 @@ def standing_dollars(
         "Jobs: audits, sweep, expiry, measure": jobs
         * (job + assumed.job_transactions * assumed.dpu_a_transaction * prices.dpu),
     }
+
+
+def customer_dollars(customers: int, prices: Prices = PRICES) -> float:
+    """Give what Cognito asks a month for so many customers who sign in, beyond its free ones."""
+    return max(0, customers - prices.active_users_free) * prices.active_user_month
+
+
+def cognito_overtakes_mail(checkouts: int = MILLION, prices: Prices = PRICES) -> float:
+    """Give how many customers a month have to sign in for Cognito to cost what the checkouts' mail does."""
+    return prices.active_users_free + checkouts * prices.email / prices.active_user_month
+
+
+def backup_dollars(
+    gigabytes: float, *, pair: bool, template: Template = TEMPLATE, prices: Prices = PRICES
+) -> float:
+    """Give what the backups of so much data cost a month, once all are there that are ever kept.
+
+    Each is a full one. A pair's are all copied to the other Region, which takes daily ones of its own too.
+    """
+    kept = float(template.backups_kept)
+    copied_a_month = 0.0
+    if pair:
+        kept += template.backups_kept + template.daily_backups_kept
+        copied_a_month = 30 + 30 / 7 + 1
+    return gigabytes * (kept * prices.backup_gb_month + copied_a_month * prices.between_regions_gb)
 
 
 class Ceiling(NamedTuple):
@@ -291,6 +335,14 @@ def ceilings(
             "the same",
             "`MaximumConcurrency` of NotifyFunction, with SES's rate: "
             f"so many a second x {assumed.notify_ms:.0f} ms",
+        ),
+        Ceiling(
+            f"Cognito: {quotas.sign_in_calls_a_second:.0f} calls a second to sign in, "
+            f"{assumed.sign_in_calls} for each",
+            quotas.sign_in_calls_a_second / assumed.sign_in_calls,
+            "signing in is refused (`TooManyRequestsException`), if each order comes with one; who is "
+            "signed in, for an hour, goes on",
+            "the quota is bought (Cognito's provisioned capacity); refresh tokens spare sign-ins",
         ),
         Ceiling(
             f"one row: 1 / commit latency ({assumed.commit_ms:.0f} ms)",
@@ -377,6 +429,9 @@ def ceilings(
     return sorted(found, key=lambda ceiling: ceiling.checkouts_a_second)
 
 
+_CUSTOMERS = (1_000, 10_000, 30_000, 100_000)
+_GIGABYTES = (1, 10, 100, 1_000)
+
 #: What of `takes` the documentation shows, and with how many decimals.
 _SHOWN = {
     "round_trips": ("exchanges with the database", 1),
@@ -417,6 +472,23 @@ def tables() -> list[str]:
         _table(
             head,
             [["checkouts and what stands, dollars a month", *(f"{month + alone:,.0f}" for month in months)]],
+        ),
+        _table(
+            ["", *(f"{number:,}" for number in _CUSTOMERS)],
+            [
+                [
+                    "customers who sign in, dollars a month",
+                    *(f"{customer_dollars(n):,.0f}" for n in _CUSTOMERS),
+                ]
+            ],
+        ),
+        _table(
+            ["", *(f"{number} GB" for number in _GIGABYTES)],
+            [
+                ["storage", *(f"{n * PRICES.stored_gb_month:,.0f}" for n in _GIGABYTES)],
+                ["backups", *(f"{backup_dollars(n, pair=False):,.0f}" for n in _GIGABYTES)],
+                ["backups of a pair", *(f"{backup_dollars(n, pair=True):,.0f}" for n in _GIGABYTES)],
+            ],
         ),
         _table(
             ["checkouts/s", "limit", "what happens there", "what to change"],

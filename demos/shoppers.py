@@ -127,11 +127,18 @@ class BusTap:
         events = region.client("events")
         self._queue = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])
-        bus = region.outputs["EventBusName"]
-        events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": [SOURCE]}))
-        events.put_targets(
-            Rule=name, EventBusName=bus, Targets=[{"Id": name, "Arn": attributes["Attributes"]["QueueArn"]}]
-        )
+        arn, bus = attributes["Attributes"]["QueueArn"], region.outputs["EventBusName"]
+        rule = events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": [SOURCE]}))
+        admitted = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": rule["RuleArn"]}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [admitted]})
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
+        events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": name, "Arn": arn}])
         self.seen: list[dict[str, Any]] = []
 
     def listen(self) -> list[dict[str, Any]]:

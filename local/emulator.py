@@ -24,7 +24,13 @@ _LOSS_TIMEOUT_S = 60.0
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 ACCOUNT = "000000000000"
 
+#: Whether what a function's role does not allow is refused, as AWS would.
+ENFORCES_POLICIES = True
+
 _ROOT = Path(__file__).resolve().parent.parent
+
+#: Runs in the emulator's environment, by its path: MiniStack, with its policies enforced.
+_PROCESS = Path(__file__).with_name("emulator_process.py")
 
 
 class Emulator:
@@ -40,6 +46,8 @@ class Emulator:
         self.region_name = region_name
         self.port = port or 0
         self.log = directory / "emulator.log"
+        #: Each kind of call that was authorized: lines of JSON with principal, action, resource, decision.
+        self.authorizations = directory / "authorizations.jsonl"
         self._directory = directory
         self._chosen_port = port
         self._durable = durable
@@ -104,13 +112,15 @@ class Emulator:
             "S3_DATA_DIR": str(self._directory / "s3"),
             # It would listen at a fixed port, on every address of this machine.
             "IOT_MTLS_ENABLED": "0",
+            "AUTH": "true" if ENFORCES_POLICIES else "false",
+            "AUTHORIZATION_LOG": str(self.authorizations),
         }
         if self._durable:
             environment |= {"PERSIST_STATE": "1", "S3_PERSIST": "1"}
         python = _ROOT / ".local" / "emulator" / "bin" / "python"
         if not python.exists():
             raise StartError("MiniStack is not installed; run `make tools`")
-        self._process = Guarded([python, "-m", "ministack.app"], environment, self.log)
+        self._process = Guarded([python, _PROCESS], environment, self.log)
 
     def wait(self) -> None:
         """Wait until it answers. Raises StartError."""

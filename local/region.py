@@ -137,6 +137,11 @@ class LocalRegion:
         return f"http://{label}.cloudfront.localhost:{self._emulator.port}/"
 
     @property
+    def authorizations(self) -> Path:
+        """What IAM was asked for, each kind of call once: JSON with principal, action, resource, decision."""
+        return self._emulator.authorizations
+
+    @property
     def log(self) -> Path:
         """The emulator's log, which also holds what the functions print."""
         return self._emulator.log

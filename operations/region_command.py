@@ -20,7 +20,10 @@ from operations.regions import (
 #: Parameters of cluster.yaml that a person may choose; the others follow from the Regions.
 _OPTIONS = {
     "alarm_email": "AlarmEmail",
-    "backup_retention_days": "BackupRetentionDays",
+    "daily_backups_days": "DailyBackupsDays",
+    "weekly_backups_days": "WeeklyBackupsDays",
+    "monthly_backups_days": "MonthlyBackupsDays",
+    "api_logs_setting": "ApiLogsSetting",
     "deletion_protection": "DeletionProtection",
 }
 
@@ -39,7 +42,15 @@ def add_region_commands(groups: Any) -> None:
     )
     common.add_argument("--profile", help="your AWS profile (default: the environment's)")
     common.add_argument("--alarm-email", help="who hears that backups stay away (default: nobody)")
-    common.add_argument("--backup-retention-days", help="how long daily backups are kept (default: 35)")
+    for tier, days in (("daily", 7), ("weekly", 35), ("monthly", 365)):
+        common.add_argument(
+            f"--{tier}-backups-days", help=f"how long {tier} backups are kept (default: {days})"
+        )
+    common.add_argument(
+        "--api-logs-setting",
+        choices=["true", "false"],
+        help="false where something else sets the role by which API Gateway writes logs in that Region",
+    )
     common.add_argument(
         "--deletion-protection", choices=["true", "false"], help="false for clusters to throw away"
     )

@@ -1,9 +1,12 @@
 """Setting up the database of one Region, or of two that write to each other's: `rewards region ...`.
 
-Neither cluster of a pair can name the other before both exist, so a pair takes three deployments of
-cluster.yaml. Each step looks at what is there first: run again after a failure, the command goes on.
+Neither cluster of a pair can name the other before both exist, so a pair takes four deployments of
+cluster.yaml: each cluster with the witness, then each again with the ARNs of both, as the user guide of
+Aurora DSQL has it for CloudFormation. Each step looks at what is there first: run again after a failure, the
+command goes on.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +42,7 @@ class ClusterStack:
     identifier: str
     arn: str
     endpoint: str
+    vault_arn: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -47,9 +51,9 @@ class ClusterStack:
         return self.parameters.get("WitnessRegion", "")
 
     @property
-    def peer_arn(self) -> str:
-        """The ARN of the peer that this cluster names, empty where it names none."""
-        return self.parameters.get("PeerClusterArn", "")
+    def paired_arns(self) -> frozenset[str]:
+        """The ARNs of the pair's clusters, this one's among them; empty before they are a pair."""
+        return frozenset(filter(None, self.parameters.get("PairedClusterArns", "").split(",")))
 
 
 class ControlPlane(Protocol):
@@ -103,7 +107,8 @@ def set_up_pair(
 
     `options_of` has, by Region, what is not the same in both. Raises RegionSetupError where the Regions are
     not three different ones, or a cluster that is there has another witness or another peer: neither can be
-    changed.
+    changed. The first Region's backups are copied to the second, which is what a pair is restored from; the
+    other way round when the Regions are given the other way round.
     """
     first, second = regions
     if len({first, second, witness}) != 3:
@@ -120,17 +125,22 @@ def set_up_pair(
     common = {**(options or {}), "WitnessRegion": witness}
     ours, theirs = ({**common, **(options_of or {}).get(region, {})} for region in regions)
 
-    a, b = found[first], found[second]
-    if a is None:
-        say(f"1/3 {first}: creating the cluster; it waits for its peer (PENDING_SETUP)")
-        a = control.deploy(first, {**ours, "PeerClusterArn": b.arn if b else ""})
-    else:
-        say(f"1/3 {first}: the cluster is there")
-    # Deployed even where the peers are known, as the options may be others; else it changes nothing.
-    say(f"2/3 {second}: deploying the stack with {first} as the cluster's peer")
-    b = control.deploy(second, {**theirs, "PeerClusterArn": a.arn})
-    say(f"3/3 {first}: deploying the stack with {second} as the cluster's peer")
-    a = control.deploy(first, {**ours, "PeerClusterArn": b.arn})
+    made = []
+    for step, (region, own) in enumerate(((first, ours), (second, theirs)), start=1):
+        cluster = found[region]
+        if cluster is None:
+            say(f"{step}/4 {region}: creating the cluster; it waits for its peer (PENDING_SETUP)")
+            cluster = control.deploy(region, own)
+        else:
+            say(f"{step}/4 {region}: the cluster is there")
+        made.append(cluster)
+    a, b = made
+    pair = {"PairedClusterArns": ",".join(sorted((a.arn, b.arn)))}
+    # Deployed even where the pair is one, as the options may be others; else it changes nothing.
+    say(f"3/4 {first}: deploying the stack with both clusters, and with backups that are copied to {second}")
+    a = control.deploy(first, {**ours, **pair, "CopyToVaultArn": b.vault_arn, "Backups": "all"})
+    say(f"4/4 {second}: deploying the stack with both clusters")
+    b = control.deploy(second, {**theirs, **pair, "CopyToVaultArn": "", "Backups": "daily"})
     for cluster in (a, b):
         (wait or wait_until_active)(control, cluster, say)
     return a, b
@@ -168,11 +178,12 @@ def wait_until_active(
 
 
 def _refuse_strangers(a: ClusterStack | None, b: ClusterStack | None) -> None:
-    for one, other in ((a, b), (b, a)):
-        if one is not None and one.peer_arn and (other is None or one.peer_arn != other.arn):
+    there = {one.arn for one in (a, b) if one is not None}
+    for one in (a, b):
+        if one is not None and (strangers := one.paired_arns - there):
             raise RegionSetupError(
-                f"The cluster in {one.region} names {one.peer_arn} as its peer, which is not the other "
-                "Region's cluster. Peers cannot be changed: give the Regions that belong together."
+                f"The cluster in {one.region} names {', '.join(strangers)} as its peer, which is not the "
+                "other Region's cluster. Peers cannot be changed: give the Regions that belong together."
             )
 
 
@@ -210,6 +221,7 @@ class CloudFormation:
             identifier=outputs["ClusterIdentifier"],
             arn=outputs["ClusterArn"],
             endpoint=outputs["ClusterEndpoint"],
+            vault_arn=outputs.get("BackupVaultArn", ""),
             parameters={p["ParameterKey"]: p["ParameterValue"] for p in stack.get("Parameters", ())},
         )
 
@@ -219,25 +231,30 @@ class CloudFormation:
 
         client = self._client("cloudformation", region)
         before = self.find(region)
-        kept = () if before is None else sorted(set(before.parameters) - set(parameters))
+        body = self._template.read_text(encoding="utf-8")
+        known = _parameters_of(body)
+        # A stack of an earlier template may have one that this template does not know.
+        kept = () if before is None else sorted((set(before.parameters) & known) - set(parameters))
         arguments = {
             "StackName": self._stack_name,
-            "TemplateBody": self._template.read_text(encoding="utf-8"),
+            "TemplateBody": body,
             "Capabilities": ["CAPABILITY_IAM"],
+            "Tags": [{"Key": "application", "Value": "rewards"}],  # what the budget goes by
             "Parameters": [
                 *({"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()),
                 *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
             ],
         }
         if before is None:
-            client.create_stack(**arguments, OnFailure="DELETE", EnableTerminationProtection=True)
+            client.create_stack(**arguments, OnFailure="DELETE")
         else:
             try:
                 client.update_stack(**arguments)
             except ClientError as error:
-                if "No updates are to be performed" in str(error):
-                    return before
-                raise
+                if "No updates are to be performed" not in str(error):
+                    raise
+                self._protect(client)
+                return before
         stack = self._settled(region)
         if stack is None or stack["StackStatus"] not in _DONE:
             became = stack["StackStatus"] if stack else "deleted again"
@@ -245,9 +262,14 @@ class CloudFormation:
                 f"Stack {self._stack_name} in {region} is {became}: CloudFormation took the deployment back. "
                 "Its events say why (of a deleted stack: under its id). Fix that and run this again."
             )
+        self._protect(client)
         deployed = self.find(region)
         assert deployed is not None, "a stack that was just there is there"
         return deployed
+
+    def _protect(self, client: Any) -> None:
+        """Protect the stack from deletion: once it is made, as before that its rollback deletes it."""
+        client.update_termination_protection(StackName=self._stack_name, EnableTerminationProtection=True)
 
     def _settled(self, region: str) -> Any:
         """Wait until nothing is under way with the stack; give its description, None without one."""
@@ -273,3 +295,9 @@ class CloudFormation:
             "status"
         ]
         return status
+
+
+def _parameters_of(template: str) -> set[str]:
+    """Give the names of a template's parameters, by its text: what runs here brings no reader of YAML."""
+    (section,) = re.findall(r"^Parameters:\n((?:[ #].*\n|\n)*)", template, re.MULTILINE)
+    return set(re.findall(r"^  (\w+):$", section, re.MULTILINE))

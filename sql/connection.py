@@ -29,15 +29,9 @@ _SHORTEST_CONNECT_S = 2
 
 _ADMIN_ROLE = "admin"
 
-#: Where systems keep the certificates that they trust: Amazon Linux, Debian, Alpine and macOS, SUSE.
-#: The libpq of psycopg's wheels brings an OpenSSL that looks in a directory that exists nowhere, so that
-#: sslrootcert=system would verify nothing but where SSL_CERT_FILE happens to be set.
-CERTIFICATE_FILES = (
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/ca-bundle.pem",
-)
+#: The authorities of DSQL's certificates. They travel with the code, so that it does not matter what an image
+#: or a machine trusts; and libpq's sslrootcert=system looks in a directory that exists nowhere.
+CERTIFICATES = Path(__file__).with_name("certificates") / "amazon.pem"
 
 
 class RetryPolicy(NamedTuple):
@@ -150,7 +144,7 @@ class Database:
             "user": settings.role,
             "password": self._mint(settings),
             "sslmode": settings.tls,
-            # guard: the server's certificate is verified against this machine's
+            # guard: the server's certificate is verified against Amazon's authorities
             "sslrootcert": trusted_certificates() if settings.tls == "verify-full" else None,
             "application_name": settings.application_name,
             "autocommit": True,  # transactions are explicit: BEGIN and COMMIT travel with their statements
@@ -184,16 +178,14 @@ def _forget_libpq_environment() -> None:
 
 
 def trusted_certificates() -> str:
-    """Give the file of certificates that this machine trusts: SSL_CERT_FILE, else the system's own.
+    """Give the file of trusted certificates: SSL_CERT_FILE, for who is behind a proxy, else Amazon's own.
 
     Raises sql.errors.LoginRefusedError when it does not exist.
     """
-    chosen = os.environ.get("SSL_CERT_FILE")
-    candidates = (chosen,) if chosen else CERTIFICATE_FILES
-    for path in candidates:
-        if Path(path).is_file():
-            return path
-    raise LoginRefusedError(Barrier.NO_CERTIFICATES)
+    path = os.environ.get("SSL_CERT_FILE") or str(CERTIFICATES)
+    if not Path(path).is_file():
+        raise LoginRefusedError(Barrier.NO_CERTIFICATES)
+    return path
 
 
 def _addresses(host: str, port: int) -> list[str]:

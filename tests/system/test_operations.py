@@ -20,8 +20,15 @@ class Rewards:
     """Runs `./rewards ... --json` against the Region; gives what it wrote."""
 
     def __init__(self, region: LocalRegion) -> None:
+        # With the rights of an operator, which the Region enforces, and no others.
+        role = region.client("sts").assume_role(
+            RoleArn=region.outputs["OperationsRoleArn"], RoleSessionName="operator"
+        )["Credentials"]
         self._environment = {
             **os.environ,
+            "AWS_ACCESS_KEY_ID": role["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": role["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": role["SessionToken"],
             "AWS_ENDPOINT_URL": region.endpoint_url,
             "AWS_REGION": region.region_name,
             "NO_PROXY": "127.0.0.1",

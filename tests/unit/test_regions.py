@@ -72,10 +72,15 @@ class Emulated:
         else:
             made = client.update_cluster(identifier=before.identifier, **arguments)
         stack = ClusterStack(
-            region, made["identifier"], made["arn"], f"{made['identifier']}.dsql.{region}.on.aws", values
+            region,
+            made["identifier"],
+            made["arn"],
+            f"{made['identifier']}.dsql.{region}.on.aws",
+            f"arn:aws:backup:{region}:123456789012:backup-vault:{made['identifier']}",
+            values,
         )
         self.stacks[region] = stack
-        self.deployments.append((region, values["PeerClusterArn"]))
+        self.deployments.append((region, values["PairedClusterArns"]))
         return stack
 
     def status(self, cluster: ClusterStack) -> str:
@@ -97,11 +102,14 @@ class Emulated:
             return [self._resolve(item, values) for item in value]
         if not isinstance(value, dict):
             return value
+        if "Fn::Split" in value:
+            by, text = value["Fn::Split"]
+            return str(self._resolve(text, values)).split(by)
         if "Ref" in value:
             name = value["Ref"]
             if name == "AWS::NoValue":
                 return _NOTHING
-            return "rewards-cluster" if name == "AWS::StackName" else values[name]
+            return "rewards-cluster" if name == "AWS::StackName" else values.get(name, name)
         if "Fn::If" in value:
             condition, yes, no = value["Fn::If"]
             return self._resolve(yes if self._holds(condition, values) else no, values)
@@ -109,8 +117,10 @@ class Emulated:
         return {key: item for key, item in resolved.items() if item is not _NOTHING}
 
     def _holds(self, name: str, values: Mapping[str, str]) -> bool:
-        ((left, right),) = [inner["Fn::Equals"] for inner in self.template["Conditions"][name]["Fn::Not"]]
-        return bool(self._resolve(left, values) != right)
+        condition = self.template["Conditions"][name]
+        is_negated = "Fn::Not" in condition
+        left, right = (condition["Fn::Not"][0] if is_negated else condition)["Fn::Equals"]
+        return bool((self._resolve(left, values) == right) != is_negated)
 
 
 @pytest.fixture
@@ -134,7 +144,7 @@ def test_a_single_region_takes_one_deployment(account: Emulated, said: list[str]
     assert account.deployments == [(A, "")]
 
 
-def test_a_pair_takes_three_deployments_and_waits_for_its_peer_in_between(
+def test_a_pair_takes_four_deployments_and_waits_for_its_peer_in_between(
     account: Emulated, said: list[str]
 ) -> None:
     statuses = []
@@ -147,14 +157,15 @@ def test_a_pair_takes_three_deployments_and_waits_for_its_peer_in_between(
 
     account.deploy = watched  # type: ignore[method-assign]
     a, b = set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
-    assert account.deployments == [(A, ""), (B, a.arn), (A, b.arn)]
-    assert statuses == ["PENDING_SETUP", "PENDING_SETUP", "ACTIVE"]
+    both = ",".join(sorted((a.arn, b.arn)))
+    assert account.deployments == [(A, ""), (B, ""), (A, both), (B, both)]
+    assert statuses == ["PENDING_SETUP", "PENDING_SETUP", "PENDING_SETUP", "ACTIVE"]
     assert account.status(b) == "ACTIVE"
     # Each was waited for, and not before both named each other: until then it has no end.
     assert said[-2:] == [f"{one.region}: ACTIVE at {one.endpoint}" for one in (a, b)]
 
 
-@pytest.mark.parametrize("broken_at", [0, 1, 2])
+@pytest.mark.parametrize("broken_at", [0, 1, 2, 3])
 def test_a_run_that_broke_off_is_gone_on_with(account: Emulated, said: list[str], broken_at: int) -> None:
     account.fail_after = broken_at
     with pytest.raises(ConnectionError):
@@ -162,7 +173,7 @@ def test_a_run_that_broke_off_is_gone_on_with(account: Emulated, said: list[str]
     identifiers = {region: stack.identifier for region, stack in account.stacks.items()}
     account.fail_after = None
     a, b = set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
-    assert len(account.deployments) == 3, "nothing was done twice"
+    assert len(account.deployments) == 4, "nothing was done twice"
     assert {A: a.identifier, B: b.identifier}.items() >= identifiers.items(), "what was there stayed"
     assert account.status(a) == account.status(b) == "ACTIVE"
 
@@ -172,18 +183,43 @@ def test_a_finished_pair_is_left_alone_where_nothing_else_is_asked_for(
 ) -> None:
     pair = set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
     assert set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait) == pair
-    assert len(account.deployments) == 3
+    assert len(account.deployments) == 4
 
 
 def test_a_finished_pair_gets_what_is_asked_for_now_and_keeps_its_peers(
     account: Emulated, said: list[str]
 ) -> None:
     set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
-    options = {"BackupRetentionDays": "7"}
+    options = {"DailyBackupsDays": "9"}
     a, b = set_up_pair(account, (A, B), WITNESS, said.append, options=options, wait=no_wait)
-    assert [one.parameters["BackupRetentionDays"] for one in (a, b)] == ["7", "7"]
-    assert (a.peer_arn, b.peer_arn) == (b.arn, a.arn)
+    assert [one.parameters["DailyBackupsDays"] for one in (a, b)] == ["9", "9"]
+    assert a.paired_arns == b.paired_arns == {a.arn, b.arn}
     assert account.status(a) == account.status(b) == "ACTIVE"
+
+
+def test_the_first_region_of_a_pair_copies_its_backups_to_the_second_and_the_second_none(
+    account: Emulated, said: list[str]
+) -> None:
+    def copies() -> list[tuple[str, str]]:
+        return [
+            (account.stacks[r].parameters["CopyToVaultArn"], account.stacks[r].parameters["Backups"])
+            for r in (A, B)
+        ]
+
+    a, b = set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
+    assert copies() == [(b.vault_arn, "all"), ("", "daily")]
+    set_up_pair(account, (B, A), WITNESS, said.append, wait=no_wait)
+    assert copies() == [("", "daily"), (a.vault_arn, "all")], "given the other way round, they change places"
+
+
+def test_a_pair_of_which_a_cluster_went_is_refused_before_anything_is_touched(
+    account: Emulated, said: list[str]
+) -> None:
+    set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
+    del account.stacks[B]
+    with pytest.raises(RegionSetupError, match="its peer"):
+        set_up_pair(account, (A, B), WITNESS, said.append, wait=no_wait)
+    assert len(account.deployments) == 4
 
 
 @pytest.mark.parametrize("regions", [(A, A, WITNESS), (A, B, A), (A, B, B)])
@@ -210,7 +246,7 @@ def test_a_pair_keeps_its_witness_and_its_peers(account: Emulated, said: list[st
         set_up_pair(account, (A, "eu-west-1"), WITNESS, said.append, wait=no_wait)
     with pytest.raises(RegionSetupError, match="witness us-west-1"):
         set_up_pair(account, (A, B), "us-west-2", said.append, wait=no_wait)
-    assert len(account.deployments) == 3, "nothing was done before the refusals"
+    assert len(account.deployments) == 4, "nothing was done before the refusals"
 
 
 def test_a_cluster_that_fails_or_never_becomes_active_is_said_with_a_remedy(
@@ -246,7 +282,7 @@ def test_the_command_sets_up_a_pair_and_says_what_it_made(
     assert [one["region"] for one in clusters] == [A, B]
     assert {one["arn"] for one in clusters} == {stack.arn for stack in account.stacks.values()}
     assert region_command.run(parser().parse_args(line), account) == 0, "it may be run again"
-    assert len(account.deployments) == 3
+    assert len(account.deployments) == 4
 
 
 def test_the_command_hands_a_persons_choices_on_and_leaves_out_what_was_not_said(account: Emulated) -> None:
@@ -263,7 +299,7 @@ def test_the_command_hands_a_persons_choices_on_and_leaves_out_what_was_not_said
     assert region_command.run(parser().parse_args(line), account) == 0
     assert account.stacks[A].parameters["DeletionProtection"] == "false"
     assert account.stacks[A].parameters["AlarmEmail"] == "a@example.com"
-    assert account.stacks[A].parameters["BackupRetentionDays"] == "35"
+    assert account.stacks[A].parameters["DailyBackupsDays"] == "7"
 
 
 KEY_A, KEY_B = (
@@ -337,10 +373,16 @@ class Stacks:
             "StackName": "rewards-cluster",
             "TemplateBody": TEMPLATE.read_text(),
             "Capabilities": ["CAPABILITY_IAM"],
+            "Tags": [{"Key": "application", "Value": "rewards"}],
             "Parameters": parameters,
             **more,
         }
         self.script.add_response(call, {"StackId": "id"}, expected)
+
+    def is_protected(self) -> None:
+        """Expect that the stack is protected from deletion, which is done once it is there."""
+        expected = {"StackName": "rewards-cluster", "EnableTerminationProtection": True}
+        self.script.add_response("update_termination_protection", {"StackId": "id"}, expected)
 
 
 @pytest.fixture
@@ -350,30 +392,35 @@ def stacks() -> Iterator[Stacks]:
     stacks.script.assert_no_pending_responses()
 
 
-DAYS_7 = {"ParameterKey": "BackupRetentionDays", "ParameterValue": "7"}
+DAYS_7 = {"ParameterKey": "DailyBackupsDays", "ParameterValue": "7"}
 
 
 def test_a_stack_that_is_not_there_is_created_and_waited_for(stacks: Stacks) -> None:
     stacks.is_not_there()
-    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE", EnableTerminationProtection=True)
-    stacks.is_("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_COMPLETE")
-    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).identifier == "id"
+    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE")
+    stacks.is_("CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE")
+    stacks.is_protected()
+    stacks.is_("CREATE_COMPLETE")
+    assert stacks.control.deploy(A, {"DailyBackupsDays": "7"}).identifier == "id"
     assert stacks.paused == 2
 
 
 def test_a_stack_that_is_there_is_updated_and_keeps_what_is_not_said(stacks: Stacks) -> None:
-    stacks.is_("CREATE_COMPLETE", WitnessRegion=WITNESS, BackupRetentionDays="35")
+    # What an earlier template knew and this one does not is no longer sent.
+    stacks.is_("CREATE_COMPLETE", WitnessRegion=WITNESS, DailyBackupsDays="5", OfAnEarlierTemplate="1")
     kept = {"ParameterKey": "WitnessRegion", "UsePreviousValue": True}
     stacks.is_sent("update_stack", [DAYS_7, kept])
     stacks.is_("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE")
-    stacks.is_("UPDATE_COMPLETE", WitnessRegion=WITNESS, BackupRetentionDays="7")
-    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).parameters["BackupRetentionDays"] == "7"
+    stacks.is_protected()
+    stacks.is_("UPDATE_COMPLETE", WitnessRegion=WITNESS, DailyBackupsDays="7")
+    assert stacks.control.deploy(A, {"DailyBackupsDays": "7"}).parameters["DailyBackupsDays"] == "7"
 
 
 def test_a_stack_that_is_up_to_date_is_left_alone(stacks: Stacks) -> None:
-    stacks.is_("CREATE_COMPLETE", BackupRetentionDays="7")
+    stacks.is_("CREATE_COMPLETE", DailyBackupsDays="7")
     stacks.script.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
-    assert stacks.control.deploy(A, {"BackupRetentionDays": "7"}).parameters["BackupRetentionDays"] == "7"
+    stacks.is_protected()
+    assert stacks.control.deploy(A, {"DailyBackupsDays": "7"}).parameters["DailyBackupsDays"] == "7"
 
 
 def test_a_stack_that_somebody_else_is_at_work_on_is_waited_for(stacks: Stacks) -> None:
@@ -406,13 +453,13 @@ def test_a_deployment_that_was_taken_back_is_no_success(stacks: Stacks) -> None:
     stacks.is_sent("update_stack", [DAYS_7])
     stacks.is_("UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")
     with pytest.raises(RegionSetupError, match="UPDATE_ROLLBACK_COMPLETE: CloudFormation took"):
-        stacks.control.deploy(A, {"BackupRetentionDays": "7"})
+        stacks.control.deploy(A, {"DailyBackupsDays": "7"})
     stacks.is_not_there()
-    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE", EnableTerminationProtection=True)
+    stacks.is_sent("create_stack", [DAYS_7], OnFailure="DELETE")
     stacks.is_("DELETE_IN_PROGRESS")
     stacks.is_not_there()
     with pytest.raises(RegionSetupError, match="deleted again"):
-        stacks.control.deploy(A, {"BackupRetentionDays": "7"})
+        stacks.control.deploy(A, {"DailyBackupsDays": "7"})
 
 
 def test_what_aws_refuses_is_not_swallowed(stacks: Stacks) -> None:

@@ -14,7 +14,10 @@ from bench.scale import (
     RATES,
     TEMPLATE,
     Template,
+    backup_dollars,
     ceilings,
+    cognito_overtakes_mail,
+    customer_dollars,
     documented,
     dollars,
     standing_dollars,
@@ -40,7 +43,8 @@ def test_the_model_follows_the_template() -> None:
     made["RelayFunction"]["Properties"]["Events"]["EveryMinute"]["Properties"]["ScheduleExpression"] = (
         "rate(2 hours)"
     )
-    del made["LedgerDifferencesAlarm"], made["StorefrontFunction"]["Properties"]["Events"]["ShowCart"]
+    del made["LedgerDifferencesAlarm"]
+    made["Api"]["Properties"]["MethodSettings"][2]["MetricsEnabled"] = True
 
     read = Template.read(changed)
 
@@ -51,7 +55,7 @@ def test_the_model_follows_the_template() -> None:
         notify_concurrency=9,
         queues_of_an_order=TEMPLATE.queues_of_an_order + 1,
         runs_a_minute=read.runs_a_minute,
-        methods=TEMPLATE.methods - 1,
+        measured_methods=TEMPLATE.measured_methods + 1,
         alarm_metrics=TEMPLATE.alarm_metrics - 1,
     )
 
@@ -137,3 +141,19 @@ def test_ceilings_are_what_their_formulas_say() -> None:
     assert _at("one relay") == pytest.approx(10_000 / ASSUMED.relay_ms_of_ten * TEMPLATE.memory_mb / 1769)
     assert _at("one queue's mapping") == pytest.approx(1000 / (ASSUMED.notify_ms / 1000))
     assert _at("deliveries of the bus") * TEMPLATE.queues_of_an_order == QUOTAS.bus_deliveries_a_second
+
+
+def test_backups_go_by_their_number_and_a_pair_has_each_of_them_twice() -> None:
+    assert TEMPLATE.backups_kept == 7 + 5 + 12
+    assert backup_dollars(1, pair=False) == pytest.approx(24 * PRICES.backup_gb_month)
+    assert backup_dollars(1, pair=True) > (2 * 24 + 7) * PRICES.backup_gb_month
+    assert backup_dollars(20, pair=True) == pytest.approx(20 * backup_dollars(1, pair=True))
+
+
+def test_cognito_costs_more_than_mail_from_some_number_of_customers_on() -> None:
+    """What docs/scale.md says in a sentence beside its tables."""
+    number = cognito_overtakes_mail()
+    assert customer_dollars(int(number)) == pytest.approx(dollars(1)["SES"], abs=0.01)
+    assert "of fewer than some 28,000 customers" in (ROOT / "docs" / "scale.md").read_text()
+    assert round(number, -3) == 28_000
+    assert customer_dollars(PRICES.active_users_free) == 0

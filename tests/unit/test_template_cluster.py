@@ -23,7 +23,7 @@ OUTLIVES = {
         "Cluster": ("Retain", "Retain"),
         "BackupVault": ("RetainExceptOnCreate", "Retain"),
         "ApiLogsRole": ("Retain", "Retain"),
-        "ApiLogsSetting": ("Retain", "Retain"),
+        "ApiLogs": ("Retain", "Retain"),
     },
 }
 
@@ -55,18 +55,53 @@ def test_a_key_that_is_given_encrypts_the_cluster_and_its_backups() -> None:
     assert made()["BackupVault"]["Properties"]["EncryptionKeyArn"] == given
 
 
-def test_the_cluster_is_backed_up_every_day_into_the_vault_and_kept_as_long_as_was_said() -> None:
-    (rule,) = made()["BackupPlan"]["Properties"]["BackupPlan"]["BackupPlanRule"]
-    assert re.fullmatch(r"cron\(\d+ \d+ \* \* \? \*\)", rule["ScheduleExpression"])
+def rules() -> dict[str, dict[str, Any]]:
+    """Give the rules of the backup plan by their names; those that are not in each plan have a condition."""
+    said = made()["BackupPlan"]["Properties"]["BackupPlan"]["BackupPlanRule"]
+    given = [each["Fn::If"][1] if "Fn::If" in each else each for each in said]
+    conditions = [each["Fn::If"][0] if "Fn::If" in each else None for each in said]
+    assert conditions == [None, "KeepsLong", "KeepsLong"]
+    return {rule["RuleName"]: rule for rule in given}
+
+
+@pytest.mark.parametrize(
+    ("tier", "when", "kept_days"),
+    [
+        ("daily", r"cron\(\d+ \d+ \* \* \? \*\)", 7),
+        ("weekly", r"cron\(\d+ \d+ \? \* SUN \*\)", 5 * 7),
+        ("monthly", r"cron\(\d+ \d+ 1 \* \? \*\)", 365),
+    ],
+)
+def test_the_cluster_is_backed_up_into_the_vault_and_kept_as_long_as_was_said(
+    tier: str, when: str, kept_days: int
+) -> None:
+    rule, parameter = rules()[tier], f"{tier.title()}BackupsDays"
+    assert re.fullmatch(when, rule["ScheduleExpression"])
     assert rule["TargetBackupVault"] == {"Ref": "BackupVault"}
-    assert rule["Lifecycle"] == {"DeleteAfterDays": {"Ref": "BackupRetentionDays"}}
+    assert rule["Lifecycle"] == {"DeleteAfterDays": {"Ref": parameter}}
+    assert template("cluster.yaml")["Parameters"][parameter]["Default"] == kept_days
+    # A pair is restored from a backup in both Regions: each is copied, and kept as long there.
+    copied = {"DestinationBackupVaultArn": {"Ref": "CopyToVaultArn"}, "Lifecycle": rule["Lifecycle"]}
+    assert rule["CopyActions"] == {"Fn::If": ["CopiesBackups", [copied], {"Ref": "AWS::NoValue"}]}
+
+
+def test_no_backup_is_due_before_another_must_have_ended() -> None:
+    hours = sorted(int(rule["ScheduleExpression"].split()[1]) for rule in rules().values())
+    apart = [later - earlier for earlier, later in zip(hours, [*hours[1:], hours[0] + 24], strict=True)]
+    may_take_minutes = {
+        rule["StartWindowMinutes"] + rule["CompletionWindowMinutes"] for rule in rules().values()
+    }
+    assert min(apart) * 60 > max(may_take_minutes)
+
+
+def test_what_is_backed_up_is_the_cluster() -> None:
     selection = made()["BackupSelection"]["Properties"]
     assert selection["BackupPlanId"] == {"Ref": "BackupPlan"}
     assert selection["BackupSelection"]["Resources"] == [{"Fn::GetAtt": "Cluster.ResourceArn"}]
 
 
 def test_backups_that_stay_away_raise_an_alarm_and_one_that_is_slow_does_not() -> None:
-    (rule,) = made()["BackupPlan"]["Properties"]["BackupPlan"]["BackupPlanRule"]
+    rule = rules()["daily"]
     alarm = made()["BackupsStoppedAlarm"]["Properties"]
     assert (alarm["MetricName"], alarm["Statistic"]) == ("NumberOfBackupJobsCompleted", "Sum")
     assert alarm["Dimensions"] == [{"Name": "BackupVaultName", "Value": {"Ref": "BackupVault"}}]
@@ -110,6 +145,9 @@ def test_a_cluster_stack_that_failed_to_be_created_can_be_created_again() -> Non
     assert {"AWS::StackId", "KmsKeyArn"} <= set(referred(name))
     # The cluster is protected from a rollback: what can fail is made before it.
     assert set(made()) - waited_for("Cluster") == {"Cluster", "BackupSelection"}
+    # That the setting for access logs is not always made, the cluster has to bear: DependsOn cannot say it.
+    assert made()["ApiLogs"]["Condition"] == made()["ApiLogsRole"]["Condition"] == "SetsApiLogs"
+    assert "ApiLogs" not in made()["Cluster"]["DependsOn"]
 
 
 def waited_for(name: str) -> set[str]:

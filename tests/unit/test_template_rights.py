@@ -11,7 +11,7 @@ from sql.connection import DatabaseSettings
 from tests.sam import deployed
 from tools.template import ROOT, events, functions, referred, resources, started_by, template, the, variables
 
-FILES = ["template.yaml", "cluster.yaml"]
+FILES = ["template.yaml", "cluster.yaml", "pipeline.yaml"]
 RIGHTS = {"Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal"}
 REASON = "# wildcard: "
 
@@ -108,7 +108,7 @@ BEYOND: dict[str, dict[str, str]] = {
     },
     "OperationsFunction": {
         "sqs:${AWS::StackName}-*": "sqs:GetQueueAttributes",
-        "FunctionLogs": "logs:FilterLogEvents",
+        "FunctionLogs logs:log-group:${FunctionLogs}": "logs:FilterLogEvents",
         "*": "sqs:ListQueues events:ListRules cloudwatch:GetMetricData cloudwatch:DescribeAlarms",
     },
     "MigrateFunction": {"dsql:cluster/${Cluster}": "dsql:DbConnectAdmin"},
@@ -159,6 +159,7 @@ ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     # cluster.yaml
     "BackupRole": ("backup.amazonaws.com", f"{AWS_ROLES}/AWSBackupServiceRolePolicyForBackup", {}),
+    "RestoreRole": ("backup.amazonaws.com", f"{AWS_ROLES}/AWSBackupServiceRolePolicyForRestores", {}),
     "ApiLogsRole": ("apigateway.amazonaws.com", f"{AWS_ROLES}/AmazonAPIGatewayPushToCloudWatchLogs", {}),
 }
 

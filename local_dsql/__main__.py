@@ -55,7 +55,25 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--no-fsync", action="store_true", help="faster; what it acknowledged may be lost in a power cut"
     )
+    for name, what in (
+        ("conflicts", "writing transactions that meet OC000 at COMMIT"),
+        ("schema-changes", "statements that meet OC001"),
+        ("failures", "COMMITs that end in XX000, half of them done nevertheless"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=_share, default=0.0, metavar="SHARE", help=f"by chance: share of {what} (0)"
+        )
     return parser.parse_args(arguments)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1, such as 0.1")
+    return share
 
 
 def _read_keys(path: Path | None) -> Mapping[str, Key]:
@@ -115,6 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 region=given.region,
                 keys=_read_keys(given.keys) if has_tokens else None,
                 limits={"index_build_s": given.index_build_s},
+                faults={
+                    "conflicts": given.conflicts,
+                    "schema_changes": given.schema_changes,
+                    "failures": given.failures,
+                },
                 fsync=not given.no_fsync and given.directory is not None,
                 connections=1000,
             )

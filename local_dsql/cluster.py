@@ -33,9 +33,9 @@ class LocalDsql:
     `postgres` is the PostgreSQL behind it, a running one of the caller's or its own, for what DSQL does not
     let through: looking on, making databases. `keys` are the access keys whose tokens are taken, by their id;
     without any, whoever connects is let in, as whatever role they say. `limits` are those of `server.Limits`
-    that are to differ. With `tls` connections may be encrypted, with `requires_tls` they must be, as on DSQL:
-    the psql that comes with the PostgreSQL behind knows no TLS. `any_database` serves every database of the
-    PostgreSQL behind, where DSQL has one.
+    that are to differ, `faults` those of `faults.Faults` that are to come by chance. With `tls` connections
+    may be encrypted, with `requires_tls` they must be, as on DSQL: the psql that comes with the PostgreSQL
+    behind knows no TLS. `any_database` serves every database of the PostgreSQL behind, where DSQL has one.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class LocalDsql:
         region: str = "us-east-1",
         keys: Mapping[str, Key] | None = None,
         limits: Mapping[str, Any] | None = None,
+        faults: Mapping[str, float] | None = None,
         any_database: bool = False,
         requires_tls: bool = False,
         log_statements: bool = False,
@@ -62,6 +63,7 @@ class LocalDsql:
         self._tls = tls
         self._keys = keys
         self._limits = dict(limits or {})
+        self._faults = dict(faults or {})
         self._any_database = any_database
         self._requires_tls = requires_tls
         self._own_postgres = postgres is None
@@ -129,6 +131,7 @@ class LocalDsql:
                 for name, key in (self._keys or {}).items()
             },
             limits=self._limits,
+            faults=self._faults,
             any_database=self._any_database,
             requires_tls=self._requires_tls,
         ).write(path)

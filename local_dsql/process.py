@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from local_dsql.faults import Faults
 from local_dsql.login import Verification
 from local_dsql.ports import HOST
 from local_dsql.server import Limits, Server
@@ -33,6 +34,8 @@ class Settings(NamedTuple):
     """What is known of access keys, by their id: the fields of tokens.Key."""
     limits: Mapping[str, Any] = {}
     """What differs from the limits of DSQL."""
+    faults: Mapping[str, float] = {}
+    """What goes wrong by chance."""
     any_database: bool = False
     requires_tls: bool = False
 
@@ -65,6 +68,7 @@ class Settings(NamedTuple):
             HOST,
             self.postgres_port,
             given_limits=Limits(**self.limits),
+            faults=Faults(**self.faults),
             tls=tls,
             verification=verification,
             any_database=self.any_database,

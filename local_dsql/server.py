@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from local_dsql import limits, refusals, wire
+from local_dsql.faults import Chance, Faults
 from local_dsql.login import Verification, open_session
 from local_dsql.refusals import Refusal
 from local_dsql.session import Session
@@ -53,6 +54,7 @@ class Server:
         postgres_port: int,
         *,
         given_limits: Limits | None = None,
+        faults: Faults | None = None,
         tls: ssl.SSLContext | None = None,
         verification: Verification | None = None,
         any_database: bool = False,
@@ -60,6 +62,7 @@ class Server:
     ) -> None:
         self.postgres_host, self.postgres_port = postgres_host, postgres_port
         self.limits = given_limits or Limits()
+        self.chance = Chance(faults or Faults())
         self.tls, self.verification = tls, verification
         self.requires_tls = requires_tls
         self.dooms = 0

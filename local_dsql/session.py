@@ -393,6 +393,10 @@ class Session:
             return None
         if self.version != self.database.version and self._meets_change(query, index):
             return None
+        chance = self.server.chance
+        if chance.is_on and (by_chance := chance.at_statement(query, in_block=transaction.is_block)):
+            self._refuse(by_chance, index)
+            return None
         if transaction.is_parked:
             self._add_replay(transaction, index)
         portal.epoch = transaction.epoch
@@ -948,15 +952,27 @@ class Session:
         if transaction is None or not transaction.is_block or transaction.has_failed:
             self._steps.append(Step(raw, EXECUTED, shown=True, index=index, run=run))
             return None
+        chance = self.server.chance
+        if chance.is_on:
+            # The statements' own errors come first.
+            failure = await self._send(sync=False)
+            if failure is not None:
+                return failure
+            by_chance = chance.at_commit(transaction.queries)
+            if by_chance is not None:
+                refusal, is_done = by_chance
+                if is_done and self._commits_at_once(transaction):
+                    return await self._commit_and_fail(transaction, refusal)
+                return await self._fail_commit(refusal._replace(hint=""))
         if not self._commits_at_once(transaction):
             failure = await self._send(sync=False)
             if failure is not None:
                 return failure
             if transaction.cause >= 0 and transaction.is_doomed is False:
                 transaction.cause = -1
-            refusal = await self._refused_at_commit(transaction, index)
-            if refusal is not None:
-                return await self._fail_commit(refusal)
+            refused = await self._refused_at_commit(transaction, index)
+            if refused is not None:
+                return await self._fail_commit(refused)
             if self._needs_judgement(transaction):
                 return await self._commit_under_judgement(transaction, run, index)
             self._steps += self._commit_steps(run, index)
@@ -1056,6 +1072,17 @@ class Session:
         self.server.count(refusal)
         if self.transaction is not None:
             self._leave(self.transaction)
+        return Failure(None, wire.error(*refusal))
+
+    async def _commit_and_fail(self, transaction: Transaction, refusal: Refusal) -> Failure:
+        """Commit, and say nevertheless that something was wrong."""
+        self._steps += self.backend.own("commit")
+        failure = await self._send(sync=True)
+        if failure is not None:
+            return failure
+        self.server.count(refusal)
+        self._committed(transaction)
+        self._leave(transaction)
         return Failure(None, wire.error(*refusal))
 
     def _needs_judgement(self, transaction: Transaction) -> bool:

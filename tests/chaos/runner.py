@@ -11,7 +11,7 @@ import time
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -82,9 +82,9 @@ def open_links(server: EmbeddedPostgres, name: str) -> Links:
     return Links(partial(server.conninfo, name))
 
 
-def run_seed(seed: int, links: Links) -> Result:
+def run_seed(seed: int, links: Links, kind: Callable[[int, Links], World] = World) -> Result:
     """Run one seed and look at what it left."""
-    world = World(seed, links)
+    world = kind(seed, links)
     result = Result(seed)
     try:
         world.run()

@@ -1,0 +1,191 @@
+"""The same runs on a local DSQL: conflicts at COMMIT, DDL while orders run, XX000, connections that get old.
+
+The server decides what goes wrong in a transaction, not the seed, so a run is not repeated to the step. The
+seed still decides who does what, and what fails outside of the database. What must hold is the same.
+"""
+
+import re
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from pathlib import Path
+from select import select
+from typing import Any, cast
+
+import psycopg
+from psycopg import errors
+
+import tests.chaos.wire
+from local_dsql.cluster import LocalDsql
+from local_dsql.faults import DONE_NEVERTHELESS
+from sql.connection import Connection, Database, DatabaseSettings
+from sql.migrate import migrate
+from sql.pipeline import Written
+from sql.queries import Statement
+from tests.chaos.runner import Result, run_seed
+from tests.chaos.wire import FAULTS, SCHEMA, Links, Plan, Wire
+from tests.chaos.world import World
+
+#: Faults of a seed that the server would have to be made to raise: here it has its own.
+LEFT_OUT = {*FAULTS, "rollback-lost"} - {"lost-before", "lost-after", "crash-before", "crash-after"}
+
+#: What goes wrong by chance, as often as not to keep anybody from an end.
+BY_CHANCE = {"conflicts": 0.05, "schema_changes": 0.002, "failures": 0.02}
+
+#: A connection's 60 minutes, at the pace of a run.
+CONNECTION_AGE_S = 1.0
+
+_WRITES = re.compile(r"(?i)\binsert\s+into\b|\bdelete\s+from\b|\bupdate\s+\w+\.")
+
+#: Changes of a schema that a release brings while the former one runs: each is a transaction of its own.
+RELEASE = (
+    "grant select on xpoints.orders to reports",
+    "alter table xpoints.orders add column if not exists note_of_next_release text",
+    "create index async if not exists orders_of_next_release on xpoints.orders (note_of_next_release)",
+    "grant select on xpoints.points_balances to reports",
+    "revoke select on xpoints.points_balances from reports",
+)
+
+
+class DsqlLinks(Links):
+    """Connections to the local DSQL; setting up and looking on is done at the PostgreSQL behind.
+
+    `conflicted` are the kinds of transactions that met OC000, `committed` those that wrote and were done,
+    `met` counts what connections said, by code.
+    """
+
+    def __init__(self, cluster: LocalDsql) -> None:
+        super().__init__(
+            lambda role: cluster.postgres.conninfo() if role == "admin" else cluster.conninfo(role=role)
+        )
+        self.conflicted: set[frozenset[str]] = set()
+        self.committed: set[frozenset[str]] = set()
+        self.writes: set[str] = set()
+        self.met: Counter[str] = Counter()
+        self._release = psycopg.connect(cluster.conninfo(), autocommit=True)
+        self._changes = cycle(RELEASE)
+        self._cluster = cluster
+
+    def take(self, role: str) -> Connection:
+        """Give an idle connection of a role that the server has not ended, or a new one."""
+        idle = self._idle.setdefault(role, deque())
+        while idle:
+            link = idle.popleft()
+            if not link.closed and not select([link.fileno()], [], [], 0)[0]:
+                return link
+            link.close()
+        return Connection.connect(self._conninfo(role), autocommit=True)
+
+    def change_schema(self) -> None:
+        """Do what a release does next. It may lose against another change, and its connection gets old."""
+        if self._release.closed:
+            self._release = psycopg.connect(self._cluster.conninfo(), autocommit=True)
+        with suppress(errors.SerializationFailure, psycopg.OperationalError):
+            self._release.execute(next(self._changes).encode())
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._release.close()
+        super().close()
+
+
+class _Wire(Wire):
+    """A connection that tells what each transaction was that met a conflict, and each that was done."""
+
+    @property
+    def _links(self) -> DsqlLinks:
+        return cast(DsqlLinks, self._exchanges.links)
+
+    def alone(self, statement: Statement[Any], until: float) -> Written[Any]:
+        """Send a statement, which is an exchange of its own."""
+        self._learn([statement])
+        return super().alone(statement, until)
+
+    def exchange(self, statements: Sequence[Statement[Any]], until: float) -> list[Written[Any]]:
+        """Send statements together."""
+        self._learn(statements)
+        return super().exchange(statements, until)
+
+    def _learn(self, statements: Sequence[Statement[Any]]) -> None:
+        self._links.writes |= {
+            each.query.name for each in statements if _WRITES.search(each.query.text.decode())
+        }
+
+    @contextmanager
+    def _exchange(self, name: str) -> Iterator[Plan | None]:
+        before, snapshot = list(self._transaction), self.snapshot
+        try:
+            with super()._exchange(name) as plan:
+                if before:
+                    self.snapshot = snapshot  # BEGIN has taken it
+                yield plan
+        except psycopg.Error as error:
+            said = str(error)
+            code = next((code for code in ("OC000", "OC001") if code in said), error.sqlstate or "lost")
+            self._links.met[code] += 1
+            names = [*before, *self._names]
+            if code == "OC000":
+                self._links.conflicted.add(self._kind(names))
+            if error.diag.message_hint == DONE_NEVERTHELESS:
+                self._transaction = names
+                self._note_commit()
+            raise
+
+    def _note_commit(self) -> None:
+        kind = self._kind(self._transaction)
+        if kind & self._links.writes:
+            self._links.committed.add(kind)
+        super()._note_commit()
+
+    @staticmethod
+    def _kind(names: Sequence[str]) -> frozenset[str]:
+        return frozenset(names) - {"begin", "commit"}
+
+
+class DsqlWorld(World):
+    """A run in which a release changes the schema as time goes on."""
+
+    def __init__(self, seed: int, links: Links) -> None:
+        assert isinstance(links, DsqlLinks)
+        super().__init__(seed, links)
+        self._kinds -= LEFT_OUT
+        self._release = links.change_schema
+
+    def advance_time(self, seconds: int) -> None:
+        """Let time pass, and the release go on."""
+        super().advance_time(seconds)
+        if not self._quiet:
+            self._release()
+
+
+@contextmanager
+def open_cluster() -> Iterator[LocalDsql]:
+    """Start a local DSQL with the shop's schema, on which things go wrong."""
+    memory = Path("/dev/shm")
+    place = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="rewards-chaos-", dir=place) as directory:
+        Path(directory).chmod(0o711)
+        limits = {"index_build_s": 0.0, "connection_age_s": CONNECTION_AGE_S}
+        # A run opens and drops connections far faster than functions do.
+        limits |= {"connections_per_second": 1e6, "connection_burst": 10**6}
+        with LocalDsql(Path(directory), tls=False, fsync=False, limits=limits, faults=BY_CHANCE) as cluster:
+            settings = DatabaseSettings(cluster.host, "admin", "us-east-1", port=cluster.port, tls="disable")
+            database = Database(settings, mint=lambda _: "")
+            migrate(database)
+            database.discard()
+            with psycopg.connect(cluster.postgres.conninfo(), autocommit=True) as admin:
+                admin.execute(SCHEMA.encode())
+            yield cluster
+
+
+def run_seeds(seeds: Sequence[int], links: DsqlLinks) -> Iterator[Result]:
+    """Run seeds, one after the other."""
+    wire: Any = tests.chaos.wire
+    wire.Wire = _Wire
+    try:
+        for seed in seeds:
+            yield run_seed(seed, links, DsqlWorld)
+    finally:
+        wire.Wire = Wire

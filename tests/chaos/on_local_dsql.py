@@ -35,7 +35,7 @@ LEFT_OUT = {*FAULTS, "rollback-lost"} - {"lost-before", "lost-after", "crash-bef
 BY_CHANCE = {"conflicts": 0.05, "schema_changes": 0.002, "failures": 0.02}
 
 #: A connection's 60 minutes, at the pace of a run.
-CONNECTION_AGE_S = 1.0
+CONNECTION_AGE_S = 5.0
 
 _WRITES = re.compile(r"(?i)\binsert\s+into\b|\bdelete\s+from\b|\bupdate\s+\w+\.")
 

@@ -47,16 +47,16 @@ invoke: $(DEV) $(SAM) ## Run one function with an event in the Region of `make u
 psql: $(DEV) ## Open psql on the database of `make up` (ARGS="-c 'select 1'" for one statement)
 	@$(PY) -m local.psql $(ARGS)
 
-regions: $(LOCAL) ## Start two Regions on one database, lose one under load, and check that everything adds up
+regions: $(LOCAL) ## Lose one of two Regions under load, have it come back, and check that everything adds up (ARGS=--live: in a browser)
 	@$(PY) -m demos.regions $(ARGS)
 
 exercises: $(DEV) ## Tell the workshops' exercises in two psql sessions side by side (ARGS=--list names them)
 	@$(PY) -m demos.exercises $(ARGS)
 
-stress: $(DEV) ## Make 10,000 transfers, 1,000 in parallel, without and with retries (ARGS="--transfers 1000 --parallel 50")
+stress: $(DEV) ## Make 10,000 transfers, 1,000 in parallel, without and with retries (ARGS="--live --transfers 1000")
 	@$(PY) -m demos.stress $(ARGS)
 
-sale: $(DEV) ## Sell one seat to 60 buyers from two Regions, and show the scoreboard (ARGS="--units 100 --buyers 1000")
+sale: $(DEV) ## Sell one seat to 60 buyers from two Regions, and show the scoreboard (ARGS="--live --units 100 --buyers 1000")
 	@$(PY) -m demos.sale $(ARGS)
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)

@@ -25,8 +25,11 @@ DATABASE = "postgres"
 SUPERUSER = "admin"
 
 _LOOK_S = 0.002
+#: Who is waited for, and whether by DDL: for a row one waits for a transaction, for a table's definition or
+#: an index of it in one of these modes.
 _WAITERS = (
-    "select distinct blocker, l.mode = 'AccessExclusiveLock' "
+    "select distinct blocker, l.locktype = 'relation' and l.mode in "
+    "('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') "
     "from pg_locks l, unnest(pg_blocking_pids(l.pid)) blocker where not l.granted"
 )
 
@@ -278,13 +281,13 @@ class Server:
 
     async def _free_waiters(self) -> None:
         assert self._monitor_link is not None
-        for process_id, is_exclusive in await _ask(self._monitor_link, _WAITERS):
+        for process_id, is_for_ddl in await _ask(self._monitor_link, _WAITERS):
             session = self._sessions.get(int(process_id or 0))
             if session is None or session.busy_since or session.turn.locked():
                 continue
             async with session.turn:
                 try:
-                    if not await session.park() and is_exclusive == b"t":
+                    if not await session.park() and is_for_ddl == b"t":
                         await session.lose()
                 except ConnectionError:
                     continue

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.on_local_dsql import DsqlLinks, open_cluster, run_seeds
 from tests.chaos.runner import Result, quieten
 
-SEEDS = range(1, 21)
+SEEDS = range(1, 9)
 
 
 @pytest.fixture(scope="module")

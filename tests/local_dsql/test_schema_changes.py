@@ -270,6 +270,28 @@ def test_a_job_in_a_transaction_starts_with_its_commit(connect: Connect, maker: 
     assert is_valid(maker, "by_v")
 
 
+def test_an_index_waits_neither_for_a_transaction_that_has_lost_nor_for_one_that_cannot_be_run_again(
+    connect: Connect, maker: Connection
+) -> None:
+    """Both hold PostgreSQL's lock on the table, and keep it: they are told of the change instead."""
+    maker.execute("insert into t values (1, 1), (2, 2)")
+    maker.execute("create sequence numbers cache 65536")
+    lost, pinned = connect(), connect()
+    lost.execute("begin")
+    lost.execute("select * from t where id = 1")
+    maker.execute("update t set v = 5 where id = 1")
+    lost.execute("update t set v = 6 where id = 1")
+    pinned.execute("begin")
+    pinned.execute("insert into t values (3, nextval('numbers'))")
+    job = job_of(maker, "create index async by_v on t (v)")
+    maker.execute("call sys.wait_for_job(%s)", [job])
+    assert is_valid(maker, "by_v")
+    for session in (lost, pinned):
+        assert failure(session, "select v from t where id = 1") == OC001
+        session.execute("rollback")
+    assert maker.execute("select v from t order by id").fetchall() == [(5,), (2,)]
+
+
 def test_role_links_are_listed(server: LocalDsql, maker: Connection) -> None:
     maker.execute("create role linked with login")
     try:

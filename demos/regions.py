@@ -363,9 +363,11 @@ class Drill:
                     shopping,
                     lambda: self._freeze(*_CONSUMERS) and self._held(dead_letters=False) >= _STRANDED,
                     lambda: f"the consumers of {lost} hang",
-                    _TAKEOVER_GRACE_S,
+                    _RETURN_TIMEOUT_S,
                 )
                 # Then its relay: what is ordered now is told to nobody.
+                self._freeze("RelayFunction")
+                leases = recorder.live_leases(lost)
                 self._keep_on(
                     shopping,
                     lambda: (
@@ -374,7 +376,7 @@ class Drill:
                     ),
                     lambda: f"the relay of {lost} hangs",
                 )
-                mails, leases = self._lost.emails(), recorder.live_leases(lost)
+                mails = self._lost.emails()
                 at, at_s = datetime.now(UTC), time.monotonic()
                 board.mark(f"{lost} is lost", **{lost: "lost"})
                 self._lost.lose()

@@ -45,6 +45,11 @@ _EFFECTS = f"""
     select m.id, m.region, (m.detail::json ->> 'occurred_at')::timestamptz, i.processed_at
     {_ORDERS_AND_CONSUMERS} where m.event_type = 'OrderPlaced.v1' and i.event_id is not null
 """
+_CONFIRMED = """
+    select m.detail::json -> 'data' ->> 'order_id' from drill.messages m
+    join xpoints.notifications n on n.event_id = m.id
+    where m.event_type = 'OrderPlaced.v1' and n.status = 'SENT'
+"""
 
 
 class Happened(NamedTuple):
@@ -93,6 +98,10 @@ class OutboxRecorder:
     def effects(self) -> list[Happened]:
         """Give every effect of every order's message."""
         return [Happened(*row) for row in self._connection.execute(_EFFECTS).fetchall()]
+
+    def confirmed(self) -> set[str]:
+        """Give the orders whose confirmation was sent: beyond a customer's bound an hour it is skipped."""
+        return {str(order_id) for (order_id,) in self._connection.execute(_CONFIRMED).fetchall()}
 
     def live_leases(self, region: str) -> int:
         """Count the shards of a Region that some relay holds at this moment."""

@@ -615,8 +615,8 @@ class Drill:
         }
         twice = {order_id for order_id, number in by_order.items() if number > 1}
         board.expect(
-            by_order.keys() == placed and twice <= under_way,
-            f"{len(placed)} orders were confirmed by e-mail, "
+            by_order.keys() == recorder.confirmed() and twice <= under_way,
+            f"{len(by_order)} orders were confirmed by e-mail, which is bounded for each customer, "
             + (f"{len(twice)} of them twice, being sent at the loss" if twice else "none of them twice"),
         )
 

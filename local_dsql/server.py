@@ -25,11 +25,10 @@ DATABASE = "postgres"
 SUPERUSER = "admin"
 
 _LOOK_S = 0.002
-#: Who is waited for, and whether by DDL: for a row one waits for a transaction, for a table's definition or
-#: an index of it in one of these modes.
+#: Who is waited for, and whether by DDL: who waits for a row waits for its transaction, and not for a table.
 _WAITERS = (
-    "select distinct blocker, l.locktype = 'relation' and l.mode in "
-    "('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') "
+    "select distinct blocker, l.mode = 'AccessExclusiveLock' or (l.locktype = 'relation' "
+    "and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')) "
     "from pg_locks l, unnest(pg_blocking_pids(l.pid)) blocker where not l.granted"
 )
 

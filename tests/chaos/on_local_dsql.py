@@ -1,10 +1,15 @@
 """The same runs on a local DSQL: conflicts at COMMIT, DDL while orders run, XX000, connections that get old.
 
+    python -m tests.chaos.on_local_dsql --first 1 --seeds 8
+
 The server decides what goes wrong in a transaction, not the seed, so a run is not repeated to the step. The
 seed still decides who does what, and what fails outside of the database. What must hold is the same.
 """
 
+import argparse
+import json
 import re
+import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -24,9 +29,10 @@ from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
 from sql.pipeline import Written
 from sql.queries import Statement
-from tests.chaos.runner import Result, run_seed
+from tests.chaos.runner import Result, quieten, run_seed
 from tests.chaos.wire import FAULTS, SCHEMA, Links, Plan, Wire
 from tests.chaos.world import World
+from tools.arguments import output_file, whole_number
 
 #: Faults of a seed that the server would have to be made to raise: here it has its own.
 LEFT_OUT = {*FAULTS, "rollback-lost"} - {"lost-before", "lost-after", "crash-before", "crash-after"}
@@ -189,3 +195,37 @@ def run_seeds(seeds: Sequence[int], links: DsqlLinks) -> Iterator[Result]:
             yield run_seed(seed, links, DsqlWorld)
     finally:
         wire.Wire = Wire
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run seeds and say what came of them; give the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.on_local_dsql", description=__doc__)
+    parser.add_argument("--seeds", type=whole_number(1), default=8, help="how many to run (%(default)s)")
+    parser.add_argument("--first", type=whole_number(1), default=1, help="the first of them (%(default)s)")
+    parser.add_argument("--json", type=output_file, help="write the figures to this file")
+    options = parser.parse_args(arguments)
+    quieten()
+    problems: list[str] = []
+    done = 0
+    with open_cluster() as cluster:
+        links = DsqlLinks(cluster)
+        for result in run_seeds(range(options.first, options.first + options.seeds), links):
+            problems += [f"seed {result.seed}: {problem}" for problem in result.problems]
+            done += result.counts["told: done"]
+            print(f"seed {result.seed}: {len(result.problems)} problems", flush=True)  # noqa: T201
+        figures = {
+            "problems": problems,
+            "done": done,
+            "met": links.met,
+            "kinds": len(links.committed),
+            "without_a_conflict": [sorted(kind) for kind in links.committed - links.conflicted],
+        }
+        links.close()
+    print("\n".join(problems), dict(links.met), len(links.committed), "kinds of transactions")  # noqa: T201
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

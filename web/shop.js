@@ -1,20 +1,19 @@
 /** The shop's page: who is signed in, which page the address asks for, and the frame around it. */
 import { render } from './vendor/lit-html/lit-html.js';
-import { Offline, get, signInWith } from './api.js';
+import { NoAnswer, Offline, get, signInWith } from './api.js';
 import * as checkout from './checkout.js';
 import { number } from './format.js';
-import * as account from './pages/account.js';
 import * as cart from './pages/cart.js';
 import * as catalogue from './pages/catalogue.js';
 import * as item from './pages/item.js';
 import * as orderPage from './pages/order.js';
 import * as orders from './pages/orders.js';
 import { signInDialog, signInPage } from './pages/signin.js';
-import { loadConfig, region, regions, useRegion } from './regions.js';
+import { isHealthy, loadConfig, otherRegions, region, regions, useRegion } from './regions.js';
 import { SignedOut, resume, signOut } from './session.js';
 import { readCart } from './shopper.js';
 import { announce, draw, paintWith, state } from './store.js';
-import { drawDialogs, empty, explain, html, icon, nothing, openDialog, points, toShop } from './ui.js';
+import { drawDialogs, empty, explain, fault, html, icon, nothing, openDialog, points, skeleton, toShop } from './ui.js';
 import { words } from './words.js';
 
 const ROUTES = [
@@ -23,12 +22,25 @@ const ROUTES = [
   [/^\/cart$/, cart, 'cart'],
   [/^\/orders$/, orders, 'orders'],
   [/^\/orders\/([0-9a-f-]{36})$/, orderPage, 'orders'],
-  [/^\/account$/, account, 'account'],
 ];
+/** Pages that are loaded when they are first asked for; those of the staff by nobody else. */
+const LATER = [
+  [/^\/account$/, () => import('./pages/account.js')],
+  [/^\/staff\/operations$/, () => import('./staff/operations.js')],
+  [/^\/staff\/orders(?:\/([0-9a-f-]{36}))?$/, () => import('./staff/story.js')],
+  [/^\/staff\/items$/, () => import('./staff/items.js')],
+  [/^\/staff\/items\/(new|[0-9a-f-]{36})$/, () => import('./staff/item.js')],
+  [/^\/staff\/customers(?:\/([0-9a-f-]{36}))?$/, () => import('./staff/customers.js')],
+];
+const STAFF_STYLES = 'staff/staff.css';
 const SAID = 'rewards.said';
 const LOST = { title: () => words.notFound.title, enter: async () => {}, view: () => empty({ sign: 'shop', ...words.notFound, action: toShop, whole: true }) };
 
-let page = LOST;
+const FORBIDDEN = { ...LOST, title: () => words.forbidden.title, view: () => empty({ sign: 'account', ...words.forbidden, action: toShop, whole: true }) };
+
+const COMING = { ...LOST, title: () => words.loading, view: () => skeleton(3, 'lines') };
+
+let page = COMING;
 let section = null;
 
 // --- The frame ---
@@ -37,7 +49,9 @@ const badge = () => (state.cart?.unit_count ? html`<span class="badge" aria-hidd
 
 const NAV = { shop: '#/', cart: '#/cart', orders: '#/orders', account: '#/account' };
 
-const nav = () => html`<nav class="nav" aria-label=${words.nav.label}><ul>${Object.entries(NAV).map(([name, href]) => html`
+const isStaff = () => state.user.groups.includes('staff');
+
+const nav = () => html`<nav class="nav" aria-label=${words.nav.label}><ul>${Object.entries(isStaff() ? { ...NAV, staff: '#/staff/operations' } : NAV).map(([name, href]) => html`
   <li><a href=${href} aria-current=${section === name ? 'page' : nothing}>${icon(name)}<span>${words.nav[name]}</span>${name === 'cart' ? badge() : nothing}</a></li>`)}</ul></nav>`;
 
 const choice = () => (regions.length < 2 ? nothing : html`<label class="region"><span class="dot" aria-hidden="true"></span><span class="hidden">${words.regions.label}</span>
@@ -68,8 +82,14 @@ paintWith(() => {
 
 async function route({ focus = true } = {}) {
   const [path, query] = (location.hash.slice(1) || '/').split('?');
-  const [pattern, next, name] = ROUTES.find(([one]) => one.test(path)) ?? [/^/, LOST, null];
-  const moved = page !== next || next === item || next === orderPage;
+  let [pattern, next, name] = ROUTES.find(([one]) => one.test(path)) ?? [/^/, LOST, null];
+  const later = LATER.find(([one]) => one.test(path));
+  if (later) {
+    const asked = location.hash;
+    [pattern, next, name] = [later[0], ...(await loadLater(path, later[1]))];
+    if (location.hash !== asked) return; // somebody has gone on meanwhile
+  }
+  const moved = page !== next || next === item || next === orderPage || name === 'staff';
   if (page !== next) page.leave?.();
   state.fromShelf = page === catalogue;
   [page, section] = [next, name];
@@ -83,6 +103,29 @@ async function route({ focus = true } = {}) {
   await entered;
   // The title may have come only with what was read.
   if (moved && focus && document.activeElement === document.body) focusTitle();
+}
+
+/** A page that comes later, and its section; the staff's say to others that they are not for them, and nothing is loaded. */
+async function loadLater(path, load) {
+  const forStaff = /^\/staff\//.test(path);
+  if (forStaff && !isStaff()) return [FORBIDDEN, null];
+  try {
+    const [module] = await Promise.all([load(), forStaff ? styles(STAFF_STYLES) : null]);
+    module.afterErasure?.(() => leaveShop(words.account.erased));
+    return [module, forStaff ? 'staff' : 'account'];
+  } catch {
+    return [{ ...LOST, view: () => fault(new NoAnswer(), () => location.reload()) }, null];
+  }
+}
+
+function styles(href) {
+  if (document.querySelector(`link[href="${href}"]`)) return null;
+  const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href });
+  return new Promise((done, failed) => {
+    link.onload = done;
+    link.onerror = () => { link.remove(); failed(); };
+    document.head.append(link);
+  });
 }
 
 const focusTitle = () => (document.querySelector('main h1') ?? document.getElementById('main'))?.focus({ preventScroll: true });
@@ -114,8 +157,6 @@ function leaveShop(said) {
   history.replaceState(null, '', location.pathname);
   location.reload();
 }
-
-account.afterErasure(() => leaveShop(words.account.erased));
 
 let asking = null;
 
@@ -153,8 +194,23 @@ addEventListener('online', () => {
   if (!state.user) return;
   readCart().catch(() => {});
   // A page that was being filled in is left as it is.
-  if (page !== account) route({ focus: false });
+  if (section !== 'account' && section !== 'staff') route({ focus: false });
 });
+
+/** Nobody is signed in yet: where this Region cannot serve and another can, they sign in there. */
+async function startWhereItIsHealthy() {
+  const here = region();
+  if (regions.length < 2 || (await isHealthy(here))) return;
+  for (const next of otherRegions([here])) {
+    if (!(await isHealthy(next))) continue;
+    if (state.user || region() !== here) return; // meanwhile somebody chose
+    useRegion(next);
+    state.notice = { kind: 'warning', text: words.regions.lost(here.name, next.name) };
+    announce(state.notice.text);
+    draw();
+    return;
+  }
+}
 
 async function start() {
   const skip = document.querySelector('.skip');
@@ -177,7 +233,10 @@ async function start() {
     if (!(error instanceof SignedOut)) state.notice = { kind: 'warning', text: words.signIn.noAnswer(region().name) };
   }
   if (user) await welcome(user, { focus: false });
-  else draw();
+  else {
+    draw();
+    startWhereItIsHealthy();
+  }
   const said = sessionStorage.getItem(SAID);
   sessionStorage.removeItem(SAID);
   if (said) announce(said);

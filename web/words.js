@@ -12,7 +12,7 @@ export const words = {
   cancel: 'Cancel',
   toShop: 'Back to the shop',
   loading: 'Loading',
-  nav: { label: 'Main', shop: 'Shop', cart: 'Cart', orders: 'Orders', account: 'Account' },
+  nav: { label: 'Main', shop: 'Shop', cart: 'Cart', orders: 'Orders', account: 'Account', staff: 'Staff' },
   badge: (units) => plural(units, 'unit in the cart', 'units in the cart'),
   balance: (points) => `Balance: ${points} points`,
   regions: {
@@ -22,6 +22,7 @@ export const words = {
   },
   offline: 'You are offline. You can look around; whatever changes something waits for you.',
   online: 'You are online again.',
+  forbidden: { title: 'Not for you', text: 'These pages are for the people who run the shop.' },
   notFound: { title: 'Nothing here', text: 'This page does not exist, or not any more.' },
   missing: 'The shop is not set up: config.json cannot be read. Was it deployed?',
   signIn: {

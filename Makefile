@@ -24,6 +24,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 export SAM_CLI_TELEMETRY := 0
+# It keeps its notes there, and else in the home folder.
+export __SAM_CLI_APP_DIR := $(CURDIR)/.local/sam-app
 
 .PHONY: help
 help: ## List the targets
@@ -108,7 +110,7 @@ check-cfn-lint:
 		template.yaml cluster.yaml pipeline.yaml $(FOUND)
 
 check-checkov:
-	@CKV_SKIP_PACKAGE_UPDATE_CHECK=true .local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml pipeline.yaml $(FOUND)
+	@CKV_SKIP_PACKAGE_UPDATE_CHECK=true TMPDIR=.local .local/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml cluster.yaml pipeline.yaml $(FOUND)
 
 pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (ARGS="-k cart")
 	@$(PAGES_PY) -m tools.browser

@@ -51,6 +51,7 @@ OF_COMMANDS = {
 #: Variables that one program of this project gives another, or Lambda a function.
 INTERNAL = {
     "ARTIFACTS_DIR",
+    "AUTHORIZATION_LOG",
     "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_LAMBDA_LOG_STREAM_NAME",
     "BUNDLE_FOR",
@@ -78,7 +79,7 @@ OF_MAKE = {
 #: What in the Makefile is its own and not for whoever types.
 OF_MAKEFILE = {
     *("BROWSER_PY", "CHECKOV", "CHECKS", "DEV", "EMULATOR", "FOUND", "LOCAL", "MAKE", "MAKEFILE_LIST"),
-    *("MOST_WORKERS", "PAGES_PY", "PY", "SAM", "TOOLS", "UV"),
+    *("CURDIR", "MOST_WORKERS", "PAGES_PY", "PY", "SAM", "SBOM", "TOOLS", "UV"),
 }
 
 _ASK_PARSERS = """

@@ -37,13 +37,13 @@ help: ## List the targets
 demo: $(LOCAL) ## Start a Region on this machine, place an order in it, show what followed, and stop
 	@$(PY) -m demos.demo $(ARGS)
 
-up: $(LOCAL) ## Start a Region on this machine and leave it running until Ctrl-C
+up: $(LOCAL) ## Start a Region on this machine, which uses what you edit, and leave it running until Ctrl-C
 	@$(PY) -m local $(ARGS)
 
 token: $(DEV) ## Print a token for the Region of `make up` (USERNAME=somebody for another than the demo customer)
 	@$(PY) -m local.sign_in $(USERNAME)
 
-invoke: $(DEV) $(SAM) ## Run one function with an event in the Region of `make up` (FUNCTION=CheckoutFunction EVENT=file|- CONTAINER=1)
+invoke: $(DEV) $(SAM) ## Run one function with an event in the Region of `make up` (FUNCTION=CheckoutFunction, EVENT=FILE or -, CONTAINER=1)
 	@$(PY) -m local.invoke $(if $(EVENT),--event "$(EVENT)") $(if $(CONTAINER),--container) $(ARGS) $(FUNCTION)
 
 psql: $(DEV) ## Open psql on the database of `make up` (ARGS="-c 'select 1'" for one statement)

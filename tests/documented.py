@@ -51,6 +51,9 @@ NEEDS_AN_ACCOUNT = (
     'aws apigateway get-stage --rest-api-id "$API_ID" --stage-name v1 --query methodSettings > .local/limits.json',
     'aws apigateway update-stage --rest-api-id "$API_ID" --stage-name v1 --patch-operations '
     "'op=replace,path=/*/*/throttling/rateLimit,value=0' 'op=replace,path=/*/*/throttling/burstLimit,value=0'",
+    ".local/sam/bin/sam deploy --template-file pipeline.yaml --stack-name rewards-pipeline --region us-east-1 "
+    "--capabilities CAPABILITY_IAM --parameter-overrides GitHubRepository=you/your-fork MonthlyBudget=200 "
+    "BudgetEmail=you@example.com",
     'aws backup list-recovery-points-by-resource --resource-arn "$CLUSTER_ARN"',
     'aws backup start-restore-job --recovery-point-arn "$RECOVERY_POINT_ARN" --iam-role-arn "$RESTORE_ROLE_ARN" '
     '--metadata \'{"regionalConfig": "[{\\"region\\": \\"us-east-1\\", '
@@ -62,6 +65,8 @@ NOT_RUN = {
     "make test": "it is what runs this",
     "make demo": "the same with fewer orders: tests/system/test_demo.py",
     "make up": "what IN_THE_REGION runs in: tests/system/test_documented_commands.py",
+    "make sale ARGS=--live": "it waits for a browser: tests/unit/test_live.py",
+    'make stress ARGS="--live 8080 --transfers 2000"': "it waits for a browser: tests/unit/test_live.py",
     "make regions": "the same drill in short: tests/system/test_two_regions.py",
     "make exercises": "the same exercises: tests/integration/test_exercises.py",
     "make build": "the same for this machine: tests/system/test_region.py; for AWS's: tests/unit/test_artifacts.py",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import botocore.session
@@ -281,8 +282,12 @@ def test_the_sam_cli_and_the_template_know_it(command: str) -> None:
             environment = words[words.index("--config-env") + 1]
             assert f"[{environment}.deploy.parameters]" in (ROOT / "samconfig.toml").read_text("utf-8")
         if "--parameter-overrides" in words:
-            overrides = words[words.index("--parameter-overrides") + 1].split()
-            assert {each.partition("=")[0] for each in overrides} <= set(template()["Parameters"])
+            given = words[words.index("--parameter-overrides") + 1 :]
+            overrides = " ".join(takewhile(lambda word: not word.startswith("--"), given)).split()
+            file = (
+                words[words.index("--template-file") + 1] if "--template-file" in words else "template.yaml"
+            )
+            assert {each.partition("=")[0] for each in overrides} <= set(template(file)["Parameters"])
 
 
 @pytest.mark.parametrize("command", [each for each in everything() if each.startswith("aws ")])

@@ -185,6 +185,10 @@ _condition_key = iam_evaluator._resolve_condition_key
 def _resolve_condition_key(key: str, context: Any) -> Any:
     if key.lower() == "aws:principalarn":
         return None if context.principal_type == "Service" else _role_arn(context.principal_arn)
+    if key.lower() == "aws:securetransport":
+        # Calls stay on this machine and count as if they came over TLS: those of clients, and what services
+        # do in threads of their own (a replay, a schedule, polling), which no request has told anything.
+        return "true"
     return _condition_key(key, context)
 
 
@@ -207,7 +211,6 @@ def role_may(role_arn: str, action: str, resource: str) -> bool:
         action=action,
         resource_arn=resource,
         region=responses.get_region(),
-        secure_transport=True,
     )
     decided = iam_evaluator.evaluate(
         context, iam_evaluator._gather_role_policies(role_arn.rpartition("/")[2], account)
@@ -228,7 +231,7 @@ def _invoke_target(target: dict[str, Any], event: Any, rule: dict[str, Any], *re
     if ":sqs:" in arn:
         source = rule.get("Arn", "")
         allowed = sqs.queue_policy_allows(arn, "events.amazonaws.com", source, responses.get_account_id())
-        log(source, "sqs:SendMessage", arn, "Allow" if allowed else "ImplicitDeny")
+        log(source, "sqs:SendMessage", arn, "Allow" if allowed else "Deny")
         if not allowed:
             return None
     elif role and ":function:" in arn and not role_may(role, "lambda:InvokeFunction", arn):
@@ -271,8 +274,6 @@ def correct() -> None:
         iam_evaluator: {"enforce": _enforce_all, "_resolve_condition_key": _resolve_condition_key},
         eventbridge: {"_invoke_target": _invoke_target, "bus_policy_for_arn": bus_policy_for_arn},
         sqs: {"_receive_messages_for_esm": _receive_messages_for_esm},
-        # Calls stay on this machine: they count as if they came over TLS.
-        app: {"pin_request_origin": lambda ip, _secure: iam_evaluator.pin_request_origin(ip, True)},
     }
     for module, functions in replaced.items():
         for name, function in functions.items():

@@ -32,7 +32,8 @@ from local.engine import Engine
 from local.invoke import prepare
 from tools.template import ROOT, read
 
-TIMEOUT_S = 180.0
+#: Longer than what starts a Region gives itself (local/region.py): what is late there says so itself.
+TIMEOUT_S = 600.0
 
 #: In every key, token and name of the developer's.
 PLANTED = "PLANTED"

@@ -97,17 +97,20 @@ where n.id = %(id)s
 
 -- name: close_notification
 -- The message was handed to the mail service, or there was nobody to send it to. One that was withdrawn while it
--- was on its way has been sent all the same.
+-- was on its way has been sent all the same, and so has one that another run claimed meanwhile: that one may die,
+-- and nobody comes again.
 update xpoints.notifications set status = %(status)s, sent_at = now(), claimed_until = null, email = null
-where id = %(id)s and claim_token = %(token)s
+where id = %(id)s and (claim_token = %(token)s or %(status)s = 'SENT')
 
 -- name: find_suppressed_address
 -- Whether nothing is sent to an address any more.
 select 1 from xpoints.suppressed_addresses where address_hash = %(address_hash)s
 
 -- name: let_notification_go
--- The message may go to this address: from now on it counts there.
-update xpoints.notifications set address_hash = %(address_hash)s where id = %(id)s and claim_token = %(token)s
+-- The message may go to this address: from now on it counts there. No row where it is no more to be sent, or by
+-- another run.
+update xpoints.notifications set address_hash = %(address_hash)s
+where id = %(id)s and claim_token = %(token)s and status = 'PENDING'
 
 -- name: set_email_code
 -- The code that is being sent, where its change is still the customer's last. A message that goes out once more

@@ -193,7 +193,8 @@ def send_due(
 def _let_go(database: Database, due: _Due, email: str, key: dict[str, UUID], code: str | None) -> str | None:
     """Count a message against the bounds of its customer and its address; give why it may not go, or None.
 
-    It is counted once, however often it is sent. The code that it will hold is stored as a hash.
+    It is counted once, however often it is sent. The code that it will hold is stored as a hash. Raises
+    BeingSentError where the message is no more this run's to send.
     """
     subjects = [str(due.customer_id), address_hash(email)]
 
@@ -220,6 +221,9 @@ def _let_go(database: Database, due: _Due, email: str, key: dict[str, UUID], cod
                 )
             )
         written = transaction.commit(*writes)
+        # guard: who has lost the claim sends nothing
+        if not written[0].touched:
+            raise BeingSentError(f"message {key['id']} was withdrawn, or claimed by another run")
         # guard: a code goes to an address that is still wanted
         return "superseded" if code is not None and not written[-1].touched else None
 

@@ -174,6 +174,9 @@ GUARDS: Mapping[str, Guard] = {
     "a message has one sender at a time": Guard(
         instead("true,"), "test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again"
     ),
+    "who has lost the claim sends nothing": Guard(
+        NEVER, "test_a_run_that_lost_its_claim_before_sending_sends_nothing"
+    ),
     "the claim of a run that died ends": Guard(
         DROP, "test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_ends"
     ),

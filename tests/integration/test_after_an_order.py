@@ -13,6 +13,7 @@ from domain.events import Envelope, Origin, read_event
 from domain.events.orders import OrderCancelled, OrderedLine, OrderPlaced
 from sql.connection import Database
 from sql.inbox import EffectOutcome, UnknownOrderError
+from sql.transactions import notify
 from sql.transactions.clean_cart import clean_cart
 from sql.transactions.notify import (
     BeingSentError,
@@ -232,6 +233,49 @@ def test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_end
         confirm_order(consumers, placed, mailbox.send)
     end_claims(shop)
     assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    assert len(mailbox.messages) == 1
+
+
+def claimed_by_a_run_that_dies(shop: Shop) -> None:
+    end_claims(shop)
+    shop.connection.execute(
+        "update xpoints.notifications set claim_token = gen_random_uuid(), "
+        "claimed_until = now() + interval '60 seconds'"
+    )
+
+
+def test_a_run_that_lost_its_claim_before_sending_sends_nothing(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox, let_go = Mailbox(), notify._let_go
+
+    def lose_the_claim(*arguments: Any) -> str | None:
+        claimed_by_a_run_that_dies(shop)
+        return let_go(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(notify, "_let_go", lose_the_claim)
+        with pytest.raises(BeingSentError):
+            confirm_order(consumers, placed, mailbox.send)
+    assert mailbox.messages == []
+    end_claims(shop)
+    assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    assert len(mailbox.messages) == 1
+
+
+def test_what_was_sent_counts_as_sent_whoever_has_claimed_it_meanwhile(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox()
+
+    def lose_the_claim(message: DueMessage) -> None:
+        mailbox.send(message)
+        claimed_by_a_run_that_dies(shop)
+
+    assert confirm_order(consumers, placed, lose_the_claim) == "sent"
+    assert status(shop) == [("SENT",)]
+    end_claims(shop)
+    assert confirm_order(consumers, placed, mailbox.send) == "duplicate"
     assert len(mailbox.messages) == 1
 
 

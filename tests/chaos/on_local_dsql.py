@@ -11,21 +11,20 @@ import json
 import re
 import sys
 import tempfile
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
-from select import select
 from typing import Any, cast
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, pq
 
 import tests.chaos.wire
 from local_dsql.cluster import LocalDsql
 from local_dsql.faults import DONE_NEVERTHELESS
-from sql.connection import Connection, Database, DatabaseSettings
+from sql.connection import Connection, Database, DatabaseSettings, RetryPolicy
 from sql.migrate import migrate
 from sql.pipeline import Written
 from sql.queries import Statement
@@ -42,6 +41,9 @@ BY_CHANCE = {"conflicts": 0.05, "schema_changes": 0.002, "failures": 0.02}
 
 #: A connection's 60 minutes, at the pace of a run.
 CONNECTION_AGE_S = 5.0
+
+#: For the end of a run: about one attempt in ten fails.
+PATIENT = RetryPolicy(attempts=30, base_s=0.0, cap_s=0.0)
 
 _WRITES = re.compile(r"(?i)\binsert\s+into\b|\bdelete\s+from\b|\bupdate\s+\w+\.")
 
@@ -75,14 +77,14 @@ class DsqlLinks(Links):
         self._cluster = cluster
 
     def take(self, role: str) -> Connection:
-        """Give an idle connection of a role that the server has not ended, or a new one."""
-        idle = self._idle.setdefault(role, deque())
-        while idle:
-            link = idle.popleft()
-            if not link.closed and not select([link.fileno()], [], [], 0)[0]:
-                return link
-            link.close()
+        """Give a new connection: a session that was there before has not seen what a release did since."""
         return Connection.connect(self._conninfo(role), autocommit=True)
+
+    def put_back(self, role: str, link: Connection) -> None:
+        """Close it, and whatever it was at is undone."""
+        if link.pgconn.transaction_status in (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR):
+            link.pgconn.exec_(b"ROLLBACK")
+        link.close()
 
     def change_schema(self) -> None:
         """Do what a release does next. It may lose against another change, and its connection gets old."""
@@ -151,13 +153,22 @@ class _Wire(Wire):
 
 
 class DsqlWorld(World):
-    """A run in which a release changes the schema as time goes on."""
+    """A run in which a release changes the schema as time goes on.
+
+    The server goes on failing by chance when the run comes to rest: whoever asks then is as patient as it
+    takes, so that nobody gives up by chance.
+    """
 
     def __init__(self, seed: int, links: Links) -> None:
         assert isinstance(links, DsqlLinks)
         super().__init__(seed, links)
         self._kinds -= LEFT_OUT
         self._release = links.change_schema
+
+    def _calm_down(self) -> None:
+        super()._calm_down()
+        self.retries = PATIENT
+        self._idle.clear()
 
     def advance_time(self, seconds: int) -> None:
         """Let time pass, and the release go on."""

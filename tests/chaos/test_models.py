@@ -1,21 +1,30 @@
-"""The bus and the queues of chaos answer and deliver as EventBridge and SQS do, as far as moto knows them."""
+"""The bus and queues of chaos answer and deliver as moto's do, and its wires know what was committed."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from psycopg import errors
 
 from domain.events.contracts import CONTRACTS
 from domain.events.orders import OrderPlaced
 from events.consume import consume
 from events.contracts import sample
 from events.publish import SOURCE
+from sql.queries import Query, Statement
+from sql.transactions.expire import EXPIRIES
+from tests.chaos.checks import AGES
 from tests.chaos.cloud import Bus, Queue, record
+from tests.chaos.runner import open_links, open_server
 from tests.chaos.scheduler import Scheduler
+from tests.chaos.wire import Exchanges, Wire
+from tests.chaos.world import OLD_ROWS
 
 BUS = "shop-events"
 DETAIL = json.loads(sample(OrderPlaced)["Records"][0]["body"])["detail"]
@@ -127,3 +136,41 @@ def test_a_refused_entry_looks_like_any_other_refusal() -> None:
     refused, malformed = bus.put_events(Entries=[entry(json.dumps(DETAIL)), entry("no json")])["Entries"]
     assert shape(refused) == shape(malformed)
     assert bus.accepted == {}
+
+
+def test_what_failed_at_commit_is_no_part_of_the_transaction_that_comes_next() -> None:
+    texts = {"begin": b"begin", "commit": b"commit"}
+    committed: list[list[str]] = []
+    with open_server() as server:
+        links = open_links(server, "failed_at_commit")
+        for exchanges_before in (1, 2):
+            fails = iter([*[None] * exchanges_before, "conflict"])
+            fail = partial(next, fails, None)
+            exchanges = Exchanges(Scheduler(Random(1)), links, lambda _, fail=fail: fail())  # type: ignore[misc]
+            exchanges.committed = lambda _, names: committed.append(names)
+            wire = Wire(exchanges, "admin")
+
+            def send(
+                names: Sequence[str], wire: Wire = wire, pipelined: bool = exchanges_before == 1
+            ) -> None:
+                statements: list[Statement[Any]] = [
+                    Query(name, texts.get(name, b"select 1"), "")() for name in names
+                ]
+                if pipelined:
+                    wire.exchange(statements, time.monotonic() + 60)
+                else:
+                    for statement in statements:
+                        wire.alone(statement, time.monotonic() + 60)
+
+            send(["begin", "first"])
+            with pytest.raises(errors.SerializationFailure):
+                send(["commit"])
+            send(["begin", "second", "commit"])
+            wire.close()
+        links.close()
+    assert committed == [["begin", "second", "commit"]] * 2
+
+
+def test_a_row_that_is_too_old_is_laid_into_each_table_that_expires_and_looked_for() -> None:
+    expiring = {expiry.name for expiry in EXPIRIES} - {"shopping_cart_items"}
+    assert set(OLD_ROWS) == set(AGES) == expiring

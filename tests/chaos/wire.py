@@ -253,6 +253,8 @@ class Wire:
             if link.closed or link.pgconn.status == pq.ConnStatus.BAD:
                 link.close()
                 exchanges.links.await_end(pid)
+            elif link.pgconn.transaction_status == pq.TransactionStatus.IDLE:
+                self._transaction = []  # what comes next is no part of it
             raise
         finally:
             exchanges.scheduler.note(f"  {self.role}: {' '.join(self._names)}")
@@ -321,8 +323,9 @@ def _disturb(
 class ChaosDatabase(Database):
     """The way to the database of one execution environment; connecting may fail, too."""
 
-    def __init__(self, exchanges: Exchanges, role: str, region: str, pipelined: bool) -> None:
-        retries = RetryPolicy(base_s=0.0, cap_s=0.0)
+    def __init__(
+        self, exchanges: Exchanges, role: str, region: str, pipelined: bool, retries: RetryPolicy
+    ) -> None:
         settings = DatabaseSettings("127.0.0.1", role, region, pipelined=pipelined, retries=retries)
         super().__init__(settings, mint=lambda _: "", clock=lambda: 0.0)
         self._exchanges = exchanges

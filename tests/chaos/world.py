@@ -26,6 +26,7 @@ from domain.events.orders import OrderCancelled, OrderPlaced
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
 from events.relay import Relay, RelaySettings
+from sql.connection import RetryPolicy
 from sql.errors import RetriesExhaustedError
 from sql.outbox import Outbox
 from sql.references import REFERENCES, Reference
@@ -91,21 +92,11 @@ _RARE = ("bus", "mail", "outside", "delivered")
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
 
-TABLES = (
-    *(
-        "customers",
-        "catalog_items",
-        "catalog_images",
-        "shopping_cart_items",
-        "points_balances",
-        "transactions",
-    ),
-    *("order_items", "images", "image_urls", "orders", "idempotency_records", "stock", "outbox", "relays"),
-    *("outbox_dead_letters", "relay_leases", "inbox", "notifications", "consumed_versions", "order_events"),
-    *("request_log", "job_progress", "regions", "region_cleanups"),
+#: All that a run could leave to the next: whatever tables the schema has by now.
+_TABLES = (
+    b"select format('%I.%I', schemaname, tablename) from pg_tables "
+    b"where schemaname = 'xpoints' and tablename <> 'schema_migrations' order by 1"
 )
-
-_TRUNCATE = f"truncate {', '.join(f'xpoints.{table}' for table in TABLES)}, chaos.trip".encode()
 
 #: The database's clock goes on, for all that the relays read it for.
 _ADVANCE = tuple(
@@ -193,6 +184,9 @@ class _Late(Future[Any]):
 class World:
     """A run's state. `problems` are what was found while it ran; checks.py looks at the rest."""
 
+    #: How often the functions try a transaction; nothing is gained by waiting.
+    retries = RetryPolicy(base_s=0.0, cap_s=0.0)
+
     def __init__(self, seed: int, links: Links) -> None:
         self.seed = seed
         self.random = random = Random(seed)
@@ -244,7 +238,8 @@ class World:
 
     def _stock_up(self) -> None:
         random, execute = self.random, self.admin.execute
-        execute(_TRUNCATE)
+        tables = ", ".join(name for (name,) in self.rows(_TABLES))
+        execute(f"truncate {tables}, chaos.trip".encode())
         execute(b"alter sequence chaos.numbers restart")
         self.staff_id = self.uuid()
         self.customers = [self.uuid() for _ in range(random.randint(2, 4))]
@@ -315,7 +310,8 @@ class World:
         if idle and self.random.random() < 0.8:
             database = idle.pop()
         else:
-            database = ChaosDatabase(self.exchanges, role, region, pipelined=self.random.random() < 0.7)
+            pipelined = self.random.random() < 0.7
+            database = ChaosDatabase(self.exchanges, role, region, pipelined, self.retries)
             self._databases.append(database)
         yield database
         idle.append(database)
@@ -733,14 +729,18 @@ class World:
                 self._chaos()
             finally:
                 self.scheduler.doom()
-            self._quiet = True
-            self._doing.clear()
+            self._calm_down()
             # Now that nothing fails, every client asks once more what became of its request.
             for send in list(self.again.values()):
                 send()
             self._drain()
             for database in self._databases:
                 database.discard()
+
+    def _calm_down(self) -> None:
+        """Have nothing fail any more."""
+        self._quiet = True
+        self._doing.clear()
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
@@ -901,6 +901,8 @@ OLD_ROWS = {
     "now() - 2 * %(age)s, now() - %(age)s)",
     "request_log": "values (%(id)s, '', gen_random_uuid(), gen_random_uuid(), '', '', 1, 0, "
     "now() - %(age)s, now())",
+    "email_changes": "values (%(owner)s, %(id)s, 'old@example.com', '', 0, now() - %(age)s)",
+    "usage_counts": "values (%(id)s::text, 'mail', 0, 1, extract(epoch from now() - %(age)s) / 86400 - 1, 1)",
 }
 _INSERTS |= {f"old {table}": f"insert into xpoints.{table} {values}" for table, values in OLD_ROWS.items()}
 

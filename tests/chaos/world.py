@@ -87,7 +87,8 @@ KINDS = (
     *("mail-down", "mail-timeout", "mail-crash", "outside-down", "outside-crash"),
     *("time-is-up", "delete-lost"),
 )
-_RARE = ("bus", "mail", "outside", "delivered")
+#: What happens less often than an exchange of statements fails so many times as often.
+_RARE = {"bus": 4, "mail": 4, "delivered": 4, "outside": 16}
 
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)
@@ -215,8 +216,7 @@ class World:
 
     def choose(self, kinds: tuple[str, ...]) -> str | None:
         """Decide whether one of these things goes wrong now, and which."""
-        # What happens less often than an exchange of statements fails more often.
-        times = 4 if kinds[0].startswith(_RARE) else 1
+        times = _RARE.get(kinds[0].split("-")[0], 1)
         if self._quiet or self.random.random() >= times * self._rate:
             return None
         possible = [kind for kind in kinds if kind in self._kinds]

@@ -40,7 +40,7 @@ LEFT_OUT = {*FAULTS, "rollback-lost"} - {"lost-before", "lost-after", "crash-bef
 BY_CHANCE = {"conflicts": 0.05, "schema_changes": 0.002, "failures": 0.02}
 
 #: A connection's 60 minutes, at the pace of a run.
-CONNECTION_AGE_S = 5.0
+CONNECTION_AGE_S = 2.0
 
 #: For the end of a run: about one attempt in ten fails.
 PATIENT = RetryPolicy(attempts=30, base_s=0.0, cap_s=0.0)

@@ -59,6 +59,7 @@ class World:
     database: Connection
     browser: Any
     password: str
+    staff: Member
     _members: Iterator[Member] = field(repr=False)
 
     @cached_property
@@ -167,6 +168,7 @@ def world(browser: Any) -> Iterator[World]:
             Member(f"browser_{number}", shop.customer(POINTS, f"browser_{number}"))
             for number in range(MEMBERS)
         ]
+        staff = Member("browser_staff", shop.customer(POINTS, "browser_staff"))
         for region in (home, away):
             region.enrol(
                 [
@@ -174,11 +176,12 @@ def world(browser: Any) -> Iterator[World]:
                         "username": one.username,
                         "email": f"{one.username}@example.com",
                         "customer_id": str(one.customer_id),
+                        "staff": one is staff,
                     }
-                    for one in members
+                    for one in [*members, staff]
                 ]
             )
-        yield World(home, away, database, browser, home.outputs["DemoPassword"], iter(members))
+        yield World(home, away, database, browser, home.outputs["DemoPassword"], staff, iter(members))
 
 
 _SESSION = "sessionStorage.setItem('rewards.refresh.' + {region}, {token});"

@@ -33,6 +33,21 @@ def test_what_goes_into_the_cart_in_one_region_shows_in_the_other(world: World, 
     assert all(answer.ok for answer in answers)
 
 
+def test_who_comes_while_a_region_cannot_serve_signs_in_at_the_other(world: World, screen: Open) -> None:
+    entrance = screen(signed_in=False)  # one Region: there is nothing to choose
+    entrance.expect_heading("Sign in")
+    expect(entrance.page.get_by_label("Region")).to_have_count(0)
+    context = world.browser.new_context()
+    page = context.new_page()
+    page.route(f"{world.away.api_url}/health", lambda route: route.fulfill(status=503, body="{}"))
+    page.goto(world.away.pages_url)
+    expect(page.get_by_label("Region")).to_have_value("us-east-1")
+    expect(page.locator(".notice")).to_contain_text(
+        "us-east-2 does not answer. You are going on in us-east-1"
+    )
+    context.close()
+
+
 def test_when_a_region_is_lost_the_order_goes_on_in_the_other_with_the_same_key(
     world: World, screen: Open
 ) -> None:

@@ -5,6 +5,7 @@ file of tests after the other (`FilesOfTests`), and a failure is told when it ha
 """
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +28,16 @@ os.environ.update(
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Have each test find the environment as it was: commands that are tested in it forget AWS's keys."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class FilesOfTests(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

@@ -114,7 +114,7 @@ def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path:
         assert make.poll() is None, (tmp_path / "output").read_text()
         time.sleep(0.1)
     family = psutil.Process(make.pid).children(recursive=True)
-    assert any("ministack" in " ".join(member.cmdline()) for member in family)
+    assert any("emulator_process" in " ".join(member.cmdline()) for member in family)
     (demo,) = [member.pid for member in family if member.cmdline()[1:3] == ["-m", "demos.demo"]]
 
     # A terminal sends it to everything in the foreground.

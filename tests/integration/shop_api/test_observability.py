@@ -29,7 +29,7 @@ from bench.scale import COUNTED, ORDER_LINES
 from domain.events.orders import OrderPlaced
 from domain.messages import MessageText
 from events.consume import Consumer
-from handlers import account, checkout, orders, staff, storefront
+from handlers import account, checkout, operations, orders, staff, storefront
 from handlers.edge import observability
 from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
 from sql.cascade import Slice, SliceOutcome
@@ -408,6 +408,7 @@ def _meet_bugs(teller: Teller) -> None:
         (orders, customer, "POST", f"/orders/{uuid4()}/cancel", None),
         (account, customer, "GET", "/account", None),
         (staff, teller.api.as_staff(), "GET", f"/staff/items/{uuid4()}", None),
+        (operations, teller.api.as_staff(), "GET", f"/staff/orders/{uuid4()}/story", None),
     ):
         name = module.__name__.rpartition(".")[2].capitalize()
         with teller.as_function(f"{name}Function"), pytest.MonkeyPatch.context() as patch:

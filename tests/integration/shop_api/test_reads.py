@@ -48,6 +48,10 @@ def _fill(shop: Shop, customer: UUID) -> None:
         "select md5('customer' || n)::uuid, 'user_' || n from generate_series(1, {customers}) n",
         "insert into xpoints.customers (id, username) values ('{customer}', 'seven')",
         "insert into xpoints.points_balances select id, 1000000 from xpoints.customers",
+        "insert into xpoints.staff_members (customer_id) "
+        "select id from xpoints.customers where username <> 'seven'",
+        "insert into xpoints.email_changes (customer_id, change_id, email) "
+        "select id, gen_random_uuid(), 'x@example.com' from xpoints.customers",
         "insert into xpoints.transactions (customer_id, tx_type, points, tx_dt) "
         "select id, 'EARN', n, now() - make_interval(hours => n) "
         "from xpoints.customers, generate_series(1, 20) n",

@@ -112,7 +112,8 @@ class Emulator:
             "S3_DATA_DIR": str(self._directory / "s3"),
             # It would listen at a fixed port, on every address of this machine.
             "IOT_MTLS_ENABLED": "0",
-            "AUTH": "true" if ENFORCES_POLICIES else "false",
+            # Roles and their policies are not in the state that a durable one keeps.
+            "AUTH": "true" if ENFORCES_POLICIES and not self._durable else "false",
             "AUTHORIZATION_LOG": str(self.authorizations),
         }
         if self._durable:

@@ -99,7 +99,11 @@ def senders() -> set[tuple[str, str]]:
     A module is taken as a whole, so that some of it is another role's: what the role may not send on the
     schema of its own release it never sent.
     """
-    found = {("operations", f"operations:{name}") for name in queries.load("operations")}
+    found = {
+        ("operations", f"{file}:{name}")
+        for file in ("operations", "invitations")
+        for name in queries.load(file)
+    }
     for function in functions():
         role = variables(function).get("DATABASE_ROLE")
         if role in (None, "admin"):  # the migration is the new release's, always

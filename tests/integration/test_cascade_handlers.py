@@ -67,6 +67,8 @@ def load(monkeypatch: pytest.MonkeyPatch, database: Ways) -> Iterator[Callable[.
         for variable, value in variables.items():
             monkeypatch.setenv(variable, value)
         sys.modules.pop(f"handlers.{name}", None)
+        # A client is of the Region in which it was made.
+        importlib.import_module("handlers.edge.user_pool").users.cache_clear()
         loaded.append(f"handlers.{name}")
         module = importlib.import_module(f"handlers.{name}")
         monkeypatch.setattr(module, "_DATABASE", database(role))
@@ -360,7 +362,7 @@ def test_a_recipient_whom_ses_refuses_is_told_from_the_sender_and_counted(
 
 def test_what_is_skipped_is_counted_by_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     mail = importlib.import_module("handlers.edge.mail")
-    mail.metrics().flush_metrics()
+    mail.metrics().clear_metrics()
     capsys.readouterr()
     for word in ("sent", "skipped too-many", "duplicate", "skipped suppressed", "skipped too-many"):
         assert mail.count_skipped(word) == word

@@ -322,7 +322,7 @@ def test_a_retired_item_leaves_every_cart_and_each_shopper_is_told_once(shop: Sh
     assert [each.outcome for each in slices] == [SliceOutcome.DONE]
     assert shop.rows("select distinct item_id from xpoints.shopping_cart_items") == [(cup,)]
     assert sorted(mail.email for mail in world.mails) == sorted(addresses)
-    assert "Mug is no longer for sale" in world.mails[0].text.body
+    assert "no longer for sale, and no longer in your cart: Mug." in world.mails[0].text.body
     assert shop.rows("select status, count(*) from xpoints.notifications group by status") == [("SENT", 25)]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,7 +219,8 @@ def test_what_a_killed_server_has_acknowledged_is_there_when_it_starts_again(dir
             connection.execute("insert into kept values (%s)", [number])
         processes += processes[0].children()
         for process in {*processes}:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it ends with the others
+                process.kill()
         psutil.wait_procs(processes, timeout=10)
         connection.close()
 

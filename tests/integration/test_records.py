@@ -24,7 +24,7 @@ def _queries_of_records() -> list[Query[Any]]:
     """Find what modules of sql/ have bound to a record when they were loaded."""
     for module in pkgutil.walk_packages([str(_SQL)], "sql."):
         importlib.import_module(module.name)
-    found = [each for each in gc.get_objects() if isinstance(each, Query) and each.record is not None]
+    found = [each for each in gc.get_objects() if type(each) is Query and each.record is not None]
     return list({(query.name, str(query.record)): query for query in found}.values())
 
 

@@ -176,9 +176,7 @@ def test_whoever_was_let_in_hears_how_their_write_ended(
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_is_done_in_two_exchanges(
-    sent: Sent, exchanges: list[list[str]], name: str
-) -> None:
+def test_every_write_is_done_in_two_exchanges(sent: Sent, exchanges: list[list[str]], name: str) -> None:
     exchanges.clear()
 
     answer = sent.ask(name)

@@ -69,7 +69,7 @@ def test_when_a_region_is_lost_the_order_goes_on_in_the_other_with_the_same_key(
     shop.expect_heading("Thank you, it is yours")
     expect(shop.page.locator(".notice")).to_contain_text("us-east-1 does not answer")
     expect(shop.page.get_by_label("Region")).to_have_value("us-east-2")
-    # The page may have noticed the loss by another of its requests, and the other Region may be slow to answer.
+    # The page may have noticed the loss by another request, and the other Region may be slow to answer.
     orders = [f"{region.api_url}/orders" for region in (world.home, world.away)]
     assert sent[-1].url == orders[1]
     assert {request.url for request in sent} <= set(orders)

@@ -94,8 +94,10 @@ def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(comma
 
 #: What is started by other programs alone, or has to be what it starts: psql reads what psql prints.
 NO_COMMANDS = {
+    "local.emulator_process",
     "local_dsql.guard",
     "local_dsql.process",
+    "tests.chaos.on_local_dsql",
     "tests.former_release.story",
     "tests.former_release.__main__",
     "tools.bundle",

@@ -41,6 +41,7 @@ _MAIL = (
         ),
     ],
 )
+_CLUSTER = "arn:aws:dsql:us-east-2:123456789012:cluster/"
 _MAYBE_MAIL = (["", *_MAIL[0]], [each for each in _MAIL[1] if each])
 
 #: Values that are right and wrong, by the parameter.
@@ -98,9 +99,13 @@ VALUES: dict[tuple[str, str], tuple[list[str], list[str]]] = {
         ["", "us-west-2", "ap-southeast-2"],
         ["mars", "us-west", "us-west-2a"],
     ),
-    ("cluster.yaml", "PeerClusterArn"): (
-        ["", "arn:aws:dsql:us-east-2:123456789012:cluster/abc123"],
-        ["abc123", "arn:aws:dsql:us-east-2:123:cluster/abc", "arn:aws:rds:us-east-2:123456789012:cluster/a"],
+    ("cluster.yaml", "PairedClusterArns"): (
+        ["", f"{_CLUSTER}abc123,{_CLUSTER}def456"],
+        ["abc123", f"{_CLUSTER}abc123", f",{_CLUSTER}a,{_CLUSTER}b", f"{_CLUSTER}a{_CLUSTER}b"],
+    ),
+    ("cluster.yaml", "CopyToVaultArn"): (
+        ["", "arn:aws:backup:us-east-2:123456789012:backup-vault:pair"],
+        ["pair", "arn:aws:backup:us-east-2:123:backup-vault:pair", "arn:aws:s3:::backup-vault:pair"],
     ),
     ("cluster.yaml", "KmsKeyArn"): (
         ["", "arn:aws:kms:us-east-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"],

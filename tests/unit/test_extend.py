@@ -75,7 +75,7 @@ def project(tmp_path: Path) -> Path:
     copied = tmp_path / "project"
     for folder in ("domain", "sql", "events", "handlers", "api", "tools", "bench", "tests", "docs"):
         shutil.copytree(ROOT / folder, copied / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("template.yaml", "cluster.yaml", "samconfig.toml", "pyproject.toml"):
+    for file in ("template.yaml", "cluster.yaml", "pipeline.yaml", "samconfig.toml", "pyproject.toml"):
         shutil.copy(ROOT / file, copied / file)
     for folder in (".local", "local", "local_dsql", "demos", "operations"):
         (copied / folder).symlink_to(ROOT / folder)

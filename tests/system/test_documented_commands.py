@@ -100,6 +100,8 @@ def skeleton(value: Any) -> Any:
             return {name: skeleton(each) for name, each in value.items()}
         case list():
             return [skeleton(each) for each in value[:1]]
+        case None:
+            return "str"  # a text that is not there yet: a picture's address, an answer's time
     return type(value).__name__
 
 

@@ -372,7 +372,7 @@ def test_the_pages_are_published_and_cloudformation_is_answered(region: LocalReg
 
 
 def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalRegion, invoke: Invoke) -> None:
-    """The run of the schedule goes on: nobody has taken its place in the table of workers."""
+    """It is not the next run of the schedule, which would be ended by the one after."""
     read = "select token from xpoints.relays where region = %s and worker = 0"
     with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
         parameters = [region.region_name]
@@ -385,7 +385,6 @@ def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalReg
 
         assert (status, answer["superseded"]) == (0, 0)
         assert running()
-    assert not [line for line in region.logs() if '"superseded":1' in line.replace(" ", "")]
 
 
 def test_a_function_that_fails_says_so_by_its_exit_status(invoke: Invoke, tmp_path: Path) -> None:

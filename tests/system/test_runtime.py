@@ -384,7 +384,7 @@ def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalReg
         status, answer = invoke("RelayFunction", "--set", "RELAY_RUN_S=1")
 
         assert (status, answer["superseded"]) == (0, 0)
-        assert running()
+        wait_for(running, "the relay of the schedule")
 
 
 def test_a_function_that_fails_says_so_by_its_exit_status(invoke: Invoke, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from handlers.edge.observability import NAMESPACE, logger
@@ -167,7 +168,7 @@ class Monitoring:
 
     def queues(self) -> list[QueueState]:
         """Give each consumer's queue with its dead-letter queue, and the undelivered events, by name."""
-        urls = self._queue_urls()
+        urls = self._queue_urls
         names = sorted(urls)
         depths = dict(zip(names, _together(self._depth, [urls[name] for name in names]), strict=True))
         found = [
@@ -179,18 +180,15 @@ class Monitoring:
             found.append(QueueState("undelivered", None, None, sum(depths[_UNDELIVERED])))
         return found
 
+    @cached_property  # a later deployment begins new processes
     def _queue_urls(self) -> dict[str, str]:
         """Give the URLs of the stack's queues by their logical ids, which are in their names."""
-        if "queues" not in self._clients:
-            prefix = f"{self._environment.stack_name}-"
-            answer = self._client("sqs").list_queues(QueueNamePrefix=prefix)
-            named = {url.rpartition("/")[2].removeprefix(prefix): url for url in answer.get("QueueUrls", ())}
-            # Of a stack whose name goes on behind ours, the rest has one part more.
-            matches = {re.fullmatch(r"(\w+Queue)(?:-\w+)?", name): url for name, url in named.items()}
-            found = {match[1]: url for match, url in matches.items() if match}
-            self._clients["queues"] = found  # a later deployment begins new processes
-        urls: dict[str, str] = self._clients["queues"]
-        return urls
+        prefix = f"{self._environment.stack_name}-"
+        answer = self._client("sqs").list_queues(QueueNamePrefix=prefix)
+        named = {url.rpartition("/")[2].removeprefix(prefix): url for url in answer.get("QueueUrls", ())}
+        # Of a stack whose name goes on behind ours, the rest has one part more.
+        matches = {re.fullmatch(r"(\w+Queue)(?:-\w+)?", name): url for name, url in named.items()}
+        return {match[1]: url for match, url in matches.items() if match}
 
     def _depth(self, url: str) -> tuple[int, int]:
         answer = self._client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[_WAITING, _IN_FLIGHT])

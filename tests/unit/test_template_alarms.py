@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from handlers.edge.monitoring import FIGURES
 from sql.transactions.audit_ledger import AUDIT_EVERY_S
 from sql.transactions.sweep_orphans import SWEEP_EVERY_S
 from tools.template import (
@@ -419,3 +420,11 @@ def test_the_objectives_of_the_documentation_are_those_of_the_alarms() -> None:
     for alarm, threshold in re.findall(r"`(\w+Alarm)` at ([\d.]+)", text):
         assert float(threshold) == float(alarms()[alarm]["Threshold"]), alarm
     assert set(re.findall(r"`(\w+Alarm)` at", text)) == set(MEASURED_BY)
+
+
+def test_the_objectives_of_the_operations_page_are_those_of_the_alarms() -> None:
+    drawn = {figure.metric: figure.objective for figure in FIGURES if figure.objective is not None}
+    assert drawn == {
+        "EffectLag": alarms()["EffectsLateAlarm"]["Threshold"],
+        "Latency": alarms()["CheckoutSlowAlarm"]["Threshold"],
+    }

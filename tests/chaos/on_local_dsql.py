@@ -74,6 +74,7 @@ class DsqlLinks(Links):
         self.met: Counter[str] = Counter()
         self._release = psycopg.connect(cluster.conninfo(), autocommit=True)
         self._changes = cycle(RELEASE)
+        self._change = next(self._changes)
         self._cluster = cluster
 
     def take(self, role: str) -> Connection:
@@ -87,11 +88,12 @@ class DsqlLinks(Links):
         link.close()
 
     def change_schema(self) -> None:
-        """Do what a release does next. It may lose against another change, and its connection gets old."""
+        """Do what a release does next; what lost, or had too old a connection, is tried again next time."""
         if self._release.closed:
             self._release = psycopg.connect(self._cluster.conninfo(), autocommit=True)
         with suppress(errors.SerializationFailure, psycopg.OperationalError):
-            self._release.execute(next(self._changes).encode())
+            self._release.execute(self._change.encode())
+            self._change = next(self._changes)
 
     def close(self) -> None:
         """Close all of them."""

@@ -32,3 +32,8 @@ def ledger_entry(
         balance_after=change.balance_after,
         reference_id=reference_id,
     )
+
+
+def forfeit_entry(change: BalanceChange, entry_id: UUID) -> Statement[Any]:
+    """Say that points ended with their account."""
+    return ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id)

@@ -24,7 +24,7 @@ from domain.messages import EMAIL_CODE, MessageText, email_change_begun, email_c
 from domain.refusals import Refusal
 from domain.versions import Expected
 from sql.connection import Database
-from sql.ledger import ledger_entry, move_points
+from sql.ledger import forfeit_entry, move_points
 from sql.limits import count_use, read_uses
 from sql.outbox import enqueue
 from sql.queries import Statement, load, part
@@ -225,7 +225,7 @@ def erase_account(
         # guard: the erasure touches the balance
         writes = [_MARK_ERASED(customer_id=customer_id, erased_at=origin.now), move_points(change)]
         if change.points:
-            writes.append(ledger_entry(change, entry_id, "FORFEIT", "StoredAccount closed", entry_id))
+            writes.append(forfeit_entry(change, entry_id))
         event = CustomerErased(customer_id=customer_id)
         transaction.commit(*writes, enqueue(origin.announce(event, customer_id, member.version + 1)))
         return True

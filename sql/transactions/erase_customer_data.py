@@ -14,7 +14,7 @@ from domain.events.customers import CustomerErased, CustomerErasureResumed
 from domain.points import BalanceChange
 from sql.cascade import Advance, Checkpoint, Slice, by_rest, enqueue_next_slice, run_slice
 from sql.connection import Database
-from sql.ledger import ledger_entry
+from sql.ledger import forfeit_entry
 from sql.queries import Statement, load
 from sql.references import TABLES
 from sql.transaction import Transaction, run, snapshot
@@ -115,8 +115,7 @@ def _close(transaction: Transaction, customer_id: UUID, event_id: UUID) -> Advan
     writes = [_CLOSE_BALANCE(customer_id=customer_id)]
     points = balances[0]
     if points:
-        entry_id = uuid5(event_id, "forfeit")
         change = BalanceChange(customer_id, -points, 0)
-        writes.append(ledger_entry(change, entry_id, "FORFEIT", "Account closed", entry_id))
+        writes.append(forfeit_entry(change, uuid5(event_id, "forfeit")))
     written = transaction.commit(*writes)
     return Advance(sum(one.touched for one in written), None, is_done=True)

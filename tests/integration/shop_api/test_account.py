@@ -119,9 +119,8 @@ def test_an_erased_account_is_not_served_and_has_nothing_to_spend(
     assert client.post("/points/transfers", {"payee_username": "bo", "points": 1}).problem == "account-closed"
     assert other.post("/points/transfers", {"payee_username": "ana", "points": 1}).problem == "unknown-payee"
     assert shop.balance(customer) == 0
-    assert shop.rows("select points, balance_after from xpoints.transactions where tx_type = 'FORFEIT'") == [
-        (-290, 0)
-    ]
+    forfeits = "select points, balance_after, tx_description from xpoints.transactions where tx_type = %s"
+    assert shop.rows(forfeits, ["FORFEIT"]) == [(-290, 0, "Account closed")]
     messages = shop.rows("select detail from xpoints.outbox where event_type = 'CustomerErased.v1'")
     assert [json.loads(detail)["data"] for (detail,) in messages] == [{"customer_id": str(customer)}]
     shop.assert_sound()

@@ -66,15 +66,16 @@ def publish(bucket: str, properties: dict[str, Any]) -> int:
     types = {name: CONTENT_TYPES[Path(name).suffix] for name in files}
     # Pages last: whoever loads one finds what it names.
     for name in sorted(files, key=lambda name: (name.endswith(".html"), name)):
-        _s3().put_object(
-            Bucket=bucket,
-            Key=name,
-            Body=files[name],
-            ContentType=types[name],
-            CacheControl=_CACHE_CONTROL,
-        )
+        write(_s3(), bucket, name, files[name], types[name])
     _delete(bucket, _keys(bucket) - files.keys())
     return len(files)
+
+
+def write(client: "S3Client", bucket: str, name: str, content: bytes, content_type: str) -> None:
+    """Write one file as browsers get it."""
+    client.put_object(
+        Bucket=bucket, Key=name, Body=content, ContentType=content_type, CacheControl=_CACHE_CONTROL
+    )
 
 
 def _keys(bucket: str) -> set[str]:

@@ -7,6 +7,7 @@ not parse or start is named with file and line, and the code before goes on serv
 
 import io
 import json
+import shutil
 import subprocess
 import tempfile
 import zipfile
@@ -99,7 +100,8 @@ class Reloader:
         holders = [name for name in functions() if self._waiting & _files(name)]
         with tempfile.TemporaryDirectory(prefix="reload-") as directory:
             built = {name: _build(name, Path(directory)) for name in holders if name in self._functions}
-            self._check_start(built, Path(directory))
+            if built:
+                self._check_start(built, Path(directory))
             for name, artifact in built.items():
                 self._deploy(self._functions[name], artifact)
         changed, self._waiting = self._waiting, set()
@@ -114,7 +116,7 @@ class Reloader:
         """Import the handlers as their functions would. Raises BrokenError."""
         together = directory / "together"
         for artifact in built.values():
-            _copy(artifact, together)
+            shutil.copytree(artifact, together, dirs_exist_ok=True)
         starts = [[bundle.handler_module(name), self._functions[name].variables] for name in built]
         layer = bundle.layer(for_host=True) / "python"
         done = subprocess.run(
@@ -150,21 +152,17 @@ class Reloader:
             client.invoke(FunctionName=function.name, InvocationType="Event")
 
     def _publish(self, paths: Iterable[Path]) -> None:
-        from handlers.publish_pages import CONTENT_TYPES
+        from handlers.publish_pages import CONTENT_TYPES, write
 
-        bucket = self._region.resources["PagesBucket"]
-        for path in paths:
+        bucket, client = self._region.resources["PagesBucket"], self._region.client("s3")
+        for path in sorted(paths):
             key = path.relative_to(ROOT / "web").as_posix()
             if not path.exists():
-                self._region.client("s3").delete_object(Bucket=bucket, Key=key)
-                continue
-            self._region.client("s3").put_object(
-                Bucket=bucket,
-                Key=key,
-                Body=path.read_bytes(),
-                ContentType=CONTENT_TYPES[path.suffix],
-                CacheControl="no-cache",
-            )
+                client.delete_object(Bucket=bucket, Key=key)
+            elif path.suffix in CONTENT_TYPES:
+                write(client, bucket, key, path.read_bytes(), CONTENT_TYPES[path.suffix])
+            else:
+                self._say(f"{_name(path)} is not published: pages have no files of this kind")
 
 
 def _states() -> dict[Path, _State]:
@@ -175,7 +173,8 @@ def _state_of_each() -> Iterator[tuple[Path, _State]]:
     files = [ROOT / name for name in DEPLOYED]
     files += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
     for path in files:
-        if path.suffix == ".pyc":
+        # Nor what an editor keeps beside the file that it has open.
+        if path.suffix == ".pyc" or path.name.startswith((".", "#")) or path.name.endswith("~"):
             continue
         try:
             stat = path.stat()
@@ -198,14 +197,6 @@ def _build(function: str, directory: Path) -> Path:
     artifact.mkdir()
     bundle.function(function, artifact, for_host=True, bytecode=False)
     return artifact
-
-
-def _copy(source: Path, target: Path) -> None:
-    for path in source.rglob("*"):
-        if path.is_file():
-            place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(path.read_bytes())
 
 
 def _told(failure: dict[str, Any], directory: Path) -> str:

@@ -176,15 +176,34 @@ DUE = {
         "insert into xpoints.request_log values (gen_random_uuid(), 'o', gen_random_uuid(), "
         "gen_random_uuid(), 'r', 'sold', 1, 0, now() - make_interval(secs => %s), now())"
     ),
+    "email_changes": (
+        "insert into xpoints.email_changes values (gen_random_uuid(), gen_random_uuid(), 'a@example.com', "
+        "'', 0, now() - make_interval(secs => %s))"
+    ),
 }
 
 
 def test_records_go_when_their_time_is_over_and_not_a_minute_earlier(shop: Shop, database: Ways) -> None:
     jobs = database("jobs")
     for expiry in EXPIRIES:
+        if expiry.name == "usage_counts":
+            continue  # kept by whole days
         for age_s in (expiry.age_s + 60, expiry.age_s - 60):
             shop.connection.execute(DUE[expiry.name].encode(), (age_s,))
         assert (expire(jobs, expiry, never).rows, shop.count(expiry.table.name)) == (1, 1), expiry.name
+
+
+def test_counts_of_a_day_go_when_a_whole_day_is_behind_it(shop: Shop, database: Ways) -> None:
+    (counts,) = [expiry for expiry in EXPIRIES if expiry.name == "usage_counts"]
+    for ago in (0, 1, 2, 3):
+        shop.connection.execute(
+            "insert into xpoints.usage_counts select gen_random_uuid()::text, 'mail', 0, 1, "
+            "floor(extract(epoch from now()) / 86400)::int - %s, 1",
+            (ago,),
+        )
+    assert expire(database("jobs"), counts, never).rows == 2
+    days = "select floor(extract(epoch from now()) / 86400)::int - day from xpoints.usage_counts order by 1"
+    assert shop.rows(days) == [(0,), (1,)]
 
 
 def test_a_message_that_was_never_sent_does_not_expire(shop: Shop, database: Ways) -> None:
@@ -265,6 +284,7 @@ CHILDREN = {
     "transactions": "(id, customer_id, points) values (%(id)s, %(customer)s, 0)",
     "orders": "(id, customer_id, total_points, region) values (%(id)s, %(customer)s, 0, 'r')",
     "order_items": "(tx_id, cat_item_id) values (%(tx)s, %(item)s)",
+    "email_changes": "(customer_id, change_id, email) values (%(customer)s, %(id)s, 'a@example.com')",
     "order_events": (
         "(order_id, version, event_id, event_type, points, lines, occurred_at) "
         "values (%(order)s, 2, %(id)s, 't', 0, '', now())"
@@ -338,7 +358,7 @@ def test_a_parent_that_was_erased_or_retired_counts_as_gone(shop: Shop, database
         mark = f"update xpoints.{reference.parent} set {reference.gone_column} = now()"
         shop.connection.execute(mark.encode())
         assert sweep(jobs, reference, never).deleted == 1, reference
-    assert len(marked) == 6
+    assert len(marked) == 7
 
 
 def test_the_ledger_and_orders_are_never_deleted_by_the_sweep() -> None:

@@ -1,8 +1,7 @@
 """Erasure, retirement and the scheduled jobs on a deployed Region, from the API to what is left."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +11,7 @@ import pytest
 from local.region import LocalRegion
 from sql.connection import Connection
 from tests.integration.shop import Shop
+from tests.system.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,6 @@ def delete(region: LocalRegion, path: str, headers: dict[str, str]) -> None:
     headers = {**headers, "Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
     answer = httpx.delete(f"{region.api_url}{path}", headers=headers, timeout=30, trust_env=False)
     assert answer.is_success, answer.text
-
-
-def until(ask: Callable[[], Any]) -> None:
-    """Ask until the answer is yes, for a minute at most."""
-    give_up_at = time.monotonic() + 60
-    while not ask():
-        assert time.monotonic() < give_up_at, "it did not come about"
-        time.sleep(0.2)
 
 
 def invoke(region: LocalRegion, function: str, event: dict[str, str]) -> Any:

@@ -3,8 +3,6 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +12,7 @@ import pytest
 from local.region import ROOT, STACK_NAME, LocalRegion
 from sql.connection import Connection
 from tests.integration.shop import Shop
+from tests.system.waiting import until
 
 
 class Rewards:
@@ -70,15 +69,6 @@ def order(region: LocalRegion) -> tuple[UUID, UUID]:
     )
     assert answer.status_code == 201, answer.text
     return customer_id, UUID(answer.json()["order_id"])
-
-
-def until(ask: Callable[[], Any]) -> Any:
-    """Ask until the answer is something, for a minute at most."""
-    give_up_at = time.monotonic() + 60
-    while not (answer := ask()):
-        assert time.monotonic() < give_up_at, "it did not come about"
-        time.sleep(0.2)
-    return answer
 
 
 def test_an_orders_story_shows_what_followed_it(rewards: Rewards, order: tuple[UUID, UUID]) -> None:

@@ -5,7 +5,6 @@ The emulator enforces them (local/emulator_process.py) and writes down each kind
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from local.region import STACK_NAME, LocalRegion
 from sql.connection import Connection
 from tests.authorization import Call, decide_all, fits, forms
 from tests.integration.shop import Shop
+from tests.system.waiting import until
 from tests.unit.test_template_pipeline import policies_of
 from tools.template import started_by
 
@@ -41,15 +41,6 @@ def handler(event, context):
 def authorizations(region: LocalRegion) -> list[dict[str, str]]:
     """Give what was authorized so far, or refused."""
     return [json.loads(line) for line in region.authorizations.read_text().splitlines()]
-
-
-def until(ask: Callable[[], Any]) -> Any:
-    """Ask until the answer is something, for a minute at most."""
-    give_up_at = time.monotonic() + 60
-    while not (answer := ask()):
-        assert time.monotonic() < give_up_at, "it did not come about"
-        time.sleep(0.2)
-    return answer
 
 
 def role_of(region: LocalRegion, function: str) -> str:

@@ -7,11 +7,10 @@ other or a sample holds more, it stands in a table here, and docs/sam-local-invo
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -26,18 +25,17 @@ from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, generate
 from local.sample_data.rows import TABLES
 from sql.connection import Connection
 from tests.integration.shop import Shop
+from tests.system.waiting import until
 from tools.bundle import ROOT
 from tools.runtime import as_json
 from tools.template import functions, started_by
 
 RECORDER = Path(__file__).with_name("recorder.yaml")
 RECORDER_STACK = "recorder"
-TIMEOUT_S = 60.0
 
 #: The customer and the item of the samples for erasure and retirement: consumers check that they were marked.
 GONE = "a1111111-2222-4333-8444-555555555555"
 
-T = TypeVar("T")
 
 ROUTED = started_by("Api")
 QUEUED = started_by("SQS")
@@ -139,7 +137,7 @@ def recorded(region: LocalRegion) -> list[dict[str, Any]]:
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    outputs = wait_for(lambda: _outputs(client), "the recorder's stack")
+    outputs = until(lambda: _outputs(client), "the recorder's stack")
     url = f"{region.endpoint_url}/_aws/execute-api/{outputs['ApiId']}/v1"
     headers = {"Authorization": region.sign_in(username), "Idempotency-Key": "recorded-0001"}
     with httpx.Client(headers=headers, timeout=30, trust_env=False) as http:
@@ -147,7 +145,7 @@ def recorded(region: LocalRegion) -> list[dict[str, Any]]:
         assert http.get(f"{url}/nothing/here", params={"limit": "2"}).status_code == 200
     entry = {"Source": "rewards.orders", "DetailType": "Recorded.v1", "Detail": '{"id": "1"}'}
     region.client("events").put_events(Entries=[{**entry, "EventBusName": region.outputs["EventBusName"]}])
-    events = wait_for(lambda: _recorded(region), "six recorded events")
+    events = until(lambda: _recorded(region), "six recorded events")
     client.delete_stack(StackName=RECORDER_STACK)
     return events
 
@@ -167,14 +165,6 @@ def _recorded(region: LocalRegion) -> list[dict[str, Any]] | None:
     ]
     found = [json.loads(text.split("RECORDED ", 1)[1]) for text in messages if "RECORDED " in text]
     return found if len(found) == 6 else None
-
-
-def wait_for(ask: Callable[[], T | None], what: str) -> T:
-    deadline = time.monotonic() + TIMEOUT_S
-    while (found := ask()) is None:
-        assert time.monotonic() < deadline, f"no sign of {what}"
-        time.sleep(0.2)
-    return found
 
 
 def pick(events: list[dict[str, Any]], **expected: Any) -> dict[str, Any]:
@@ -380,11 +370,11 @@ def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalReg
         def running() -> Any:
             return connection.execute(read, parameters).fetchone()
 
-        wait_for(running, "the Region's own relay")
+        until(running, "the Region's own relay")
         status, answer = invoke("RelayFunction", "--set", "RELAY_RUN_S=1")
 
         assert (status, answer["superseded"]) == (0, 0)
-        wait_for(running, "the relay of the schedule")
+        until(running, "the relay of the schedule")
 
 
 def test_a_function_that_fails_says_so_by_its_exit_status(invoke: Invoke, tmp_path: Path) -> None:

@@ -358,6 +358,14 @@ class Drill:
                 warm = datetime.now(UTC)
                 self._keep_on(shopping, _after(plan.load_s), lambda: "both Regions answer")
                 visibility = self._shorten_visibility()
+                shortened = datetime.now(UTC)
+                # What was handed out before would be hidden for longer than the drill lasts.
+                self._keep_on(
+                    shopping,
+                    lambda: not recorder.without_effect(before=shortened),
+                    lambda: "what was ordered so far has its effects",
+                    _RETURN_TIMEOUT_S,
+                )
                 # Its consumers hang, a moment before the rest goes: its queues keep what comes now.
                 self._keep_on(
                     shopping,

@@ -29,7 +29,7 @@ from sql.migrate import migrate
 from sql.pipeline import Written
 from sql.queries import Statement
 from tests.chaos.runner import Result, quieten, run_seed
-from tests.chaos.wire import FAULTS, SCHEMA, Links, Plan, Wire
+from tests.chaos.wire import FAULTS, SCHEMA, SET_CLOCK, Links, Plan, Wire
 from tests.chaos.world import World
 from tools.arguments import output_file, whole_number
 
@@ -76,6 +76,11 @@ class DsqlLinks(Links):
         self._changes = cycle(RELEASE)
         self._change = next(self._changes)
         self._cluster = cluster
+
+    def begin_afresh(self, tables: str) -> None:
+        """Empty the tables; nothing is kept, as an index that is built would wait for who looks at it."""
+        self.admin.execute(f"truncate {tables}".encode())
+        self.admin.execute(SET_CLOCK)
 
     def take(self, role: str) -> Connection:
         """Give a new connection: a session that was there before has not seen what a release did since."""

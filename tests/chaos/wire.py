@@ -34,10 +34,33 @@ create function chaos.number() returns trigger language plpgsql as
 create trigger count before insert on xpoints.notifications execute function chaos.count();
 create trigger number before insert on xpoints.notifications for each row
     when (new.kind = 'item-retired') execute function chaos.number();
-grant usage on schema chaos to public;
+-- A clock that goes on when a seed says so, and not with the time that a busy machine takes.
+create schema clock;
+create table chaos.clock (now timestamptz not null);
+insert into chaos.clock values (now());
+create function clock.now() returns timestamptz stable language sql as $$ select now from chaos.clock $$;
+do $$ declare found record; begin
+    for found in
+        select table_name, column_name, replace(column_default, 'now()', 'clock.now()') as by_the_clock
+        from information_schema.columns where table_schema = 'xpoints' and column_default like '%now()%'
+    loop
+        execute format(
+            'alter table xpoints.%I alter column %I set default %s',
+            found.table_name, found.column_name, found.by_the_clock
+        );
+    end loop;
+end $$;
+grant select on chaos.clock to public;
+grant usage on schema chaos, clock to public;
 grant usage on sequence chaos.numbers to public;
 grant insert on chaos.trip to public;
 """
+
+#: With `now()` by the seed's clock.
+OPTIONS = "-c lock_timeout=1 -c search_path=clock,pg_catalog"
+
+#: At the same hour each time, as some things are counted by the hour and by the day.
+SET_CLOCK = b"update chaos.clock set now = date_trunc('day', pg_catalog.now()) + interval '12 hours'"
 
 _CONFLICT = "change conflicts with another transaction, please retry: (OC000)"
 _AFTER_COMMIT = "server unavailable, but what was committed stays"
@@ -81,6 +104,20 @@ class Links:
         self.admin = psycopg.connect(
             conninfo("admin"), autocommit=True, application_name="chaos-admin", options="-c lock_timeout=1"
         )
+        self._observer = psycopg.connect(conninfo("admin"), autocommit=True)
+
+    def begin_afresh(self, tables: str) -> None:
+        """Empty the tables, and keep all that is written from now on until the next time.
+
+        Where no order is asked for, rows come as they lie. What may be pruned depends on what other runs on
+        the same server do meanwhile: with nothing pruned a seed finds the same each time.
+        """
+        if self._observer.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self._observer.execute(b"rollback")
+        self.admin.execute(f"truncate {tables}".encode())
+        self.admin.execute(SET_CLOCK)
+        self._observer.execute(b"begin isolation level repeatable read")
+        self._observer.execute(b"select 1")
 
     def take(self, role: str) -> Connection:
         """Give an idle connection of a role, or a new one."""
@@ -90,7 +127,7 @@ class Links:
             if not link.closed:
                 return link
         return Connection.connect(
-            self._conninfo(role), autocommit=True, application_name="chaos", options="-c lock_timeout=1"
+            self._conninfo(role), autocommit=True, application_name="chaos", options=OPTIONS
         )
 
     def put_back(self, role: str, link: Connection) -> None:
@@ -116,6 +153,7 @@ class Links:
         for links in self._idle.values():
             for link in links:
                 link.close()
+        self._observer.close()
         self.admin.close()
 
 

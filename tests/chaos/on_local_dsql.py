@@ -84,7 +84,9 @@ class DsqlLinks(Links):
 
     def take(self, role: str) -> Connection:
         """Give a new connection: a session that was there before has not seen what a release did since."""
-        return Connection.connect(self._conninfo(role), autocommit=True)
+        link = Connection.connect(self._conninfo(role), autocommit=True)
+        link.execute(b"set search_path = clock, pg_catalog")
+        return link
 
     def put_back(self, role: str, link: Connection) -> None:
         """Close it, and whatever it was at is undone."""

@@ -57,7 +57,7 @@ grant insert on chaos.trip to public;
 """
 
 #: With `now()` by the seed's clock.
-OPTIONS = "-c lock_timeout=1 -c search_path=clock,pg_catalog"
+_OPTIONS = "-c lock_timeout=1 -c search_path=clock,pg_catalog"
 
 #: At the same hour each time, as some things are counted by the hour and by the day.
 SET_CLOCK = b"update chaos.clock set now = date_trunc('day', pg_catalog.now()) + interval '12 hours'"
@@ -127,7 +127,7 @@ class Links:
             if not link.closed:
                 return link
         return Connection.connect(
-            self._conninfo(role), autocommit=True, application_name="chaos", options=OPTIONS
+            self._conninfo(role), autocommit=True, application_name="chaos", options=_OPTIONS
         )
 
     def put_back(self, role: str, link: Connection) -> None:

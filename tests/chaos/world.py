@@ -87,7 +87,7 @@ KINDS = (
     *("time-is-up", "delete-lost"),
 )
 #: What happens less often than an exchange of statements fails so many times as often.
-_RARE = {"bus": 4, "mail": 4, "delivered": 4, "outside": 16}
+_RARE = {"bus": 4, "mail": 8, "delivered": 4, "outside": 100}
 
 #: How often each exchange, call or delivery fails, by run.
 _RATES = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15)

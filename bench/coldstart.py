@@ -44,7 +44,6 @@ import psycopg
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import Metrics
 from pydantic import BaseModel
-from local_dsql.console import run_command
 
 logger = Logger(service="bare")
 metrics = Metrics(namespace="Bare", service="bare")

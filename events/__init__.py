@@ -1,1 +1,1 @@
-"""Everything the bus sees: publishing, consuming, schemas."""
+"""Everything the bus sees: contracts' schemas, publishing, the relay."""

@@ -1,5 +1,6 @@
 """Publishing: messages to the bus in batches, with every entry's result looked at."""
 
+import logging
 import re
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.outbox import Failure, OutboxMessage, Rejection, batches
-from events.log import logger
 
 SOURCE = "rewards.orders"
+
+#: By its name this is the functions' logger (handlers/edge/log.py) where there is one.
+logger = logging.getLogger("rewards")
 
 #: Entries and bytes of a PutEvents request. EventBridge takes 1 MB by now; a quarter of it is what every
 #: target takes, and an event of ours that is larger is a mistake.

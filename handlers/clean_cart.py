@@ -1,7 +1,7 @@
 """Consumer of OrderPlaced: takes the ordered quantities out of the cart."""
 
 from domain.events.orders import OrderPlaced
-from events.consume import Consumer
+from handlers.edge.consume import Consumer
 from handlers.edge.observability import guarded, observe_effect, value_of
 from handlers.edge.settings import DatabaseEnvironment
 from sql.transactions.clean_cart import clean_cart

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 
 from domain.contract import Contract, Id
 from domain.usernames import one_form
-from events.consume import CommandConsumer
+from handlers.edge.consume import CommandConsumer
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.user_pool import OWNER, STAFF_GROUP, attributes_of, owner_of, users

@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.events import Envelope
 from domain.events.customers import CustomerErased, CustomerErasureResumed
-from events.consume import Consumer
+from handlers.edge.consume import Consumer
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import MARGIN_MS, start_slice

@@ -2,7 +2,7 @@
 
 from domain.events.customers import NotificationWritten
 from domain.events.orders import OrderCancelled, OrderPlaced
-from events.consume import Consumer
+from handlers.edge.consume import Consumer
 from handlers.edge.mail import Mail, count_skipped
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty

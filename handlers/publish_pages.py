@@ -5,11 +5,13 @@ which says where the shop's Regions answer: the template knows that, a file in t
 bucket holds beyond them is deleted, and everything when the resource is.
 """
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict, Field
+
+from domain.contract import Contract
 from handlers.edge.custom_resource import LambdaContext, ResourceResponse
 from handlers.edge.observability import logger
 
@@ -40,29 +42,40 @@ def _s3() -> "S3Client":
     return boto3.client("s3")
 
 
-def config(properties: dict[str, Any]) -> bytes:
-    """Say the resource's properties as the pages read them (web/regions.js)."""
-    regions = [
-        {
-            "name": one["Name"],
-            "api": one["Api"],
-            "sign_in": one["SignIn"],
-            "user_pool_id": one["UserPoolId"],
-            "client_id": one["ClientId"],
-        }
-        for one in properties["Regions"]
-    ]
-    users = properties.get("DemoUsers")
-    demo = {"usernames": users["Usernames"], "password": users["Password"]} if users else None
-    return json.dumps({"regions": regions, "demo": demo}, indent=1).encode()
+class PagesRegion(Contract):
+    """Where a Region's shop answers, as the template says it and as the pages read it (web/regions.js)."""
+
+    name: str = Field(alias="Name")
+    api: str = Field(alias="Api")
+    sign_in: str = Field(alias="SignIn")
+    user_pool_id: str = Field(alias="UserPoolId")
+    client_id: str = Field(alias="ClientId")
 
 
-def publish(bucket: str, properties: dict[str, Any]) -> int:
+class PagesUsers(Contract):
+    """The sample users that the pages offer to sign in as, in a shop to try out."""
+
+    usernames: list[str] = Field(alias="Usernames")
+    password: str = Field(alias="Password")
+
+
+class PagesProperties(Contract):
+    """The custom resource's properties that matter here, among those of CloudFormation's own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    bucket: str = Field(alias="Bucket", min_length=1)
+    regions: list[PagesRegion] = Field(alias="Regions", min_length=1)
+    demo: PagesUsers | None = Field(None, alias="DemoUsers")
+
+
+def publish(properties: PagesProperties) -> int:
     """Write every file, then delete what is left of former ones; give how many were written."""
+    bucket = properties.bucket
     files = {
         path.relative_to(FILES).as_posix(): path.read_bytes() for path in FILES.rglob("*") if path.is_file()
     }
-    files[CONFIG] = config(properties)
+    files[CONFIG] = properties.model_dump_json(exclude={"bucket"}, indent=1).encode()
     types = {name: CONTENT_TYPES[Path(name).suffix] for name in files}
     # Pages last: whoever loads one finds what it names.
     for name in sorted(files, key=lambda name: (name.endswith(".html"), name)):
@@ -93,7 +106,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
     The resource bears its bucket's name: with another bucket it is another one, and the former is deleted.
     """
-    properties: dict[str, Any] = event.get("ResourceProperties", {})
+    properties = event.get("ResourceProperties", {})
+    # A deletion has to succeed whatever the other properties were.
     bucket = str(properties.get("Bucket", ""))
     deletion = event["RequestType"] == "Delete"
     answer = ResourceResponse(event if deletion else {**event, "PhysicalResourceId": bucket}, bucket)
@@ -103,7 +117,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             _delete(bucket, _keys(bucket))
             answer.succeed()
         else:
-            written = publish(bucket, properties)
+            written = publish(PagesProperties.model_validate(properties))
             logger.info("pages published", extra={"files": written})
             answer.succeed({"Files": str(written)})
     except Exception as error:

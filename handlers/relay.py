@@ -11,8 +11,9 @@ from typing import Annotated, Any, cast
 from uuid import uuid4
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from domain.contract import Contract
 from events.publish import EventsClient
 from events.relay import Relay, RelaySettings
 from handlers.edge.observability import guarded, logger, metrics
@@ -46,6 +47,14 @@ _SETTINGS = RelaySettings(
 )
 
 
+class RelayInput(Contract):
+    """What a schedule asks for: which worker this run is. One without an input sends the scheduler's event."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    worker: Annotated[int, Field(ge=0, le=32_767)] = 0
+
+
 @cache
 def _client() -> EventsClient:
     import boto3  # not before there is something to publish
@@ -63,10 +72,11 @@ def _client() -> EventsClient:
 @guarded
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Relay until a newer run takes over or the time is up; give the run's report."""
+    asked = RelayInput.model_validate(event)
     left_s = context.get_remaining_time_in_millis() / 1000 - _MARGIN_S
     run_s = max(0.0, min(_ENVIRONMENT.run_s, left_s))
     holder = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "local")[-100:]
-    outbox = Outbox(_DATABASE, _ENVIRONMENT.region, uuid4(), holder, int(event.get("worker", 0)))
+    outbox = Outbox(_DATABASE, _ENVIRONMENT.region, uuid4(), holder, asked.worker)
     report = Relay(outbox, _client, _SETTINGS).run(time.monotonic() + run_s)
     figures = {
         "EventsPublished": report.published,

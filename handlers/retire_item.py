@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.events import Envelope
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
-from events.consume import Consumer
+from handlers.edge.consume import Consumer
 from handlers.edge.mail import Mail, count_skipped
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty

@@ -1,7 +1,7 @@
 """Structured logs and metrics, the same for every function.
 
 Logs carry ids, codes and durations and never what a customer typed, an address, a name or a token; the logger
-itself (events/log.py) keeps the texts of exceptions out.
+itself (handlers/edge/log.py) keeps the texts of exceptions out.
 Metrics have units and few dimensions: the function, and a code from a closed list.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from events.log import logger
+from handlers.edge.log import logger
 
 if TYPE_CHECKING:
     from sql.errors import Fault

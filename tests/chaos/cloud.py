@@ -12,7 +12,7 @@ from uuid import UUID
 
 from botocore.exceptions import ReadTimeoutError
 
-from events.consume import EffectFunction, consume
+from handlers.edge.consume import EffectFunction, consume
 from sql.transactions.notify import DueMessage
 from tests.chaos.scheduler import Crash, Doomed, Scheduler
 

@@ -14,9 +14,9 @@ from psycopg import errors
 
 from domain.events.contracts import CONTRACTS
 from domain.events.orders import OrderPlaced
-from events.consume import consume
 from events.contracts import sample
 from events.publish import SOURCE
+from handlers.edge.consume import consume
 from sql.queries import Query, Statement
 from sql.transactions.expire import EXPIRIES
 from tests.chaos.checks import AGES

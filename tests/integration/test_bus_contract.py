@@ -14,10 +14,10 @@ from moto import mock_aws
 
 from domain.events.orders import OrderPlaced
 from domain.outbox import OutboxMessage, Rejection
-from events.consume import consume
 from events.contracts import sample
 from events.publish import SOURCE, EventsClient, Publication, is_there
 from events.relay import Relay, RelaySettings
+from handlers.edge.consume import consume
 from sql.connection import Database
 from sql.outbox import Outbox
 from tests.bus import StubBus

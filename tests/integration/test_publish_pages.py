@@ -113,3 +113,17 @@ def test_a_bucket_that_is_not_there_fails_the_deployment(cloudformation: CloudFo
     publish_pages.handler(cloudformation.request("Create", Bucket="none", Regions=[REGION]), Context())
     assert cloudformation.answers[0]["Status"] == "FAILED"
     assert "NoSuchBucket" in cloudformation.answers[0]["Reason"]
+
+
+def test_properties_that_the_pages_could_not_use_fail_the_deployment_and_are_named(
+    cloudformation: CloudFormation, s3: Any
+) -> None:
+    wrong = {**REGION, "Api": 1, "Web": "x"}
+    del wrong["ClientId"]
+    publish_pages.handler(cloudformation.request("Create", Bucket=BUCKET, Regions=[wrong]), Context())
+    (answer,) = cloudformation.answers
+    assert answer["Status"] == "FAILED"
+    assert all(f"Regions.0.{name}" in answer["Reason"] for name in ("Api", "Web", "ClientId"))
+    assert keys(s3) == set()
+    publish_pages.handler(cloudformation.request("Delete", Bucket=BUCKET, Regions=[wrong]), Context())
+    assert cloudformation.answers[1]["Status"] == "SUCCESS"

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from events.log import describe
+from handlers.edge.log import describe
 from sql import connection
 from sql.connection import CONNECT_S, Database, trusted_certificates
 from sql.errors import Barrier, LoginRefusedError

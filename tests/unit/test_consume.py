@@ -12,8 +12,8 @@ import pytest
 from domain.events import Envelope
 from domain.events.contracts import CONTRACTS
 from domain.events.orders import OrderPlaced
-from events.consume import MARGIN_MS, Consumer, consume
 from events.contracts import sample
+from handlers.edge.consume import MARGIN_MS, Consumer, consume
 from handlers.edge.observability import FunctionFailedError, guarded, logger
 
 SECRET = "carlos_salazar_121@example.mil"

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 MAY_IMPORT: dict[str, set[str]] = {
     "domain": {"pydantic", "pydantic_core"},
     "sql": {"domain", "psycopg", "botocore"},
-    "events": {"domain", "pydantic", "pydantic_core", "boto3", "botocore", "aws_lambda_powertools"},
+    "events": {"domain", "boto3", "botocore"},
     "handlers": {
         *("domain", "sql", "events"),
         *("pydantic", "pydantic_core", "typing_extensions", "boto3", "botocore", "aws_lambda_powertools"),
@@ -183,6 +183,7 @@ PLANTED_IMPORTS = [
     ("sql/x.py", "import aws_lambda_powertools", "import psycopg"),
     ("events/x.py", "from sql.outbox import enqueue", "from domain.outbox import backoff"),
     ("events/x.py", "import psycopg", "import boto3"),
+    ("events/x.py", "from aws_lambda_powertools import Logger", "import logging"),
     ("events/x.py", "from handlers import relay", "from events import relay"),
     ("handlers/x.py", "import psycopg", "from sql.errors import Fault"),
     ("handlers/x.py", "import requests", "import urllib.request"),

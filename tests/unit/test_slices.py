@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from domain.events import Envelope
 from domain.events.customers import CustomerErased, CustomerErasureResumed
-from events.consume import Consumer
+from handlers.edge.consume import Consumer
 from handlers.edge.observability import guarded
 from handlers.edge.slices import MARGIN_MS, SLICE_S, start_slice
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from domain.events import EVENT_MEMORY_DAYS
 from domain.events.contracts import CONTRACTS
@@ -166,6 +167,16 @@ def test_what_a_schedule_sends_is_what_its_function_reads() -> None:
         read = [getattr(importlib.import_module(module), kind).model_validate(one) for one in inputs]
         assert [one.model_dump() for one in read] == inputs
         assert json.loads((ROOT / "events" / "samples" / f"{function}.json").read_text()) in inputs
+
+
+@pytest.mark.usefixtures("_environment")
+def test_a_relay_is_told_its_worker_or_gets_the_schedulers_own_event() -> None:
+    read = importlib.import_module("handlers.relay").RelayInput.model_validate
+    assert read(json.loads((ROOT / "events" / "samples" / "Scheduled.json").read_text())).worker == 0
+    assert read({"worker": 3}).worker == 3
+    for wrong in (-1, 2**15, "1", 0.5, None):
+        with pytest.raises(ValidationError, match="worker"):
+            read({"worker": wrong})
 
 
 @pytest.mark.usefixtures("_environment")

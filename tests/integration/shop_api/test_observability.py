@@ -28,9 +28,9 @@ from psycopg import Error, OperationalError, errors
 from bench.scale import COUNTED, ORDER_LINES
 from domain.events.orders import OrderPlaced
 from domain.messages import MessageText
-from events.consume import Consumer
 from handlers import account, checkout, operations, orders, staff, storefront
 from handlers.edge import observability
+from handlers.edge.consume import Consumer
 from handlers.edge.observability import NAMESPACE, FunctionFailedError, logger
 from sql.cascade import Slice, SliceOutcome
 from sql.connection import Database

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from domain.events import Envelope, Payload, read_event
-from events.log import logger
+from handlers.edge.log import logger
 
 #: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
 #: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to

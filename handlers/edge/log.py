@@ -50,6 +50,7 @@ def describe(error: BaseException) -> list[dict[str, Any]]:
     return described
 
 
+#: events/publish.py finds it by its service's name.
 logger = Logger(
     service="rewards", level=os.environ.get("LOG_LEVEL", "INFO"), logger_formatter=SafeFormatter()
 )

@@ -48,7 +48,7 @@ _SETTINGS = RelaySettings(
 
 
 class RelayInput(Contract):
-    """What a schedule asks for: which worker this run is. One without an input sends the scheduler's event."""
+    """What a schedule asks for: which worker this run is. Without an input comes the scheduler's own."""
 
     model_config = ConfigDict(extra="ignore")
 

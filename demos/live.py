@@ -44,7 +44,7 @@ FILES: Mapping[str, Path] = {
     **{f"/{name}": _PAGE / name for name in ("drill.js", "drill.css", "plot.js")},
     **{
         f"/{name}": _WEB / name
-        for name in ("shop.css", "format.js", "icon.svg", "vendor/lit-html/lit-html.js")
+        for name in ("shop.css", "pages/more.css", "format.js", "icon.svg", "vendor/lit-html/lit-html.js")
     },
 }
 """All that is served beside the snapshots, by its path."""

@@ -5,7 +5,7 @@
 import { otherRegions, region, useRegion } from './regions.js';
 import { SignedOut, token } from './session.js';
 import { announce, draw, state } from './store.js';
-import { words } from './words.js';
+import { words } from './words/frame.js';
 
 const TIMEOUT_MS = 29_000; // the gateway gives up sooner
 const ATTEMPTS = 5; // of a request that is told to wait
@@ -26,6 +26,13 @@ export class Problem extends Error {
   get passes() {
     return this.status === 429 || this.status >= 500;
   }
+}
+
+/** What is said of each kind of problem (problems.js): loaded with the first one. */
+export let problems = {};
+
+async function learnProblems() {
+  problems = await import('./words/problems.js').then((module) => module.problems, () => problems);
 }
 
 /** No answer came: whether the request was carried out is not known. */
@@ -67,7 +74,8 @@ export async function request(method, path, { body, key, match, waiting } = {}) 
       const text = await answer.text();
       return { status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : null };
     }
-    const problem = new Problem(answer.status, await answer.json().catch(() => ({})));
+    const [document] = await Promise.all([answer.json().catch(() => ({})), learnProblems()]);
+    const problem = new Problem(answer.status, document);
     if (answer.status === 401 && !renewed) {
       renewed = true;
       continue;

@@ -4,9 +4,7 @@
  */
 import { NoAnswer, Offline, Problem, newKey, request } from './api.js';
 import { readCart } from './shopper.js';
-import { draw, state } from './store.js';
-
-const STORED = 'rewards.order';
+import { UNFINISHED, draw, state } from './store.js';
 
 /**
  * The order that is being made, null for none. `stage` is 'ready', 'sending', 'waiting' (`seconds`), 'unknown',
@@ -21,7 +19,7 @@ export function begin() {
 
 /** Take up an order of this user's that was under way when the page was loaded; false where there is none. */
 export function takeUp() {
-  const kept = JSON.parse(sessionStorage.getItem(STORED) ?? 'null');
+  const kept = JSON.parse(sessionStorage.getItem(UNFINISHED) ?? 'null');
   if (kept?.username !== state.user.username) return false;
   order = { key: kept.key, total: kept.total, version: kept.version, stage: 'unknown' };
   return true;
@@ -32,7 +30,7 @@ export const isOpen = () => ['sending', 'waiting'].includes(order?.stage);
 
 /** Let it go. */
 export function drop() {
-  sessionStorage.removeItem(STORED);
+  sessionStorage.removeItem(UNFINISHED);
   order = null;
 }
 
@@ -45,7 +43,7 @@ export async function send() {
     draw();
   };
   become('sending');
-  sessionStorage.setItem(STORED, JSON.stringify({
+  sessionStorage.setItem(UNFINISHED, JSON.stringify({
     username: state.user.username, key: mine.key, total: mine.total, version: mine.version,
   }));
   try {
@@ -76,7 +74,7 @@ export async function send() {
 
 async function refused(error, become) {
   // It is settled that nothing was ordered: the next try is another order, with another key.
-  sessionStorage.removeItem(STORED);
+  sessionStorage.removeItem(UNFINISHED);
   const before = order.total;
   order.key = newKey();
   await readCart().catch(() => {});

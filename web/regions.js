@@ -30,14 +30,3 @@ export function useRegion(next) {
 
 /** The Regions that are none of `tried`. */
 export const otherRegions = (tried) => regions.filter((one) => !tried.includes(one));
-
-const HEALTH_MS = 25_000; // a first start takes seconds; one that is lost refuses sooner
-
-/** Whether a Region says that it can serve, its database included. */
-export async function isHealthy(at) {
-  try {
-    return (await fetch(`${at.api}/health`, { signal: AbortSignal.timeout(HEALTH_MS) })).ok;
-  } catch {
-    return false;
-  }
-}

@@ -1,47 +1,42 @@
 /** The shop's page: who is signed in, which page the address asks for, and the frame around it. */
 import { render } from './vendor/lit-html/lit-html.js';
 import { NoAnswer, Offline, get, signInWith } from './api.js';
-import * as checkout from './checkout.js';
 import { number } from './format.js';
-import * as cart from './pages/cart.js';
-import * as catalogue from './pages/catalogue.js';
-import * as item from './pages/item.js';
-import * as orderPage from './pages/order.js';
-import * as orders from './pages/orders.js';
-import { signInDialog, signInPage } from './pages/signin.js';
-import { isHealthy, loadConfig, otherRegions, region, regions, useRegion } from './regions.js';
+import { loadConfig, region, regions, useRegion } from './regions.js';
 import { SignedOut, resume, signOut } from './session.js';
 import { readCart } from './shopper.js';
-import { announce, draw, paintWith, state } from './store.js';
-import { drawDialogs, empty, explain, fault, html, icon, nothing, openDialog, points, skeleton, toShop } from './ui.js';
-import { words } from './words.js';
+import { UNFINISHED, announce, draw, paintWith, state } from './store.js';
+import { empty, explain, fault, html, icon, nothing, points, toShop } from './ui.js';
+import { words } from './words/frame.js';
 
+/** Styles beyond shop.css, which has those of the first pages. */
+const MORE = ['pages/more.css'];
+
+/** By address: the section, what loads the page, and its styles. Each is loaded when it is first shown, or in a quiet moment. */
 const ROUTES = [
-  [/^\/$/, catalogue, 'shop'],
-  [/^\/item\/([0-9a-f-]{36})$/, item, 'shop'],
-  [/^\/cart$/, cart, 'cart'],
-  [/^\/orders$/, orders, 'orders'],
-  [/^\/orders\/([0-9a-f-]{36})$/, orderPage, 'orders'],
+  [/^\/$/, 'shop', () => import('./pages/catalogue.js'), ['pages/shelf.css']],
+  [/^\/item\/([0-9a-f-]{36})$/, 'shop', () => import('./pages/item.js'), MORE],
+  [/^\/cart$/, 'cart', () => import('./pages/cart.js'), MORE],
+  [/^\/orders$/, 'orders', () => import('./pages/orders.js'), MORE],
+  [/^\/orders\/([0-9a-f-]{36})$/, 'orders', () => import('./pages/order.js'), MORE],
+  [/^\/account$/, 'account', () => import('./pages/account.js'), MORE],
 ];
-/** Pages that are loaded when they are first asked for; those of the staff by nobody else. */
-const LATER = [
-  [/^\/account$/, () => import('./pages/account.js')],
-  [/^\/staff\/operations$/, () => import('./staff/operations.js')],
-  [/^\/staff\/orders(?:\/([0-9a-f-]{36}))?$/, () => import('./staff/story.js')],
-  [/^\/staff\/items$/, () => import('./staff/items.js')],
-  [/^\/staff\/items\/(new|[0-9a-f-]{36})$/, () => import('./staff/item.js')],
-  [/^\/staff\/customers(?:\/([0-9a-f-]{36}))?$/, () => import('./staff/customers.js')],
-];
-const STAFF_STYLES = 'staff/staff.css';
+const SIGN_IN = [null, null, () => import('./pages/signin.js'), ['pages/signin.css']];
+const QUIET_MS = 1000; // after the first page has what it asked for
 const SAID = 'rewards.said';
 const LOST = { title: () => words.notFound.title, enter: async () => {}, view: () => empty({ sign: 'shop', ...words.notFound, action: toShop, whole: true }) };
 
 const FORBIDDEN = { ...LOST, title: () => words.forbidden.title, view: () => empty({ sign: 'account', ...words.forbidden, action: toShop, whole: true }) };
 
-const COMING = { ...LOST, title: () => words.loading, view: () => skeleton(3, 'lines') };
+const COMING = { ...LOST, title: () => words.loading, view: () => nothing };
 
 let page = COMING;
 let section = null;
+let at = null; // the address of the page
+let coming = false; // another page is being loaded
+let entrance = () => nothing; // what somebody sees who is not signed in
+let pending = () => nothing; // what the cart's page has every page say
+let forgetShelf = () => {};
 
 // --- The frame ---
 
@@ -59,15 +54,15 @@ const choice = () => (regions.length < 2 ? nothing : html`<label class="region">
 
 const frame = () => html`
   <header class="top"><div class="top-in">
-    <a class="brand" href="#/"><svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9" /><path d="M16 6.5l2.9 6 6.600.9-4.8 4.6 1.200 6.500-5.900-3.100-5.900 3.100 1.200-6.500-4.800-4.600 6.600-.9z" /></svg><span>${words.shop}</span></a>
+    <a class="brand" href="#/"><img src="icon.svg" alt="" width="34" height="34" /><span>${words.shop}</span></a>
     ${state.user ? html`${nav()}<div class="top-end">${choice()}
       <a class="wallet" href="#/account" aria-label=${words.balance(number(state.balance ?? 0))}>${state.balance === null ? html`<span class="bone line"></span>` : points(state.balance)}</a>
       <button type="button" class="button plain small" @click=${() => leaveShop(words.signIn.signedOut)} aria-label=${words.signIn.out}>${icon('out')}</button></div>` : html`<div class="top-end">${choice()}</div>`}
   </div></header>
   ${state.offline ? html`<p class="banner" role="status">${words.offline}</p>` : nothing}
-  <main id="main" tabindex="-1" class=${state.user ? '' : 'bare'}>
+  <main id="main" tabindex="-1" aria-busy=${coming ? 'true' : nothing} class=${state.user ? '' : 'bare'}>
     ${state.notice ? html`<div class="panel notice"><p>${state.notice.text}</p><button type="button" class="button plain small" @click=${() => { state.notice = null; draw(); }}>${words.close}</button></div>` : nothing}
-    ${state.user ? html`${cart.pending()}${page.view()}` : signInPage(welcome)}
+    ${state.user ? html`${pending()}${page.view()}` : entrance(welcome)}
   </main>`;
 
 paintWith(() => {
@@ -75,25 +70,23 @@ paintWith(() => {
   render(frame(), root);
   root.removeAttribute('aria-busy');
   document.title = `${state.user ? page.title() : words.signIn.title} · ${words.shop}`;
-  drawDialogs();
 });
 
 // --- Where the page is ---
 
 async function route({ focus = true } = {}) {
-  const [path, query] = (location.hash.slice(1) || '/').split('?');
-  let [pattern, next, name] = ROUTES.find(([one]) => one.test(path)) ?? [/^/, LOST, null];
-  const later = LATER.find(([one]) => one.test(path));
-  if (later) {
-    const asked = location.hash;
-    [pattern, next, name] = [later[0], ...(await loadLater(path, later[1]))];
-    if (location.hash !== asked) return; // somebody has gone on meanwhile
-  }
-  const moved = page !== next || next === item || next === orderPage || name === 'staff';
+  const asked = location.hash;
+  const [path, query] = (asked.slice(1) || '/').split('?');
+  coming = true;
+  draw();
+  const { next, name = null, given = [] } = await pageAt(path);
+  if (location.hash !== asked) return; // somebody has gone on meanwhile
+  coming = false;
+  const moved = page !== next || path !== at;
   if (page !== next) page.leave?.();
-  state.fromShelf = page === catalogue;
-  [page, section] = [next, name];
-  const entered = page.enter(path.match(pattern).slice(1), new URLSearchParams(query));
+  state.fromShelf = at === '/';
+  [page, section, at] = [next, name, path];
+  const entered = page.enter(given, new URLSearchParams(query));
   draw();
   if (moved && focus) {
     scrollTo(0, 0);
@@ -105,27 +98,44 @@ async function route({ focus = true } = {}) {
   if (moved && focus && document.activeElement === document.body) focusTitle();
 }
 
-/** A page that comes later, and its section; the staff's say to others that they are not for them, and nothing is loaded. */
-async function loadLater(path, load) {
-  const forStaff = /^\/staff\//.test(path);
-  if (forStaff && !isStaff()) return [FORBIDDEN, null];
+/** The page of an address, its section, and what the address gives it. The staff's is loaded for nobody else. */
+async function pageAt(path) {
+  const ofStaff = path.startsWith('/staff/');
+  if (ofStaff && !isStaff()) return { next: FORBIDDEN };
   try {
-    const [module] = await Promise.all([load(), forStaff ? styles(STAFF_STYLES) : null]);
-    module.afterErasure?.(() => leaveShop(words.account.erased));
-    return [module, forStaff ? 'staff' : 'account'];
+    const routes = ofStaff ? await staffRoutes() : ROUTES;
+    const found = routes.find(([pattern]) => pattern.test(path));
+    return found ? { next: await load(found), name: found[1], given: found[0].exec(path).slice(1) } : { next: LOST };
   } catch {
-    return [{ ...LOST, view: () => fault(new NoAnswer(), () => location.reload()) }, null];
+    return { next: { ...LOST, view: () => fault(new NoAnswer(), () => location.reload()) } };
   }
 }
 
+const staffRoutes = async () => (await import('./staff/routes.js')).ROUTES.map(([pattern, module]) => [pattern, 'staff', module, [...MORE, 'staff/staff.css']]);
+
+async function load([, , module, hrefs]) {
+  const [loaded] = await Promise.all([module(), ...hrefs.map(styles)]);
+  loaded.afterErasure?.(leaveShop);
+  if (loaded.pending) ({ pending } = loaded);
+  if (loaded.forget) forgetShelf = loaded.forget;
+  return loaded;
+}
+
+/** Load what a customer may open next, while nothing is waited for: then a lost connection takes no page away. */
+const loadTheRest = () => Promise.all([load(SIGN_IN), import('./words/problems.js'), ...ROUTES.map(load)]).catch(() => {});
+
+const sheets = new Map();
+
 function styles(href) {
-  if (document.querySelector(`link[href="${href}"]`)) return null;
-  const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href });
-  return new Promise((done, failed) => {
-    link.onload = done;
-    link.onerror = () => { link.remove(); failed(); };
-    document.head.append(link);
-  });
+  if (!sheets.has(href)) {
+    sheets.set(href, new Promise((done, failed) => {
+      const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href });
+      link.onload = done;
+      link.onerror = () => { link.remove(); sheets.delete(href); failed(new NoAnswer()); };
+      document.head.append(link);
+    }));
+  }
+  return sheets.get(href);
 }
 
 const focusTitle = () => (document.querySelector('main h1') ?? document.getElementById('main'))?.focus({ preventScroll: true });
@@ -146,7 +156,18 @@ async function welcome(user, options) {
   await route(options);
   await read;
   draw();
-  if (checkout.takeUp()) cart.finish();
+  if (sessionStorage.getItem(UNFINISHED)) await finish();
+  setTimeout(loadTheRest, QUIET_MS);
+}
+
+/** See an order to its end that was under way when the page was loaded. */
+async function finish() {
+  try {
+    (await load(ROUTES.find(([pattern]) => pattern.test('/cart')))).takeUp();
+  } catch {
+    state.notice = { kind: 'warning', text: words.unfinished };
+    draw();
+  }
 }
 
 /** Sign out, and load the page anew: nothing that was read stays in its memory. `said` is shown afterwards. */
@@ -161,8 +182,7 @@ function leaveShop(said) {
 let asking = null;
 
 signInWith(() => {
-  asking ??= openDialog(signInDialog, { label: words.signIn.again }).then((user) => {
-    asking = null;
+  asking ??= Promise.all([load(SIGN_IN), ...MORE.map(styles)]).catch(() => Promise.reject(new NoAnswer())).then(([module]) => module.signInAgain()).finally(() => { asking = null; }).then((user) => {
     if (user?.username === state.user.username) return;
     leaveShop(words.signIn.signedOut);
     throw new SignedOut();
@@ -173,7 +193,7 @@ signInWith(() => {
 async function change(next) {
   useRegion(next);
   state.notice = null;
-  catalogue.forget();
+  forgetShelf();
   announce(words.regions.now(next.name));
   draw();
   if (!state.user) return;
@@ -197,19 +217,15 @@ addEventListener('online', () => {
   if (section !== 'account' && section !== 'staff') route({ focus: false });
 });
 
-/** Nobody is signed in yet: where this Region cannot serve and another can, they sign in there. */
-async function startWhereItIsHealthy() {
-  const here = region();
-  if (regions.length < 2 || (await isHealthy(here))) return;
-  for (const next of otherRegions([here])) {
-    if (!(await isHealthy(next))) continue;
-    if (state.user || region() !== here) return; // meanwhile somebody chose
-    useRegion(next);
-    state.notice = { kind: 'warning', text: words.regions.lost(here.name, next.name) };
-    announce(state.notice.text);
-    draw();
-    return;
+async function showEntrance() {
+  try {
+    const { signInPage, startWhereItIsHealthy } = await load(SIGN_IN);
+    entrance = signInPage;
+    if (!state.failed) startWhereItIsHealthy();
+  } catch {
+    entrance = () => fault(new NoAnswer(), () => location.reload());
   }
+  draw();
 }
 
 async function start() {
@@ -223,7 +239,7 @@ async function start() {
     await loadConfig();
   } catch (error) {
     state.failed = error instanceof TypeError ? new Offline() : [words.missing, ''];
-    draw();
+    showEntrance();
     return;
   }
   let user = null;
@@ -233,10 +249,7 @@ async function start() {
     if (!(error instanceof SignedOut)) state.notice = { kind: 'warning', text: words.signIn.noAnswer(region().name) };
   }
   if (user) await welcome(user, { focus: false });
-  else {
-    draw();
-    startWhereItIsHealthy();
-  }
+  else showEntrance();
   const said = sessionStorage.getItem(SAID);
   sessionStorage.removeItem(SAID);
   if (said) announce(said);

@@ -2,6 +2,9 @@
 import { get, request } from './api.js';
 import { draw, state } from './store.js';
 
+/** The most units that a cart's line can have. */
+export const MOST_OF_A_LINE = 99;
+
 /** Read the cart, and the balance with it. */
 export async function readCart() {
   state.cart = await get('/cart');

@@ -7,12 +7,15 @@ export const state = {
   notice: null, // {kind: 'info' | 'warning', text}: stands above every page
 };
 
-let paint = () => {};
+/** Where sessionStorage keeps an order that nobody knows the end of. */
+export const UNFINISHED = 'rewards.order';
+
+const painters = [];
 let due = false;
 
-/** Say what paints the page. */
+/** Say what paints the page, or a part of it. */
 export function paintWith(painter) {
-  paint = painter;
+  painters.push(painter);
 }
 
 /** Paint soon; any number of calls before that are one. */
@@ -21,7 +24,7 @@ export function draw() {
   due = true;
   queueMicrotask(() => {
     due = false;
-    paint();
+    for (const paint of painters) paint();
   });
 }
 

@@ -1,25 +1,22 @@
 /** What pages are put together from. Everything is text to lit-html: nothing that somebody typed becomes HTML. */
-import { html, nothing, render, svg } from './vendor/lit-html/lit-html.js';
-import { NoAnswer, Offline, Problem } from './api.js';
-import { atTime, number, utc } from './format.js';
+import { html, nothing, svg } from './vendor/lit-html/lit-html.js';
+import { NoAnswer, Offline, Problem, problems } from './api.js';
+import { number } from './format.js';
 import { announce } from './store.js';
-import { problems, words } from './words.js';
+import { words } from './words/frame.js';
 
 export { html, nothing, svg };
 
-const PATHS = {
+/** The signs, drawn in a square of 24: those of the first pages; pages/parts.js adds its own. */
+export const PATHS = {
   shop: 'M4 9h16l-1 11H5zM8 9V7a4 4 0 0 1 8 0v2',
   cart: 'M3 4h2.5l2.3 11h9.9l2.3-8H7M9 20.2h.01M17 20.2h.01',
   orders: 'M6 3h12v18l-3-2-3 2-3-2-3 2zM9.5 8.5h5M9.5 12.5h5',
   account: 'M12 12.5a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20.5a7.5 7.5 0 0 1 15 0',
   search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM20 20l-4-4',
   plus: 'M12 5v14M5 12h14',
-  minus: 'M5 12h14',
   check: 'M5 12.5l4.5 4.5L19 7.5',
-  bin: 'M4 7h16M9 7V4h6v3M6.5 7l1 13h9l1-13M10 11v5M14 11v5',
   alert: 'M12 8v5M12 16.5h.01M10.3 4L2.6 18a2 2 0 0 0 1.7 3h15.4a2 2 0 0 0 1.7-3L13.7 4a2 2 0 0 0-3.4 0z',
-  back: 'M10 6l-6 6 6 6M4 12h16',
-  next: 'M9 5l7 7-7 7',
   out: 'M14 4h5v16h-5M4 12h11M11 8l4 4-4 4',
   staff: 'M4 20V10M10 20V4M16 20v-7M22 20H2',
   star: 'M12 3.6l2.6 5.3 5.8.8-4.2 4.1 1 5.8-5.2-2.7-5.2 2.7 1-5.8-4.2-4.1 5.8-.8z',
@@ -31,8 +28,6 @@ export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hi
 const coin = html`<svg class="coin" viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="9" /><path d="M10 4.8l1.5 3.2 3.5.4-2.6 2.4.7 3.5-3.1-1.8-3.1 1.8.7-3.5L5 8.4l3.5-.4z" /></svg>`;
 
 export const points = (amount) => html`<span class="points">${coin}<span class="amount">${number(amount)}</span><span class="unit"> ${words.points}</span></span>`;
-
-export const time = (iso, say = atTime) => html`<time datetime=${iso} title=${utc(iso)}>${say(iso)}</time>`;
 
 /** A picture of fixed shape; where there is none, or it does not load, a tile with the name's first letter. */
 export function picture(url, { name, alt = '', eager = false }) {
@@ -90,47 +85,3 @@ export const toShop = html`<a class="button primary" href="#/">${words.toShop}</
 /** Grey shapes of the size that what is coming will have. */
 export const skeleton = (count, shape) => html`<div class=${shape} aria-busy="true"><span class="hidden">${words.loading}</span>
   ${Array.from({ length: count }, () => html`<div class="bone"></div>`)}</div>`;
-
-/** A quantity with less and more; `set(quantity)` is called with 1 to `most`. */
-export const stepper = ({ name, quantity, most, set, off = false }) => html`<span class="stepper" role="group" aria-label=${words.cart.quantity(name)}>
-  <button type="button" aria-label=${words.cart.less(name)} ?disabled=${off || quantity <= 1} @click=${() => set(quantity - 1)}>${icon('minus')}</button>
-  <output aria-live="off">${number(quantity)}</output>
-  <button type="button" aria-label=${words.cart.more(name)} ?disabled=${off || quantity >= most} @click=${() => set(quantity + 1)}>${icon('plus')}</button>
-</span>`;
-
-// --- Dialogs ---
-
-const dialogs = [];
-
-/** Paint every open dialog anew. */
-export function drawDialogs() {
-  for (const { element, view, close } of dialogs) render(view(close), element);
-}
-
-/**
- * Open a dialog over the page. `view(close)` is painted with the page; the promise gives what `close` was called with,
- * undefined where the person dismissed it. One that is not `dismissible` stays until `close`.
- */
-export function openDialog(view, { label, dismissible = () => true } = {}) {
-  const element = document.createElement('dialog');
-  element.setAttribute('aria-label', label);
-  document.body.append(element);
-  return new Promise((done) => {
-    let result;
-    const close = (value) => {
-      result = value;
-      element.close();
-    };
-    element.addEventListener('cancel', (event) => {
-      if (!dismissible()) event.preventDefault();
-    });
-    element.addEventListener('close', () => {
-      dialogs.splice(dialogs.findIndex((one) => one.element === element), 1);
-      element.remove();
-      done(result);
-    });
-    dialogs.push({ element, view, close });
-    render(view(close), element);
-    element.showModal();
-  });
-}

@@ -100,7 +100,7 @@ let snapshot = null;
 let connected = false;
 
 const frame = () => html`
-  <header class="top"><div class="top-in"><span class="brand"><svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="9" /><path d="M16 6.5l2.9 6 6.6.9-4.8 4.6 1.2 6.5-5.9-3.1-5.9 3.1 1.2-6.5-4.8-4.6 6.6-.9z" /></svg><span>Perks</span></span>
+  <header class="top"><div class="top-in"><span class="brand"><img src="icon.svg" alt="" width="34" height="34" /><span>Perks</span></span>
     ${snapshot ? html`<div class="top-end"><span class="tag stage ${snapshot.stage}">${STAGES[snapshot.stage]}</span><span class="meta n">${seconds(snapshot.elapsed_s)}</span></div>` : nothing}</div></header>
   ${over() || connected ? nothing : html`<p class="banner" role="status">No connection to the drill. Trying again; if it was stopped, this is the last that it said.</p>`}
   <main id="main" tabindex="-1">

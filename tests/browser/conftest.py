@@ -112,7 +112,12 @@ class Screen:
 
     def go(self, address: str) -> None:
         """Go to an address of the page's own: "/cart"."""
-        self.page.evaluate("(address) => { location.hash = address; }", f"#{address}")
+        self.page.evaluate(
+            "(address) => new Promise((done) => { if (location.hash === address) return done();"
+            " addEventListener('hashchange', () => setTimeout(done), {once: true});"
+            " location.hash = address; })",
+            f"#{address}",
+        )
 
     def button(self, name: str, **options: Any) -> Any:
         """Give the button of a name."""

@@ -1,14 +1,17 @@
 /** The member's own account: address, balance and ledger, giving points away, erasure. */
 import { Problem, get, newKey, request } from '../api.js';
-import { number, signed } from '../format.js';
+import { openDialog } from '../dialogs.js';
+import { number } from '../format.js';
 import { readBalance } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
-import { button, explain, fault, html, nothing, openDialog, points, skeleton, time } from '../ui.js';
-import { words } from '../words.js';
+import { signed, time } from '../times.js';
+import { button, explain, fault, html, nothing, points, skeleton } from '../ui.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
 import { authenticator } from './authenticator.js';
 import { live } from '../vendor/lit-html/directives/live.js';
 
-const w = words.account;
+const w = own.account;
 const LONGEST = { first_name: 50, last_name: 50, email: 50, phone_num: 20, address: 100, city: 50, postal_code: 10, state: 25, state_code: 20 };
 const FILLED_BY = {
   first_name: 'given-name', last_name: 'family-name', email: 'email', phone_num: 'tel', address: 'street-address',
@@ -21,7 +24,7 @@ let goodbye = () => {};
 
 export const title = () => w.title;
 
-/** Say what follows an erasure. */
+/** Say what follows an erasure; it is given the words to say. */
 export function afterErasure(act) {
   goodbye = act;
 }
@@ -210,7 +213,7 @@ function erase() {
     try {
       await request('DELETE', '/account');
       close();
-      goodbye();
+      goodbye(w.erased);
     } catch (error) {
       wrong = error;
     }

@@ -1,10 +1,31 @@
 /** A second step at signing in: an authenticator app, which the shop's staff need for the staff's own. */
-import { SignInRefused, newAuthenticator, useAuthenticator } from '../session.js';
+import { openDialog } from '../dialogs.js';
+import { region } from '../regions.js';
+import { SignInRefused, cognito, fresh, person } from '../session.js';
 import { announce, draw, state } from '../store.js';
-import { button, fault, html, nothing, openDialog } from '../ui.js';
-import { words } from '../words.js';
+import { button, fault, html, nothing } from '../ui.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
 
-const w = words.authenticator;
+const w = own.authenticator;
+
+/** Begin with an authenticator app: gives the secret that goes into it. */
+async function newAuthenticator() {
+  const { AccessToken } = await fresh(region());
+  const { SecretCode } = await cognito(region(), 'AssociateSoftwareToken', { AccessToken });
+  return { secret: SecretCode, access: AccessToken };
+}
+
+/** Have the app asked for at each sign-in from now on, in this Region; `code` proves that it works. */
+async function useAuthenticator({ access }, code) {
+  const at = region();
+  const { Status } = await cognito(at, 'VerifySoftwareToken', { AccessToken: access, UserCode: code });
+  if (Status !== 'SUCCESS') throw new SignInRefused('CodeMismatchException', '');
+  await cognito(at, 'SetUserMFAPreference', {
+    AccessToken: access, SoftwareTokenMfaSettings: { Enabled: true, PreferredMfa: true },
+  });
+  return person((await fresh(at)).IdToken);
+}
 
 function setUp() {
   let begun = null;

@@ -1,16 +1,18 @@
 /** The cart, and the order that it becomes. */
 import { NoAnswer, Offline } from '../api.js';
 import * as checkout from '../checkout.js';
+import { openDialog } from '../dialogs.js';
 import { number } from '../format.js';
-import { readCart, setQuantity } from '../shopper.js';
+import { MOST_OF_A_LINE, readCart, setQuantity } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
-import { button, empty, explain, fault, html, icon, nothing, openDialog, picture, points, skeleton, stepper, toShop } from '../ui.js';
-import { words } from '../words.js';
+import { button, empty, explain, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
+import { stepper } from './parts.js';
 
-const w = words.cart;
-const c = words.confirm;
-const MOST_OF_A_LINE = 99;
+const w = own.cart;
+const c = own.confirm;
 let failed = null;
 let changing = null; // id of the line that is being changed
 let wrong = null; // what the last change was answered with
@@ -103,8 +105,9 @@ function confirm() {
   show();
 }
 
-/** Finish an order that was under way when the page was loaded. */
-export function finish() {
+/** Finish an order that was under way when the page was loaded; nothing where there is none. */
+export function takeUp() {
+  if (!checkout.takeUp()) return;
   announce(c.resumed);
   show();
   place();

@@ -1,22 +1,20 @@
 /** The shelf: search, categories, sorting, more. What is chosen stands in the address, so that it can be sent and gone back to. */
 import { get } from '../api.js';
 import { number } from '../format.js';
-import { inCart, setQuantity } from '../shopper.js';
+import { MOST_OF_A_LINE, inCart, setQuantity } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
 import { button, empty, explain, fault, html, icon, nothing, picture, points, skeleton } from '../ui.js';
-import { words } from '../words.js';
-import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { words as w } from '../words/catalogue.js';
+import { words } from '../words/frame.js';
 
-const w = words.catalogue;
 const PAGE = 24;
 const FEW = 10; // from here on a card says how many are left
-const MOST_OF_A_LINE = 99;
 
 const shelf = { asked: null, items: null, cursor: null, error: null, busy: false };
 let categories = [];
 const adding = new Set();
 
-export const title = () => words.catalogue.title;
+export const title = () => w.title;
 
 /** Read the first page of what the address asks for; what is shown already stays if it is the same. */
 export async function enter(_, query) {
@@ -132,7 +130,7 @@ export function view() {
     ${error && !items ? fault(error, () => read(asked)) : nothing}
     ${items === null && !error ? skeleton(PAGE / 3, 'grid') : nothing}
     ${items?.length === 0 ? empty({ sign: 'search', title: w.none, text: w.noneText, action: html`<a class="button primary" href="#/">${w.clear}</a>` }) : nothing}
-    ${items?.length ? html`<h2 class="hidden">${counted()}</h2><ul class="grid">${repeat(items, (item) => item.item_id, card)}</ul>` : nothing}
+    ${items?.length ? html`<h2 class="hidden">${counted()}</h2><ul class="grid">${items.map(card)}</ul>` : nothing}
     ${error && items ? fault(error, () => read(asked)) : nothing}
     ${shelf.cursor && !error ? html`<p class="centre">${button({ label: words.more, kind: 'secondary', act: () => read(asked), busy: shelf.busy, off: shelf.busy })}</p>` : nothing}`;
 }

@@ -1,17 +1,20 @@
 /** One item: its pictures, what is known of it, and into the cart with it. */
 import { Problem, get } from '../api.js';
-import { decimal, number, usd } from '../format.js';
-import { state } from '../store.js';
-import { draw } from '../store.js';
-import { button, empty, fault, html, icon, nothing, picture, points, skeleton, stepper, toShop } from '../ui.js';
-import { words } from '../words.js';
+import { decimal, number } from '../format.js';
+import { MOST_OF_A_LINE } from '../shopper.js';
+import { draw, state } from '../store.js';
+import { usd } from '../times.js';
+import { button, empty, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
+import { words as shelf } from '../words/catalogue.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
 import { add, isAdding, rating, stock } from './catalogue.js';
+import { stepper } from './parts.js';
 
-const w = words.item;
-const MOST = 99;
+const w = own.item;
 let shown = {};
 
-export const title = () => shown.item?.name ?? words.catalogue.title;
+export const title = () => shown.item?.name ?? shelf.title;
 
 export async function enter([itemId]) {
   shown = { itemId, item: null, error: null, picture: 0, quantity: 1 };
@@ -39,7 +42,7 @@ export function view() {
   if (error) return fault(error, read);
   if (!item) return skeleton(2, 'detail');
   const sold = item.available === 0;
-  const most = Math.min(item.available ?? MOST, MOST);
+  const most = Math.min(item.available ?? MOST_OF_A_LINE, MOST_OF_A_LINE);
   const size = [item.width, item.height, item.depth].filter((one) => one !== null);
   const pictures = item.pictures.length ? item.pictures : [{ url: item.picture_url }];
   const missing = item.points - (state.balance ?? Infinity);
@@ -58,7 +61,7 @@ export function view() {
       <p class="lead">${item.description ?? ''}</p>
       <div class="buy-box">
         ${sold ? nothing : stepper({ name: item.name, quantity: shown.quantity, most, set: (quantity) => { shown.quantity = quantity; draw(); } })}
-        ${button({ label: sold ? words.catalogue.soldOut : w.add, sign: sold ? undefined : 'cart', act: () => add(item, shown.quantity), off: sold, busy: isAdding(item) })}
+        ${button({ label: sold ? shelf.soldOut : w.add, sign: sold ? undefined : 'cart', act: () => add(item, shown.quantity), off: sold, busy: isAdding(item) })}
       </div>
       ${missing > 0 ? html`<p class="hint">${w.short(number(missing))}</p>` : nothing}
       <dl>

@@ -1,17 +1,21 @@
 /** One order: followed to its confirmation when it is new, cancelled or given back by line when it is not wanted. */
 import { Problem, get, newKey, request } from '../api.js';
-import { number, signed } from '../format.js';
+import { openDialog } from '../dialogs.js';
+import { number } from '../format.js';
 import { announce, draw, state } from '../store.js';
-import { button, empty, fault, html, icon, nothing, openDialog, picture, points, skeleton, stepper, time, toShop } from '../ui.js';
-import { words } from '../words.js';
-import { short, status } from './orders.js';
+import { short, signed, time } from '../times.js';
+import { button, empty, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
+import { status } from './orders.js';
+import { stepper } from './parts.js';
 
-const w = words.order;
+const w = own.order;
 const POLLS_S = [1, 1, 2, 2, 4, 8, 12]; // half a minute in all; then it says so
 let shown = {};
 let timer;
 
-export const title = () => (shown.order ? words.orders.one(short(shown.order.order_id)) : words.orders.title);
+export const title = () => (shown.order ? own.orders.one(short(shown.order.order_id)) : own.orders.title);
 
 export async function enter([orderId]) {
   shown = { orderId, order: null, error: null, polls: 0 };
@@ -132,12 +136,12 @@ export function view() {
   if (error instanceof Problem && error.status < 500 && error.status !== 429) {
     return empty({ sign: 'orders', title: words.notFound.title, text: words.notFound.text, action: toShop, whole: true });
   }
-  if (error && !order) return html`<h1 tabindex="-1">${words.orders.title}</h1>${fault(error, read)}`;
-  if (!order) return html`<h1 tabindex="-1">${words.orders.title}</h1>${skeleton(3, 'lines')}`;
+  if (error && !order) return html`<h1 tabindex="-1">${own.orders.title}</h1>${fault(error, read)}`;
+  if (!order) return html`<h1 tabindex="-1">${own.orders.title}</h1>${skeleton(3, 'lines')}`;
   const fresh = state.placed?.id === order.order_id ? state.placed : null;
-  return html`<p><a class="back" href="#/orders">${icon('back')}${words.orders.title}</a></p>
+  return html`<p><a class="back" href="#/orders">${icon('back')}${own.orders.title}</a></p>
   <header class="order-head">
-    <h1 tabindex="-1">${fresh ? w.thanks : words.orders.one(short(order.order_id))}</h1>${status(order)}
+    <h1 tabindex="-1">${fresh ? w.thanks : own.orders.one(short(order.order_id))}</h1>${status(order)}
   </header>
   <div class="cart">
     <div>
@@ -146,7 +150,7 @@ export function view() {
       <section><h2>${w.lines}</h2><ul class="lines">${order.lines.map(row(order))}</ul></section>
     </div>
     <section class="summary panel" aria-labelledby="summary">
-      <h2 id="summary">${words.cart.summary}</h2>
+      <h2 id="summary">${own.cart.summary}</h2>
       <dl>
         <div><dt>${w.total}</dt><dd class="strong">${points(order.total_points)}</dd></div>
         ${order.refunded_points ? html`<div><dt>${w.back}</dt><dd>${points(order.refunded_points)}</dd></div>` : nothing}

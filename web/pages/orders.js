@@ -2,10 +2,12 @@
 import { get } from '../api.js';
 import { number } from '../format.js';
 import { draw } from '../store.js';
-import { button, empty, fault, html, nothing, points, skeleton, time, toShop } from '../ui.js';
-import { words } from '../words.js';
+import { short, time } from '../times.js';
+import { button, empty, fault, html, nothing, points, skeleton, toShop } from '../ui.js';
+import { words } from '../words/frame.js';
+import { words as own } from '../words/pages.js';
 
-const w = words.orders;
+const w = own.orders;
 const list = { orders: null, cursor: null, error: null, busy: false };
 
 export const title = () => w.title;
@@ -31,9 +33,6 @@ async function read(before) {
 
 /** An order's state, said and coloured. */
 export const status = (order) => html`<span class="tag ${order.status}">${w.status[order.status] ?? order.status}</span>`;
-
-/** The part of an id that people say to each other. */
-export const short = (id) => id.slice(0, 8);
 
 const row = (order) => html`<li><a class="order-row" href="#/orders/${order.order_id}">
   <span><span class="strong">${w.one(short(order.order_id))}</span><span class="meta">${time(order.placed_at)} · ${w.units(number(order.unit_count))}</span></span>

@@ -1,11 +1,11 @@
 /** Signing in: the whole page before, and a dialog over it when a session ends in the middle of something. */
-import { demo, otherRegions, region, useRegion } from '../regions.js';
-import { SignInRefused, signIn } from '../session.js';
+import { demo, otherRegions, region, regions, useRegion } from '../regions.js';
+import { SignInRefused } from '../session.js';
 import { announce, draw, state } from '../store.js';
 import { fault, html, icon, nothing } from '../ui.js';
-import { words } from '../words.js';
+import { words } from '../words/frame.js';
+import { words as w } from '../words/signin.js';
 
-const w = words.signIn;
 let error = null;
 let busy = false;
 let asked = null; // what is asked beside the password: {challenge, give}
@@ -50,11 +50,12 @@ async function submit(event, done) {
   error = null;
   draw();
   try {
+    const { signIn } = await import('../sign-in.js');
     const user = await signIn(username, password, ask);
     done(user);
   } catch (reason) {
     if (reason instanceof SignInRefused) error = { text: REFUSALS[reason.code] ?? reason.message };
-    else error = { text: w.noAnswer(region().name), elsewhere: otherRegions([region()])[0] };
+    else error = { text: words.signIn.noAnswer(region().name), elsewhere: otherRegions([region()])[0] };
   }
   busy = false;
   asked = null;
@@ -107,24 +108,51 @@ function form(done, { username = '' } = {}) {
 /** The page of somebody who is not signed in; `done(user)` once they are. */
 export const signInPage = (done) => html`<div class="welcome">
   <section class="welcome-form">
-    <h1 tabindex="-1">${w.title}</h1>
+    <h1 tabindex="-1">${words.signIn.title}</h1>
     ${state.failed ? fault(state.failed, () => location.reload()) : form(done)}
   </section>
-  <section class="welcome-art" aria-label=${words.tagline}>
+  <section class="welcome-art" aria-label=${w.tagline}>
     <p class="display">${w.hello}</p>
     <p>${w.lead}</p>
-    <svg viewBox="0 0 400 300" aria-hidden="true" class="art">
-      <circle cx="290" cy="170" r="120" class="art-a" /><circle cx="120" cy="220" r="74" class="art-b" />
-      <rect x="196" y="118" width="150" height="126" rx="18" class="art-c" /><path d="M196 158h150M271 118v126" class="art-d" />
-      <path d="M271 116c-30-52-74-38-52-8 10 12 34 10 52 8 18 2 42 4 52-8 22-30-22-44-52 8z" class="art-e" />
-      <circle cx="120" cy="220" r="52" class="art-f" /><path d="M120 190l9 19 21 2.600-15 14.400 4 21-19-10.400-19 10.400 4-21-15-14.400 21-2.600z" class="art-g" />
-    </svg>
+    <img src="pages/welcome.svg" alt="" width="400" height="300" />
   </section>
 </div>`;
 
 /** The dialog over a page whose session ended; `close(user)` once they are signed in again. */
-export const signInDialog = (close) => html`<div class="sheet">
-  <h2>${w.again}</h2><p>${w.expired}</p>
+const signInDialog = (close) => html`<div class="sheet">
+  <h2>${words.signIn.again}</h2><p>${w.expired}</p>
   ${form(close, { username: state.user?.username })}
-  <button type="button" class="button plain wide" @click=${() => { asked = null; busy = false; close(); }}>${w.out}</button>
+  <button type="button" class="button plain wide" @click=${() => { asked = null; busy = false; close(); }}>${words.signIn.out}</button>
 </div>`;
+
+/** Ask for the password over the page; promises who it is, undefined where they would rather leave. */
+export async function signInAgain() {
+  const { openDialog } = await import('../dialogs.js');
+  return openDialog(signInDialog, { label: words.signIn.again });
+}
+
+const HEALTH_MS = 25_000; // a first start takes seconds; one that is lost refuses sooner
+
+/** Whether a Region says that it can serve, its database included. */
+async function isHealthy(at) {
+  try {
+    return (await fetch(`${at.api}/health`, { signal: AbortSignal.timeout(HEALTH_MS) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** Nobody is signed in yet: where this Region cannot serve and another can, they sign in there. */
+export async function startWhereItIsHealthy() {
+  const here = region();
+  if (regions.length < 2 || (await isHealthy(here))) return;
+  for (const next of otherRegions([here])) {
+    if (!(await isHealthy(next))) continue;
+    if (state.user || region() !== here) return; // meanwhile somebody chose
+    useRegion(next);
+    state.notice = { kind: 'warning', text: words.regions.lost(here.name, next.name) };
+    announce(state.notice.text);
+    draw();
+    return;
+  }
+}

@@ -2,9 +2,10 @@
 import { get } from '../api.js';
 import { number } from '../format.js';
 import { announce, draw } from '../store.js';
-import { button, fault, html, nothing, points, skeleton, time } from '../ui.js';
-import { words as common } from '../words.js';
-import { Write, menu, short } from './parts.js';
+import { short, time } from '../times.js';
+import { button, fault, html, nothing, points, skeleton } from '../ui.js';
+import { words as common } from '../words/frame.js';
+import { Write, menu } from './parts.js';
 import { words } from './words.js';
 
 const w = words.customers;

@@ -1,9 +1,11 @@
 /** One item: added, changed where it is still as it was read, its stock set and booked, retired. */
 import { Problem, request } from '../api.js';
-import { number, onDay } from '../format.js';
+import { openDialog } from '../dialogs.js';
+import { number } from '../format.js';
 import { announce, draw } from '../store.js';
 import { live } from '../vendor/lit-html/directives/live.js';
-import { button, fault, html, nothing, openDialog, skeleton } from '../ui.js';
+import { onDay } from '../times.js';
+import { button, fault, html, nothing, skeleton } from '../ui.js';
 import { Write, menu } from './parts.js';
 import { words } from './words.js';
 

@@ -5,7 +5,7 @@ import { draw } from '../store.js';
 import { button, fault, html, nothing, skeleton } from '../ui.js';
 import { isId, menu } from './parts.js';
 import { words } from './words.js';
-import { words as common } from '../words.js';
+import { words as common } from '../words/frame.js';
 
 const w = words.items;
 let page = {};

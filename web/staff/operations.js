@@ -1,9 +1,10 @@
 /** Operations: how the pipeline is, in both Regions side by side, each as it tells itself; read-only. */
 import { Problem } from '../api.js';
-import { atClock, number } from '../format.js';
+import { number } from '../format.js';
 import { regions } from '../regions.js';
 import { SignedOut, token } from '../session.js';
 import { draw } from '../store.js';
+import { atClock } from '../times.js';
 import { fault, html, icon, nothing, skeleton } from '../ui.js';
 import { command, menu, poll } from './parts.js';
 import { plot } from './plot.js';

@@ -16,7 +16,6 @@ export const command = (text) => html`<span class="command"><code>${text}</code>
     announce(words.copied);
   }}>${words.copy}</button></span>`;
 
-export const short = (id) => id.slice(0, 8);
 export const isId = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
 /**

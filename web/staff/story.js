@@ -2,9 +2,9 @@
 import { get } from '../api.js';
 import { number } from '../format.js';
 import { draw } from '../store.js';
-import { fault, html, icon, nothing, skeleton, time } from '../ui.js';
-import { atClock } from '../format.js';
-import { isId, menu, poll, short } from './parts.js';
+import { atClock, short, time } from '../times.js';
+import { fault, html, icon, nothing, skeleton } from '../ui.js';
+import { isId, menu, poll } from './parts.js';
 import { words } from './words.js';
 
 const w = words.story;

@@ -1,5 +1,5 @@
 /** Every word of the staff's pages. Numbers come in as text, formatted already. */
-import { problems } from '../words.js';
+import { problems } from '../words/problems.js';
 
 export const words = {
   menu: { label: 'Staff', operations: 'Operations', orders: 'Order stories', items: 'Items', customers: 'Customers' },

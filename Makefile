@@ -72,7 +72,7 @@ dsql-model: $(DEV) ## Hold the local DSQL against a model of its isolation, at r
 
 # --- Check ----------------------------------------------------------------------------------------------
 
-.PHONY: test pages check unit chaos mutations release format
+.PHONY: test pages pictures check unit chaos mutations release format
 test: check $(LOCAL) $(BROWSER_PY) ## Run everything: the checks, then all tests, on all cores
 	@echo "pytest: unit, integration, system, browser and chaos tests, at most $(MOST_WORKERS) at once"
 	@$(PAGES_PY) -m tools.browser
@@ -115,6 +115,10 @@ check-checkov:
 pages: $(LOCAL) $(BROWSER_PY) ## Run the tests of the pages in a real browser (ARGS="-k cart")
 	@$(PAGES_PY) -m tools.browser
 	@$(PAGES_PY) -m pytest -q tests/browser $(ARGS)
+
+pictures: $(LOCAL) $(BROWSER_PY) ## Take the documents' pictures anew, from Regions that run: a quarter of an hour (ARGS="shop operations")
+	@$(PAGES_PY) -m tools.browser
+	@$(PAGES_PY) -m tests.browser.pictures $(ARGS)
 
 unit: $(DEV) $(SAM) $(EMULATOR) ## Run the unit tests alone (seconds)
 	@$(PY) -m pytest -q tests/unit

@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is not None:  # a worker has none
         config.pluginmanager.register(FailuresAtOnce(terminal), "failures-at-once")
-        config.pluginmanager.register(NotTested(), "not-tested")
+        config.pluginmanager.register(NotTested(terminal), "not-tested")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,7 +15,8 @@ BROWSER_TESTS = "tests/browser/"
 class NotTested:
     """Counts the tests of pages that were skipped, and fails the session where they are required."""
 
-    def __init__(self) -> None:
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
         self._skipped = 0
         self._skipped_files = 0
 
@@ -33,11 +34,10 @@ class NotTested:
         if (self._skipped or self._skipped_files) and is_required() and done:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_unconfigure(self) -> None:
+        """Say it after pytest's own summary, whose list of what was skipped is long."""
         if self._skipped or self._skipped_files:
-            terminalreporter.line("")
-            terminalreporter.line(said(self._skipped), yellow=True)
+            self._terminal.line(said(self._skipped), yellow=True)
 
 
 def is_required() -> bool:

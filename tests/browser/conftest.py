@@ -7,7 +7,7 @@ page says on its console, an error or a report of what its policy forbids, fails
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -149,11 +149,14 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("there is no browser: make test looks for one, or fetches it")
     with playwright.sync_playwright() as driver:
-        # Chromium's own sandbox is not to be had by root.
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        started = driver.chromium.launch(executable_path=str(path), args=options)
+        started = driver.chromium.launch(executable_path=str(path), args=browser_options())
         yield started
         started.close()
+
+
+def browser_options() -> list[str]:
+    """Say how the browser is started: its own sandbox is not to be had by root."""
+    return ["--no-sandbox"] if os.geteuid() == 0 else []
 
 
 @pytest.fixture(scope="package")
@@ -192,6 +195,18 @@ def world(browser: Any) -> Iterator[World]:
 _SESSION = "sessionStorage.setItem('rewards.refresh.' + {region}, {token});"
 
 
+def keep_signed_in(page: Any, regions: Sequence[LocalRegion], username: str, password: str) -> None:
+    """Have a page find what it would have kept of a sign-in, before it is loaded."""
+    # Once: a page that is loaded again keeps its own, or has none because somebody signed out.
+    script = "if (!sessionStorage.getItem('test')) { sessionStorage.setItem('test', '1'); " + "".join(
+        _SESSION.format(
+            region=json.dumps(each.region_name), token=json.dumps(refresh_token(each, username, password))
+        )
+        for each in regions
+    )
+    page.add_init_script(script + " }")
+
+
 @pytest.fixture
 def screen(world: World) -> Iterator[Callable[..., Screen]]:
     """Open pages: `screen()` for a new member, `screen(member, signed_in=False, locale=...)` and so on."""
@@ -214,15 +229,7 @@ def screen(world: World) -> Iterator[Callable[..., Screen]]:
         page = context.new_page()
         if signed_in:
             regions = (world.home, world.away) if at is world.away else (world.home,)
-            # Once: a page that is loaded again keeps its own, or has none because somebody signed out.
-            script = "if (!sessionStorage.getItem('test')) { sessionStorage.setItem('test', '1'); " + "".join(
-                _SESSION.format(
-                    region=json.dumps(each.region_name),
-                    token=json.dumps(refresh_token(each, member.username, world.password)),
-                )
-                for each in regions
-            )
-            page.add_init_script(script + " }")
+            keep_signed_in(page, regions, member.username, world.password)
         screen = Screen(page, world, member)
         opened.append(screen)
         page.goto(at.pages_url + (f"#{address}" if address else ""))

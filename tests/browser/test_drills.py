@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from demos import regions, sale, stress
 from demos.live import Live
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.test_for_everybody import violations
@@ -145,3 +146,62 @@ def test_who_comes_late_or_lost_the_connection_gets_the_whole_state(look: Open) 
         page.context.set_offline(False)
         expect(page.locator(".tiles div", has_text="conflicts").locator("dd")).to_have_text("9")
     assert url != live.url
+
+
+#: Each drill in the middle of things, as its snapshots say it.
+MIDST: dict[str, tuple[Any, str]] = {
+    "sale": (
+        sale.Figures(
+            1, 3, ("us-east-1", "us-east-2"), 0, 1, {"done": 1, "out-of-stock": 1}, 2, 3.5, 9.0, (), None
+        ),
+        "One sale, many buyers",
+    ),
+    "stress": (
+        stress.Figures(
+            6,
+            6,
+            (
+                stress.Course(
+                    "without retries", 60, 60, {"40001": 12}, (20, 40), (9,) * (len(stress.BUCKETS_MS) + 1)
+                ),
+                stress.Course("with retries", 60, 30, {}, (10, 20), (4,) * (len(stress.BUCKETS_MS) + 1)),
+            ),
+            stress.BUCKETS_MS,
+            stress.table(None, None),
+            12_000,
+            12_000,
+        ),
+        "Transfers under stress",
+    ),
+    "regions": (
+        regions.Figures(
+            40,
+            90,
+            3,
+            1,
+            2,
+            (
+                regions.RegionFigures("us-east-1", "lost", (5, 9, 0), (0, 3, None), 0),
+                regions.RegionFigures("us-east-2", "up", (4, 6, 14), (0, 1, 0), 16),
+            ),
+            (regions.Moment(1.5, "us-east-1 is lost"),),
+            (regions.Told("heading", "A Region is lost"), regions.Told("check", "the other goes on")),
+            (regions.Shown("from the order to an effect", ("events", "p99 ms"), (("all", "80"),)),),
+        ),
+        "Two Regions, one lost",
+    ),
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("drill_name", MIDST)
+def test_axe_finds_nothing_on_a_drills_page(look: Open, drill_name: str, width: int, scheme: str) -> None:
+    figures, title = MIDST[drill_name]
+    with Live(drill_name, lambda: figures, port=0) as live:
+        live.at("in the midst of it", running=True)
+        page = look(live.url, color_scheme=scheme, viewport={"width": width, "height": 800})
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        expect(page.locator(".tiles, progress").first).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -149,9 +149,24 @@ const todo = () => {
       : html`<p class="hint">${freshest() ? w.nothing : w.asking}</p>`}</section>`;
 };
 
+/** The minutes that are drawn: from the first that has a figure on, the last ten at least. */
+const LEAST_DRAWN = 10;
+
+function drawn(series) {
+  const first = Math.min(...series.map(({ values }) => values.findIndex((value) => value !== null)).map((at) => (at < 0 ? Infinity : at)));
+  const count = Math.max(...series.map(({ values }) => values.length));
+  const from = Math.max(0, Math.min(first, count - LEAST_DRAWN));
+  return series.map((one) => ({ ...one, values: one.values.slice(from) }));
+}
+
+function plots({ series }) {
+  const all = drawn(series);
+  return PLOTS.map(([name, own]) => plot(w.plots[name], own.map((one) => all.find((each) => each.name === one))));
+}
+
 const minutes = ({ at, told }) => (told ? html`<section class="panel" aria-labelledby="minutes-${at.name}"><h2 id="minutes-${at.name}">${w.minutes} <span class="meta">${at.name}</span></h2>
   <p class="hint">${w.minutesText} ${told.minutes ? (told.minutes.newest ? w.newest(atClock(told.minutes.newest)) : w.noMinutes) : w.cloudWatch}</p>
-  ${told.minutes ? html`<div class="plots">${PLOTS.map(([name, series]) => plot(w.plots[name], series.map((one) => told.minutes.series.find((each) => each.name === one))))}</div>` : nothing}</section>` : nothing);
+  ${told.minutes ? html`<div class="plots">${plots(told.minutes)}</div>` : nothing}</section>` : nothing);
 
 const queues = ({ at, told }) => (told?.queues ? html`<section class="panel"><h2>${w.queuesOf(at.name)}</h2><table>
   <thead><tr><th scope="col">${w.queue}</th><th scope="col" class="n">${w.inQueue}</th><th scope="col" class="n">${w.inFlight}</th><th scope="col" class="n">${w.deadLetters}</th></tr></thead>

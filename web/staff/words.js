@@ -49,7 +49,7 @@ export const words = {
     },
     see: 'See',
     minutes: 'By the minute',
-    minutesText: 'From CloudWatch, which tells of a minute one or two minutes later.',
+    minutesText: 'From CloudWatch, which tells of a minute one or two minutes later. Drawn from the first minute with a figure on.',
     newest: (clock) => `The newest minute that it tells of is ${clock}.`,
     noMinutes: 'It tells of no minute of the last hour.',
     cloudWatch: 'CloudWatch did not answer.',

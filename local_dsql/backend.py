@@ -73,6 +73,20 @@ class Run:
         return self.prepared.query
 
 
+@dataclass(slots=True)
+class Portal:
+    """A statement with its values, as a client bound it."""
+
+    prepared: Prepared
+    values: bytes
+    raw: bytes
+    epoch: int = 0
+    run: Run | None = None
+    kept: list[bytes] | None = None
+    """Rows of a portal that is fetched from in parts; None unless it has been run for that."""
+    finish: bytes = b""
+
+
 class Step:
     """A message to PostgreSQL, and what is to become of the answer."""
 
@@ -279,7 +293,6 @@ class Backend:
             if is_final and len(output) > 1 and sum(map(len, output)) > _PASS_ON_ABOVE:
                 self.pass_on()
                 mark = 0
-                await self._client.writable()
             await link.more(until)
 
     def _forget_names(self, steps: Sequence[Step]) -> None:

@@ -33,12 +33,14 @@ from local_dsql.backend import (
     PARSED,
     Backend,
     Failure,
+    Portal,
     Prepared,
     Run,
     Step,
 )
 from local_dsql.doomed import doubles, lock_trace, on_copies, rows_to_bring, with_arguments
 from local_dsql.effects import Effect, weigh
+from local_dsql.fast_path import FastPath
 from local_dsql.refusals import Refusal
 from local_dsql.state import Database, Lock, Transaction
 from local_dsql.statements import EFFECTS, Kind, Query, Rows, Table
@@ -57,20 +59,6 @@ _ROW_BYTES_AT_MOST = 2 << 20
 _BEGINS_AND_ENDS = frozenset({Kind.BEGIN, Kind.COMMIT, Kind.ROLLBACK})
 _DEADLOCKS = ("40P01", "55P03")
 _SHOWN_VERSIONS = {"server_version": "16.15", "server_version_num": "160015"}
-
-
-@dataclass(slots=True)
-class Portal:
-    """A statement with its values, as a client bound it."""
-
-    prepared: Prepared
-    values: bytes
-    raw: bytes
-    epoch: int = 0
-    run: Run | None = None
-    kept: list[bytes] | None = None
-    """Rows of a portal that is fetched from in parts; None unless it has been run for that."""
-    finish: bytes = b""
 
 
 _Undo = tuple[int, dict[bytes, Any], bytes, Any]
@@ -111,11 +99,15 @@ class Session:
         self.opened_at = time.monotonic()
         self.version = database.version
         """The schema's version that this session knows."""
-        self._statements: dict[bytes, Prepared] = {}
-        self._portals: dict[bytes, Portal] = {}
+        self.statements: dict[bytes, Prepared] = {}
+        self.portals: dict[bytes, Portal] = {}
         self._steps: list[Step] = []
         self._plan = _Plan([], False)
         self._skips_to_sync = False
+        self.is_resting = False
+        """Whether everything that has come is answered, and the next message begins a batch."""
+        client.source = link
+        self._fast_path = FastPath(self)
 
     # --- Conversation ------------------------------------------------------------------------------------
 
@@ -124,7 +116,9 @@ class Session:
         batch: list[bytes] = []
         inbox, server = self._inbox, self.server
         while True:
+            self.is_resting = not batch and not self._skips_to_sync and inbox.is_empty
             raw = await inbox.next()
+            self.is_resting = False
             letter = raw[0]
             if letter == wire.TERMINATE:
                 return
@@ -139,11 +133,12 @@ class Session:
             async with self.turn:
                 server.begins_work(self)
                 try:
+                    await self._fast_path.undo()
                     await (self._run_query(raw) if letter == wire.QUERY else self._run(_Plan(batch, False)))
                 finally:
                     server.ends_work(self)
             batch = []
-            if self._is_too_old():
+            if self.is_too_old():
                 return
 
     async def ask(self, text: str) -> list[list[bytes | None]]:
@@ -166,14 +161,15 @@ class Session:
 
     def leave(self) -> None:
         """End the session of PostgreSQL."""
+        self.server.ends_work(self)
         if self.transaction is not None:
-            self._leave(self.transaction)
+            self.leave_transaction(self.transaction)
         if self.retirement is not None:
             self.retirement.cancel()
         self.backend.link.write(wire.message(b"X"))
         self.backend.link.close()
 
-    def _is_too_old(self) -> bool:
+    def is_too_old(self) -> bool:
         """Tell whether the connection has had its time; a transaction may still end within its own."""
         age_s = time.monotonic() - self.opened_at
         return age_s > self.limits.connection_age_s and self.transaction is None
@@ -210,7 +206,7 @@ class Session:
     def _end_failed_batch(self) -> None:
         plan = self._plan
         self._steps = []
-        self._settle(self.backend.status, is_good=False)
+        self.settle(self.backend.status, is_good=False)
         if plan.messages[-1][0] == wire.SYNC and not plan.ignores_sync:
             self.backend.output.append(wire.READY[self.backend.status])
         else:
@@ -234,7 +230,7 @@ class Session:
         elif letter == wire.FLUSH:
             return await self._send(sync=False)
         elif letter == wire.CLOSE:
-            names: dict[bytes, Any] = self._statements if raw[5:6] == b"S" else self._portals
+            names: dict[bytes, Any] = self.statements if raw[5:6] == b"S" else self.portals
             self._name(names, raw[6:-1], None, index)
             self._steps.append(Step(raw, CLOSED, shown=True, index=index))
         else:
@@ -258,19 +254,19 @@ class Session:
                 return failure
         failure = await self._send(sync=True)
         if failure is None:
-            self._settle(self.backend.status, is_good=True)
+            self.settle(self.backend.status, is_good=True)
             self.backend.output.append(wire.READY[self.backend.status])
         return failure
 
-    def _settle(self, status: bytes, *, is_good: bool) -> None:
+    def settle(self, status: bytes, *, is_good: bool) -> None:
         """Draw the consequences of the state that PostgreSQL is in."""
         transaction = self.transaction
         if status == b"I":
             if transaction is not None:
                 if is_good and not transaction.is_block:
-                    self._committed(transaction)
-                self._leave(transaction)
-            self._portals.clear()
+                    self.committed(transaction)
+                self.leave_transaction(transaction)
+            self.portals.clear()
         elif status == b"E":
             if transaction is not None:
                 transaction.has_failed = True
@@ -278,7 +274,8 @@ class Session:
             # COMMIT AND CHAIN: a block without a frame.
             self.transaction = Transaction(True, self.database.moment, self.database.version, is_pinned=True)
 
-    def _leave(self, transaction: Transaction) -> None:
+    def leave_transaction(self, transaction: Transaction) -> None:
+        """Note that a transaction is over."""
         if self.transaction is transaction:
             self.transaction = None
         if transaction.locks:
@@ -324,7 +321,7 @@ class Session:
             return
         if self.version != self.database.version and self._meets_change(query, index):
             return
-        self._name(self._statements, name, Prepared(query, oids), index)
+        self._name(self.statements, name, Prepared(query, oids), index)
         sent = query.sent
         if query.role_link is not None:
             action, role, arn = query.role_link
@@ -336,10 +333,10 @@ class Session:
     def _describe(self, raw: bytes, index: int) -> None:
         query = None
         if raw[5:6] == b"P":
-            portal = self._portals.get(raw[6:-1])
+            portal = self.portals.get(raw[6:-1])
             query = portal.prepared.query if portal is not None else None
         else:
-            prepared = self._statements.get(raw[6:-1])
+            prepared = self.statements.get(raw[6:-1])
             query = prepared.query if prepared is not None else None
         alter: Callable[[int, bytes], bytes] | None = None
         if query is not None and query.job_type:
@@ -369,13 +366,13 @@ class Session:
     async def _bind(self, raw: bytes, index: int) -> Failure | None:
         end = raw.index(0, 5)
         second = raw.index(0, end + 1)
-        prepared = self._statements.get(raw[end + 1 : second])
+        prepared = self.statements.get(raw[end + 1 : second])
         if prepared is None:
             self._steps.append(Step(raw, BOUND, shown=True, index=index))
             return None
         name = raw[5:end]
         portal = Portal(prepared, raw[second + 1 :], raw)
-        self._name(self._portals, name, portal, index)
+        self._name(self.portals, name, portal, index)
         return await self._bind_portal(name, portal, index, shown=not self._plan.is_simple)
 
     async def _bind_portal(self, name: bytes, portal: Portal, index: int, *, shown: bool) -> Failure | None:
@@ -563,7 +560,7 @@ class Session:
     async def _execute(self, raw: bytes, index: int) -> Failure | None:
         end = raw.index(0, 5)
         name = raw[5:end]
-        portal = self._portals.get(name)
+        portal = self.portals.get(name)
         if portal is None:
             self._steps.append(Step(raw, EXECUTED, shown=True, index=index))
             return None
@@ -580,7 +577,7 @@ class Session:
         if kind is Kind.ROLLBACK:
             self._steps.append(Step(raw, EXECUTED, shown=True, index=index))
             if transaction is not None:
-                self._leave(transaction)
+                self.leave_transaction(transaction)
             return None
         if transaction is None or transaction.has_failed:
             self._steps.append(Step(raw, EXECUTED, shown=True, index=index))
@@ -649,8 +646,8 @@ class Session:
         return None
 
     def _forget_statements(self, index: int) -> None:
-        for name in [name for name in self._statements if name]:
-            self._name(self._statements, name, None, index)
+        for name in [name for name in self.statements if name]:
+            self._name(self.statements, name, None, index)
             self._steps.append(Step(wire.close_statement(name), CLOSED, index=index))
 
     def _execute_begin(self, raw: bytes, index: int) -> None:
@@ -667,7 +664,7 @@ class Session:
         for raw in self._plan.messages[index + 1 :]:
             if raw[0] == wire.BIND:
                 end = raw.index(0, 5)
-                prepared = self._statements.get(raw[end + 1 : raw.index(0, end + 1)])
+                prepared = self.statements.get(raw[end + 1 : raw.index(0, end + 1)])
                 kinds = (Kind.READ, Kind.LOCK, Kind.WRITE)
                 return prepared is not None and prepared.query.kind in kinds
         return False
@@ -771,7 +768,7 @@ class Session:
         rows = int(counts[1]) - int(counts[0])
         run.rows = rows
         if rows:
-            self._note_effect(run, transaction, rows)
+            self.note_effect(run, transaction, rows)
         transaction.rows += rows
         if transaction.rows > self.limits.transaction_rows:
             del self.backend.output[mark:]
@@ -901,8 +898,8 @@ class Session:
         kind = run.query.kind
         if kind is Kind.COMMIT:
             if tag == b"COMMIT":
-                self._committed(transaction)
-            self._leave(transaction)
+                self.committed(transaction)
+            self.leave_transaction(transaction)
             return None
         if run.is_counted:
             return None
@@ -913,10 +910,11 @@ class Session:
             if transaction.rows > self.limits.transaction_rows:
                 return wire.error(*refusals.ROW_LIMIT)
         if run.rows or kind in (Kind.SET, Kind.SCHEMA) or not last.isdigit():
-            self._note_effect(run, transaction, run.rows)
+            self.note_effect(run, transaction, run.rows)
         return None
 
-    def _note_effect(self, run: Run, transaction: Transaction, rows: int) -> None:
+    def note_effect(self, run: Run, transaction: Transaction, rows: int) -> None:
+        """Keep what an execution did, to do it again, and count what it wrote."""
         query = run.query
         if transaction.is_block:
             transaction.runs.append(run)
@@ -932,7 +930,8 @@ class Session:
             transaction.bytes += len(run.values) * (rows - 1)
         transaction.enlarges = transaction.enlarges or query.enlarges
 
-    def _committed(self, transaction: Transaction) -> None:
+    def committed(self, transaction: Transaction) -> None:
+        """Leave to others what they have to know of a transaction that has committed."""
         database = self.database
         if transaction.removes or transaction.relates:
             database.mark(transaction)
@@ -1061,7 +1060,7 @@ class Session:
                 return True
             if failure.sqlstate not in _DEADLOCKS:
                 return False
-            await self._roll_back_to_frame(transaction)
+            await self.roll_back_to_frame(transaction)
             await asyncio.sleep(random.uniform(0, _RETRY_S * attempt))
         return False
 
@@ -1071,7 +1070,7 @@ class Session:
         await self._send(sync=True)
         self.server.count(refusal)
         if self.transaction is not None:
-            self._leave(self.transaction)
+            self.leave_transaction(self.transaction)
         return Failure(None, wire.error(*refusal))
 
     async def _commit_and_fail(self, transaction: Transaction, refusal: Refusal) -> Failure:
@@ -1081,8 +1080,8 @@ class Session:
         if failure is not None:
             return failure
         self.server.count(refusal)
-        self._committed(transaction)
-        self._leave(transaction)
+        self.committed(transaction)
+        self.leave_transaction(transaction)
         return Failure(None, wire.error(*refusal))
 
     def _needs_judgement(self, transaction: Transaction) -> bool:
@@ -1146,7 +1145,7 @@ class Session:
             self._drop_runs(transaction, index)
             if failure.sqlstate in _DEADLOCKS and transaction.retries < _MOST_RETRIES:
                 transaction.retries += 1
-                await self._roll_back_to_frame(transaction)
+                await self.roll_back_to_frame(transaction)
                 await asyncio.sleep(random.uniform(0, _RETRY_S * transaction.retries))
                 return index
             if (
@@ -1228,7 +1227,7 @@ class Session:
         transaction = self.transaction
         if transaction is None or not transaction.may_be_parked:
             return False
-        await self._roll_back_to_frame(transaction)
+        await self.roll_back_to_frame(transaction)
         return True
 
     async def lose(self) -> None:
@@ -1241,7 +1240,8 @@ class Session:
         )
         transaction.is_lost, transaction.is_parked, transaction.copies = True, False, None
 
-    async def _roll_back_to_frame(self, transaction: Transaction) -> None:
+    async def roll_back_to_frame(self, transaction: Transaction) -> None:
+        """Undo what a block did in PostgreSQL: it is to be run again. Raises ConnectionLostError."""
         failure = await self.backend.exchange(self.backend.own("back"), sync=True)
         if failure is not None:
             log.error("the frame is gone: %s", failure.words)
@@ -1271,7 +1271,7 @@ class Session:
 
     async def _doom(self, transaction: Transaction, cause: int) -> bool:
         """Go on in own copies: another transaction has committed first. Tell whether that worked."""
-        await self._roll_back_to_frame(transaction)
+        await self.roll_back_to_frame(transaction)
         transaction.is_parked = False
         transaction.copies = {}
         transaction.cause = cause

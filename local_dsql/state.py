@@ -91,6 +91,11 @@ class Transaction:
             self.is_parked or self.is_pinned or self.is_doomed or self.has_failed or self.is_lost
         )
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing has happened to it that asks for more than passing its statements on."""
+        return self.may_be_parked and not self.may_hold_locks and not self.schema_statements
+
     def hold(self, lock: Lock) -> None:
         """Note a locked row; FOR UPDATE is the stronger one."""
         known = self.locks.get((lock.oid, lock.key))

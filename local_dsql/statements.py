@@ -126,6 +126,8 @@ class Query:
     locked_names: frozenset[str] = frozenset()
     """What FOR ... OF names; empty for all."""
     functions: frozenset[str] = frozenset()
+    is_plain: bool = False
+    """Whether it begins, reads, writes or commits, and PostgreSQL's answer needs no change."""
 
     @property
     def touches_data(self) -> bool:
@@ -241,7 +243,15 @@ def read(text: str) -> Query:
         query.kind, query.role_link = Kind.SCHEMA, statement.role_link
         return query
     _Reader(query, statement.start).read()
+    query.is_plain = _is_plain(query)
     return query
+
+
+def _is_plain(query: Query) -> bool:
+    tree = query.tree
+    if is_a(tree, ast.TransactionStmt):
+        return query.kind in (Kind.BEGIN, Kind.COMMIT) and not tree.chain
+    return query.kind is Kind.WRITE or (query.kind is Kind.READ and not is_a(tree, ast.VariableShowStmt))
 
 
 def _without_async(text: str) -> str:

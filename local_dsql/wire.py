@@ -173,12 +173,14 @@ class Link(asyncio.Protocol):
     def __init__(self, connected: Callable[["Link"], object] | None = None) -> None:
         self.data = b""
         self.lost = False
+        self.offer: Callable[[], bool] | None = None
+        """Called when something has come or nothing more will; it tells whether nobody is to be woken."""
+        self.source: Link | None = None
+        """Not read from while the other side of this connection reads too slowly."""
         self._connected = connected
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._until: bytes = b""
-        self._writable = asyncio.Event()
-        self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start whatever serves this connection."""
@@ -191,6 +193,8 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Keep what came; wake who waits for it."""
         self.data = data if not self.data else self.data + data
+        if self.offer is not None and self.offer():
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             until = self._until
@@ -204,17 +208,25 @@ class Link(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Wake who waits in vain."""
         self.lost = True
-        self._writable.set()
+        self.resume_writing()
+        if self.offer is not None:
+            self.offer()
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake who waits for more."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def pause_writing(self) -> None:
-        """Have senders wait: the other side reads too slowly."""
-        self._writable.clear()
+        """Stop what is to be sent at its source: the other side reads too slowly."""
+        if self.source is not None and self.source._transport is not None:
+            self.source._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Let senders go on."""
-        self._writable.set()
+        """Let the source go on."""
+        if self.source is not None and self.source._transport is not None:
+            self.source._transport.resume_reading()
 
     async def more(self, until: bytes = b"") -> None:
         """Wait until more has come: as far as a message that begins with `until`, if given.
@@ -269,10 +281,6 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    async def writable(self) -> None:
-        """Wait until the other side has read most of what was sent."""
-        await self._writable.wait()
-
     async def encrypt(self, context: ssl.SSLContext) -> None:
         """Go on in TLS, as the server. Raises ssl.SSLError and OSError."""
         assert self._transport is not None
@@ -296,6 +304,11 @@ class Inbox:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._messages: deque[bytes] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been taken off the connection that was not taken from here."""
+        return not self._messages
 
     async def next(self) -> bytes:
         """Take the next message. Raises ConnectionLostError and MessageTooLongError."""

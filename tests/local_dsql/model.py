@@ -228,7 +228,8 @@ class Interleaving:
         count = self._random.choice((1, 1, 1, 2, 3, 4))
         commits = ends < 0.35
         statements = [] if commits and self._random.random() < 0.5 else self._statements(transaction, count)
-        send = self._random.choice((self._one_by_one, self._one_by_one, self._pipelined, self._batched))
+        ways = (self._one_by_one, self._one_by_one, self._pipelined, self._prepared, self._batched)
+        send = self._random.choice(ways)
         if commits and not transaction.failed:
             statements.append(Statement("commit", (), transaction.commit()))
             self._open[number] = None
@@ -254,7 +255,7 @@ class Interleaving:
         if given != wanted:
             raise Disagreement("\n".join((f"seed {self.seed}", *self._trace)))
 
-    # --- Three ways of sending -----------------------------------------------------------------------------
+    # --- Four ways of sending ------------------------------------------------------------------------------
 
     def _one(self, number: int, text: str, values: tuple[int, ...]) -> Answer:
         is_bound = bool(values) and self._random.random() < 0.5
@@ -264,25 +265,31 @@ class Interleaving:
             return _error(error)
 
     def _execute(
-        self, number: int, text: str, values: tuple[int, ...], is_bound: bool
+        self, number: int, text: str, values: tuple[int, ...], is_bound: bool, is_prepared: bool = False
     ) -> psycopg.Cursor[Any]:
         cursor = self._sessions[number].cursor(binary=self._random.random() < 0.3)
         if is_bound:
-            prepare = self._random.random() < 0.5
+            prepare = is_prepared or self._random.random() < 0.5
             return cursor.execute(text.format(*["%s"] * len(values)).encode(), values, prepare=prepare)
         return cursor.execute(text.format(*values).encode())
 
     def _one_by_one(self, number: int, statements: Sequence[Statement]) -> list[Answer]:
         return [self._one(number, statement.text, statement.values) for statement in statements]
 
-    def _pipelined(self, number: int, statements: Sequence[Statement]) -> list[Answer]:
+    def _prepared(self, number: int, statements: Sequence[Statement]) -> list[Answer]:
+        """Send statements that are prepared, or are from now on, in one network write."""
+        return self._pipelined(number, statements, is_prepared=True)
+
+    def _pipelined(
+        self, number: int, statements: Sequence[Statement], is_prepared: bool = False
+    ) -> list[Answer]:
         """Send all in one network write, and read the answers then."""
         cursors: list[psycopg.Cursor[Any]] = []
         failure: psycopg.Error | None = None
         try:
             with self._sessions[number].pipeline():
                 for statement in statements:
-                    cursors.append(self._execute(number, statement.text, statement.values, True))
+                    cursors.append(self._execute(number, statement.text, statement.values, True, is_prepared))
         except psycopg.Error as error:
             failure = error
         answers: list[Answer] = []

@@ -7,11 +7,13 @@ Every answer is compared, those of transactions that are doomed already too, and
 
 import argparse
 import random
+import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
@@ -22,7 +24,11 @@ from local_dsql.places import own_directory
 
 SESSIONS = 3
 KEYS = range(1, 6)
+_INT = 23
+"""PostgreSQL's number of the type integer."""
+
 LOSES = ("40001", "OC000")
+_NUMBERS = count(1)
 Answer = tuple[Any, ...]
 
 
@@ -195,6 +201,8 @@ class Interleaving:
         self._random = random.Random(seed)
         self._sessions = sessions
         self._setup = setup
+        self._names: dict[tuple[int, str], bytes] = {}
+        """What each session has prepared; psycopg has it forgotten after a ROLLBACK."""
         self._store = Store()
         self._open: list[Transaction | None] = [None] * len(sessions)
         self._trace: list[str] = []
@@ -216,27 +224,33 @@ class Interleaving:
 
     def _step(self, number: int) -> None:
         transaction = self._open[number]
+        opening: list[Statement] = []
         if transaction is None:
-            self._open[number] = Transaction(self._store)
-            self._compare(number, "begin", self._one(number, "begin", ())[:1], ("BEGIN",))
-            return
+            transaction = self._open[number] = Transaction(self._store)
+            if self._random.random() < 0.6:
+                self._compare(number, "begin", self._one(number, "begin", ())[:1], ("BEGIN",))
+                return
+            opening = [Statement("begin", (), ("BEGIN",))]
         ends = self._random.random()
-        if transaction.failed or ends < 0.1:
+        if not opening and (transaction.failed or ends < 0.1):
             self._open[number] = None
+            self._names = {key: name for key, name in self._names.items() if key[0] != number}
             self._compare(number, "rollback", self._one(number, "rollback", ())[:1], ("ROLLBACK",))
             return
         count = self._random.choice((1, 1, 1, 2, 3, 4))
         commits = ends < 0.35
         statements = [] if commits and self._random.random() < 0.5 else self._statements(transaction, count)
-        ways = (self._one_by_one, self._one_by_one, self._pipelined, self._prepared, self._batched)
-        send = self._random.choice(ways)
+        together = (self._pipelined, self._prepared, self._batched)
+        apart = (self._one_by_one, self._one_by_one)
+        send = self._random.choice(together if opening else (*apart, *together))
+        statements = [*opening, *statements]
         if commits and not transaction.failed:
             statements.append(Statement("commit", (), transaction.commit()))
             self._open[number] = None
         given = send(number, statements)
         for statement, answer in zip(statements, given, strict=True):
             wanted = statement.expected
-            if statement.text == "commit":
+            if statement.text in ("begin", "commit"):
                 answer = answer if answer[:1] == ("40001",) else answer[:1]
             self._compare(number, f"{send.__name__} {statement.text} {statement.values}", answer, wanted)
 
@@ -265,11 +279,11 @@ class Interleaving:
             return _error(error)
 
     def _execute(
-        self, number: int, text: str, values: tuple[int, ...], is_bound: bool, is_prepared: bool = False
+        self, number: int, text: str, values: tuple[int, ...], is_bound: bool
     ) -> psycopg.Cursor[Any]:
         cursor = self._sessions[number].cursor(binary=self._random.random() < 0.3)
         if is_bound:
-            prepare = is_prepared or self._random.random() < 0.5
+            prepare = self._random.random() < 0.5
             return cursor.execute(text.format(*["%s"] * len(values)).encode(), values, prepare=prepare)
         return cursor.execute(text.format(*values).encode())
 
@@ -277,19 +291,40 @@ class Interleaving:
         return [self._one(number, statement.text, statement.values) for statement in statements]
 
     def _prepared(self, number: int, statements: Sequence[Statement]) -> list[Answer]:
-        """Send statements that are prepared, or are from now on, in one network write."""
-        return self._pipelined(number, statements, is_prepared=True)
+        """Send statements that are prepared, and a Sync, in one network write, as the shop does."""
+        libpq = self._sessions[number].pgconn
+        for statement in statements:
+            if (number, statement.text) not in self._names:
+                name = self._names[number, statement.text] = b"model_%d" % next(_NUMBERS)
+                length = len(statement.values)
+                text = statement.text.format(*[f"${place}" for place in range(1, length + 1)])
+                assert libpq.prepare(name, text.encode(), [_INT] * length).status == 1, text
+        libpq.enter_pipeline_mode()
+        for statement in statements:
+            name = self._names[number, statement.text]
+            libpq.send_query_prepared(name, [b"%d" % value for value in statement.values])
+        libpq.pipeline_sync()
+        answers: list[Answer] = []
+        while True:
+            while libpq.flush() or libpq.is_busy():
+                select.select([libpq.socket], [], [])
+                libpq.consume_input()
+            result = libpq.get_result()
+            if result is None:
+                continue
+            if result.status == psycopg.pq.ExecStatus.PIPELINE_SYNC:
+                libpq.exit_pipeline_mode()
+                return answers
+            answers.append(_libpq_answer(result))
 
-    def _pipelined(
-        self, number: int, statements: Sequence[Statement], is_prepared: bool = False
-    ) -> list[Answer]:
+    def _pipelined(self, number: int, statements: Sequence[Statement]) -> list[Answer]:
         """Send all in one network write, and read the answers then."""
         cursors: list[psycopg.Cursor[Any]] = []
         failure: psycopg.Error | None = None
         try:
             with self._sessions[number].pipeline():
                 for statement in statements:
-                    cursors.append(self._execute(number, statement.text, statement.values, True, is_prepared))
+                    cursors.append(self._execute(number, statement.text, statement.values, True))
         except psycopg.Error as error:
             failure = error
         answers: list[Answer] = []
@@ -313,12 +348,7 @@ class Interleaving:
             result = libpq.get_result()
             if result is None:
                 return answers
-            if result.status not in (1, 2):
-                message = result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY) or b""
-                state = (result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"").decode()
-                answers.append(LOSES if b"(OC000)" in message else (state,))
-            else:
-                answers.append(_result_answer(result))
+            answers.append(_libpq_answer(result))
 
 
 def _error(error: psycopg.Error) -> Answer:
@@ -328,6 +358,14 @@ def _error(error: psycopg.Error) -> Answer:
 def _answer(cursor: psycopg.Cursor[Any]) -> Answer:
     tag = (cursor.statusmessage or "").split()[0]
     return (tag, sorted(cursor.fetchall())) if cursor.description else (tag, cursor.rowcount)
+
+
+def _libpq_answer(result: psycopg.pq.abc.PGresult) -> Answer:
+    if result.status in (1, 2):
+        return _result_answer(result)
+    message = result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+    state = (result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"").decode()
+    return LOSES if b"(OC000)" in message else (state,)
 
 
 def _result_answer(result: psycopg.pq.abc.PGresult) -> Answer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from local_dsql import refusals, tokens, wire
 from local_dsql.refusals import Refusal
-from local_dsql.session import Session
+from local_dsql.session.conversation import Session
 from local_dsql.tokens import AccessDeniedError, Caller, Key
 from local_dsql.wire import ConnectionLostError, Inbox, Link
 

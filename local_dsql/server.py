@@ -13,7 +13,8 @@ from local_dsql import limits, refusals, wire
 from local_dsql.faults import Chance, Faults
 from local_dsql.login import Verification, open_session
 from local_dsql.refusals import Refusal
-from local_dsql.session import Session
+from local_dsql.session.conversation import Session
+from local_dsql.session.state import SessionState
 from local_dsql.state import Database
 from local_dsql.wire import ConnectionLostError, Link
 
@@ -245,7 +246,7 @@ class Server:
         session.busy_since = 0.0
         self._working.discard(session)
 
-    def oldest(self, database: Database, but: Session) -> int:
+    def oldest(self, database: Database, but: SessionState) -> int:
         """Give when the oldest open transaction of a database began, not counting one session's."""
         return min(
             (

@@ -17,7 +17,7 @@ from local_dsql.statements import Kind, Rows
 from local_dsql.wire import header_at
 
 if TYPE_CHECKING:
-    from local_dsql.session import Session
+    from local_dsql.session.conversation import Session
 
 _EXECUTE = wire.execute()
 _DESCRIBE_EXECUTE = wire.describe_portal() + _EXECUTE
@@ -98,13 +98,14 @@ class FastPath:
         """Read a batch from the beginning of what has come; None for any that the session has to look at."""
         session = self._session
         database, transaction = session.database, session.transaction
-        if session.version != database.version or session.server.chance.is_on:
+        if session.server.chance.is_on:
             return None
         if transaction is not None and not transaction.is_untouched:
             return None
         statements, effects = session.statements, database.effects
         executions: list[_Execution] = []
         begins = commits = False
+        is_behind = session.version != database.version
         position, end = 0, len(data)
         while end - position > 5:
             letter, length = header_at(data, position)
@@ -117,6 +118,8 @@ class FastPath:
                 return None
             query = prepared.query
             kind = query.kind
+            if is_behind and database.has_changed(query, session.version):
+                return None
             effect = None
             if kind is Kind.WRITE:
                 effect = effects.get(query.text)

@@ -148,6 +148,9 @@ class Failure(NamedTuple):
                 return wire.error_fields(self.answer).get("s") == "pg_catalog"
             case "42710":  # a table's row type: DSQL has no CREATE TYPE
                 return self.words.startswith('type "')
+            case "42P07":  # of what was not there when IF NOT EXISTS looked
+                run = self.step.run if self.step is not None else None
+                return run is not None and bool(getattr(run.query.tree, "if_not_exists", False))
             case "XX000":
                 return self.words.startswith("tuple concurrently ")
         return False

@@ -234,6 +234,9 @@ class Session(Executing):
             # DSQL has no such index to tell of: one of two changes of the schema comes too late.
             answer = wire.error(*refusals.SCHEMA_CHANGED)
             self.server.count(refusals.SCHEMA_CHANGED)
+        elif sqlstate == "54000" and failure.words.startswith("index row "):
+            answer = wire.error(*refusals.KEY_TOO_LARGE)
+            self.server.count(refusals.KEY_TOO_LARGE)
         elif sqlstate in ("40001", "40P01") and "(OC00" not in failure.words:
             answer = wire.error(*refusals.CONFLICT)
             self.server.count(refusals.CONFLICT)

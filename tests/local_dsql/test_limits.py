@@ -1,6 +1,7 @@
 """Limits: at the statement, at COMMIT, of time and of connections; most with less than DSQL gives."""
 
 import contextlib
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -129,6 +130,18 @@ def test_bytes_are_limited_at_commit(session: Connection, write: str) -> None:
     assert f"{caught.value.sqlstate} {caught.value.diag.message_primary}" == SIZE
     assert caught.value.diag.message_detail == "Current transaction size 1mb > 10mb"
     assert session.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_a_key_that_is_too_large_is_told_so_in_the_words_of_dsql(connect: Connect) -> None:
+    """Where PostgreSQL refuses it: from some 2,700 bytes on that do not compress."""
+    session = connect()
+    session.execute("create table t (id text primary key)")
+    key = random.Random(1).randbytes(2_000).hex()
+    for write in ("insert into t values (%s)", "insert into t values (%s) returning id"):
+        with pytest.raises(psycopg.Error) as caught:
+            session.execute(write, [key], prepare=True)
+        assert (caught.value.sqlstate, caught.value.diag.message_primary) == ("54000", "key size too large")
+    session.execute("insert into t values (%s)", [key[:1_900]])
 
 
 def test_less_than_the_limit_of_bytes_passes(session: Connection) -> None:

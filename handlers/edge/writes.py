@@ -12,7 +12,7 @@ from domain.idempotency import Answer
 from domain.refusals import Refusal
 from handlers.edge.http import Call, Reply
 from handlers.edge.models import AnswerBody
-from handlers.edge.observability import count_faults, logger, metrics
+from handlers.edge.observability import count_faults, metrics
 from sql.transaction import Completed
 
 T = TypeVar("T")
@@ -65,22 +65,25 @@ def _record(call: Call[Any, Any], completed: Completed[Any], outcome: str) -> fl
     """Count and log how a write ended; give the milliseconds that it took. `outcome` is of a closed list."""
     operation = call.route.counted
     duration_ms = round((time.perf_counter() - call.began_s) * 1000, 1)
-    metrics().add_metric(f"{operation}_{outcome}", MetricUnit.Count, 1)
+    sink = metrics()
+    sink.add_metric(f"{operation}_{outcome}", MetricUnit.Count, 1)
     if isinstance(completed.value, Refusal):
-        metrics().add_metric(f"{operation}Refused", MetricUnit.Count, 1)
+        sink.add_metric(f"{operation}Refused", MetricUnit.Count, 1)
     count_faults(completed.faults)
-    logger.info(
-        operation.lower(),
-        extra={
-            "correlation_id": call.correlation_id,
-            "outcome": outcome,
-            "duration_ms": duration_ms,
-            "attempts": completed.attempts,
-            "round_trips": completed.round_trips,
-            "faults": {fault.value: times for fault, times in completed.faults.items()},
-        },
-    )
-    metrics().flush_metrics()
+    # The line that carries the metrics carries the log's words, too: writing two took a tenth of a checkout.
+    line = {
+        "level": "INFO",
+        "message": operation.lower(),
+        "correlation_id": call.correlation_id,
+        "outcome": outcome,
+        "duration_ms": duration_ms,
+        "attempts": completed.attempts,
+        "round_trips": completed.round_trips,
+        "faults": {fault.value: times for fault, times in completed.faults.items()},
+    }
+    for name, value in line.items():
+        sink.add_metadata(name, value)
+    sink.flush_metrics()
     return duration_ms
 
 

@@ -110,6 +110,11 @@ def private_words(say: str, name: str, text: str) -> Iterator[str]:
             yield f"{name}:{number}: say {say}, not {found[0]!r}: {line.strip()[:100]}"
 
 
+def test_no_file_holds_both_sides_of_a_merge() -> None:
+    sides = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+    assert [name for name, text in texts().items() if sides.search(text)] == []
+
+
 @pytest.mark.parametrize("say", PRIVATE)
 def test_no_file_says_a_private_word(say: str) -> None:
     assert [each for name, text in texts().items() for each in private_words(say, name, text)] == []

@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -37,26 +36,6 @@ def ordered(world: World, screen: Open) -> tuple[Screen, str]:
 
 def card(staff: Screen, region: str) -> Any:
     return staff.page.get_by_role("region", name=region, exact=True)
-
-
-@contextmanager
-def no_relay_at_work(world: World) -> Iterator[None]:
-    """Stop the relays, of both Regions: one takes over what the other leaves."""
-    regions = (world.home, world.away)
-    for region in regions:
-        region.client("lambda").put_function_concurrency(
-            FunctionName=region.resources["RelayFunction"], ReservedConcurrentExecutions=0
-        )
-        for process in region.function_processes("RelayFunction"):
-            process.kill()
-    try:
-        yield
-    finally:
-        for region in regions:
-            region.client("lambda").delete_function_concurrency(
-                FunctionName=region.resources["RelayFunction"]
-            )
-            region.run_scheduled("RelayFunction")
 
 
 # --- Nobody else's ----------------------------------------------------------------------------------------
@@ -113,30 +92,6 @@ def test_operations_tell_how_the_region_is_and_a_backlog_with_its_age(world: Wor
         world.database.execute("delete from xpoints.outbox where id = %s", (event_id,))
         world.database.execute("delete from xpoints.regions where region = 'eu-west-1'")
     expect(problem).to_have_count(0)
-
-
-def test_a_relay_that_stops_leaves_a_backlog_that_ages_and_one_that_starts_takes_it(
-    world: World, screen: Open
-) -> None:
-    staff = as_staff(world, screen, "/staff/operations")
-    home = card(staff, world.home.region_name)
-    expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*0"))
-    with no_relay_at_work(world):
-        expect(home).to_contain_text(re.compile(r"Relay workers\s*none at work"))
-        _, order_id = ordered(world, screen)
-        expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*[1-9]"))
-        expect(home).to_contain_text(re.compile(r"Oldest\s*[1-9]"))
-        problem = staff.page.locator(".todo li", has_text=f"No relay is at work in {world.home.region_name}")
-        expect(problem.locator("code").first).to_contain_text("./rewards outbox status --region us-east-1")
-        story = as_staff(world, screen, f"/staff/orders/{order_id}")
-        outbox = story.page.locator(".steps > li.failed", has_text="Outbox")
-        expect(outbox).to_contain_text("It waits for a relay: none is at work in its Region")
-        for later in ("Bus", "Cart cleaned", "E-mail written"):
-            expect(story.page.locator(".steps > li.waiting", has_text=later)).to_be_visible()
-    expect(home).to_contain_text(re.compile(r"Relay workers\s*1 of 1 at work"))
-    expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*0"))
-    expect(problem).to_have_count(0)
-    expect(story.page.get_by_text("All that was to follow has followed.")).to_be_visible()
 
 
 def test_a_dead_letter_shows_and_goes_by_itself(world: World, screen: Open) -> None:

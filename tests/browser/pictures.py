@@ -40,6 +40,8 @@ IMAGES = ROOT / "docs" / "images"
 SIZE = {"width": 1280, "height": 860}
 #: Shoppers of each Region, how many of all have next to nothing, and how long one looks between two orders.
 SHOPPERS, POOR, PAUSE_S = 4, 1, (1.0, 4.0)
+#: A minute's figures are told after it, and nothing is before the first order.
+FIRST_FIGURE_MS = 240_000
 STAFF, HOSTESS = "ana_staff", "ana"
 
 Take = Callable[["Stage"], None]
@@ -71,7 +73,7 @@ def keep(page: Page, name: str) -> None:
     """Write what the page shows, in as few colours as it can do with."""
     page.mouse.move(0, 0)
     image = Image.open(io.BytesIO(page.screenshot()))
-    few = image.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(IMAGES / f"{name}.png", optimize=True)
     console.print(f"docs/images/{name}.png: {(IMAGES / f'{name}.png').stat().st_size:,} bytes")
 
@@ -129,9 +131,11 @@ def operations(stage: Stage) -> None:
             stack.callback(thread.join)
         stack.callback(stop.set)
         with stage.page(STAFF, "/staff/operations", height=1180) as page:
-            expect(page.locator(".plot path.curve.k0[d^=M]").first).to_be_attached()
-            page.wait_for_timeout(stage.load_s * 1000)
-            keep(page, "operations")
+            # One a minute: the last stands, and there is one however this ends.
+            expect(page.locator(".plot path.curve.k0[d^=M]").first).to_be_attached(timeout=FIRST_FIGURE_MS)
+            for left_s in range(stage.load_s, 0, -60):
+                page.wait_for_timeout(min(left_s, 60) * 1000)
+                keep(page, "operations")
 
 
 def drill(browser: Any) -> None:

@@ -62,7 +62,7 @@ sale: $(DEV) ## Sell one seat to 60 buyers from two Regions, and show the scoreb
 	@$(PY) -m demos.sale $(ARGS)
 
 bench: $(LOCAL) ## Run the measurements, quickly (BENCH=name for one, ARGS= for its options)
-	@if [ -n "$(BENCH)" ]; then $(PY) -m bench.$(BENCH) $(ARGS); else $(PY) -m bench --quick $(ARGS); fi
+	@$(PY) -m bench $(or $(BENCH),--quick) $(ARGS)
 
 dsql: $(DEV) ## Run an Aurora DSQL on this machine until Ctrl-C (ARGS="--port 5432 --tokens" and more: ARGS=--help)
 	@$(PY) -m local_dsql $(ARGS)

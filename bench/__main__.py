@@ -1,16 +1,21 @@
-"""Run every benchmark in turn, each as a process of its own: `python -m bench [--quick] [--json PATH]`."""
+"""Run every benchmark in turn, each as a process of its own: `python -m bench [--quick] [--json PATH]`.
+
+Or one of them: `python -m bench checkout` is `python -m bench.checkout`.
+"""
 
 import json
+import os
 import pkgutil
 import subprocess
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import bench
 from bench.harness import read_options, say
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 
 
 def benchmarks() -> list[str]:
@@ -20,10 +25,15 @@ def benchmarks() -> list[str]:
 
 
 def main() -> int:
-    """Run them all; one that fails does not keep the others from running. Gives the exit status."""
+    """Run them all, or the one that is named; gives the exit status.
+
+    One that fails does not keep the others from running.
+    """
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        _become(sys.argv[1], sys.argv[2:])
     options = read_options("", "Run every benchmark in turn.")
     figures, failed = {}, []
-    with tempfile.TemporaryDirectory() as directory:
+    with own_directory("rewards-bench") as directory:
         for name in benchmarks():
             say(f"== bench.{name}")
             path = Path(directory) / f"{name}.json"
@@ -39,6 +49,14 @@ def main() -> int:
     if failed:
         say(f"Failed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _become(name: str, arguments: list[str]) -> NoReturn:
+    if name not in benchmarks():
+        print(f"There is no benchmark {name!r}: choose from {', '.join(benchmarks())}.", file=sys.stderr)
+        sys.exit(2)
+    command = [sys.executable, "-m", f"bench.{name}", *arguments]
+    os.execv(command[0], command)  # noqa: S606  # this interpreter
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from bench.harness import (
     write_json,
 )
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 from tools.bundle import handler_module
 from tools.runtime import PYTHON, Artifacts, Runtime
 from tools.template import functions
@@ -85,7 +85,7 @@ _IMPORT_TIME = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| +(\S+)$", re.MULTI
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, write the JSON."""
     options = read_options("coldstart", (__doc__ or "").splitlines()[0], arguments)
-    with tempfile.TemporaryDirectory() as directory:
+    with own_directory("rewards-bench") as directory:
         bench = _Bench(Path(directory))
         figures = _starts(bench, options)
         figures |= _first_need(bench, options)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.arguments import output_file
+from local_dsql.arguments import output_file, output_folder
 
 _RELATIVE = ".local/bench"
 #: Where pictures of a run go. docs/images holds those of a full run on an idle machine.
@@ -47,7 +47,7 @@ def read_options(name: str, description: str, arguments: Sequence[str] | None = 
     )
     parser.add_argument(
         "--plots",
-        type=Path,
+        type=output_folder,
         metavar="DIRECTORY",
         default=PLOTS,
         help=f"where pictures go (default: {_RELATIVE})",

@@ -32,11 +32,11 @@ from demos.shoppers import (
 from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
+from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Database
 from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
-from tools.arguments import whole_number
 
 #: Some 22 % of the customers have a cart that they can afford and that holds nothing of limited stock.
 CUSTOMERS_AN_ORDER = 6

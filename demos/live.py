@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
+from local_dsql.arguments import port, whole_number
 from local_dsql.ports import HOST, require_port
-from tools.arguments import port, whole_number
 
 T = TypeVar("T")
 

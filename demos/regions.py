@@ -39,11 +39,11 @@ from demos.shoppers import (
 )
 from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
+from local_dsql.arguments import seconds, whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.postgres import EmbeddedPostgres
 from sql.invariants import ALWAYS, AT_REST, Breach, breaches
-from tools.arguments import seconds, whole_number
 
 LOST, SURVIVOR = "us-east-1", "us-east-2"
 #: Beyond a takeover's age: a lease that was just renewed, two looks for stranded messages, a slow machine.

@@ -31,6 +31,7 @@ from demos.shop_database import REGIONS, open_database
 from domain.checkout import AcceptedOrder
 from domain.idempotency import Request
 from domain.stock import MAX_SLOTS, MAX_STOCK, spread
+from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Connection, Database
@@ -38,7 +39,6 @@ from sql.errors import Fault, RetriesExhaustedError
 from sql.transaction import RetryPolicy
 from sql.transactions.log_request import GAVE_UP, Score, logged, outcome_of, scoreboard
 from sql.transactions.place_order import PlaceOrder, place_order
-from tools.arguments import whole_number
 
 PRICE_POINTS = 10
 

@@ -33,13 +33,13 @@ from demos.shop_database import ShopDatabase, open_database
 from domain.events import Origin, event_of
 from domain.idempotency import Request
 from domain.refusals import Refusal
+from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Connection, Database
 from sql.errors import RetriesExhaustedError
 from sql.transaction import RetryPolicy
 from sql.transactions.move_points import Transfer, transfer_points
-from tools.arguments import whole_number
 
 OPENING_POINTS = 1_000
 

@@ -15,10 +15,11 @@ from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.reload import Reloader
 from local.sample_data import DEMO_USERNAME, STAFF_USERNAMES, enrolment_messages, generate, load
+from local.sample_data.customers import MIN_CUSTOMERS
 from local.sample_data.pictures import upload_pictures
+from local_dsql.arguments import port, region_name, whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
-from tools.arguments import port, region_name, whole_number
 
 _LOOK_EVERY_S = 0.3
 
@@ -90,7 +91,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--customers",
-        type=whole_number(1, 100_000),
+        type=whole_number(MIN_CUSTOMERS, 100_000),
         default=1000,
         help="customers of the sample (default: %(default)s)",
     )

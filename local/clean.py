@@ -16,7 +16,15 @@ from local_dsql.postgres import remove_copy
 #: The directories that processes make for themselves, by how their names begin (`own_directory`).
 PREFIXES = (
     *("local-dsql", "local-dsql-data", "local-dsql-bench", "local-dsql-model", "local-dsql-tests"),
-    *("rewards", "rewards-bench", "rewards-chaos", "rewards-demo", "rewards-tests"),
+    *("rewards", "rewards-bench", "rewards-chaos", "rewards-check", "rewards-copy", "rewards-demo"),
+    *(
+        "rewards-former",
+        "rewards-invoke",
+        "rewards-mutant",
+        "rewards-reload",
+        "rewards-tests",
+        "rewards-vendor",
+    ),
 )
 
 

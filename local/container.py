@@ -21,6 +21,7 @@ import yaml
 from local.engine import NAME_OF_HOST, Engine, engine, reachable
 from local.functions import Function
 from local_dsql.guard import StartError
+from local_dsql.places import own_directory
 from local_dsql.ports import HOST
 from tools import bundle
 from tools.bundle import ROOT
@@ -48,7 +49,7 @@ def sam_local(
     work = ROOT / ".local" / "invoke"  # below the home, which engines in virtual machines share
     work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work)))
+        directory = stack.enter_context(own_directory("container", work))
         found = stack.enter_context(engine(directory))
         reached_by = stack.enter_context(reachable(found.bridge, set(_ports(environment, event))))
         artifact = directory / "artifact"

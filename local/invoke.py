@@ -12,7 +12,6 @@ import argparse
 import difflib
 import json
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from local.functions import Function
 from local.log_lines import show_answer, show_log
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
+from local_dsql.places import own_directory
 from local_dsql.ports import HOST
 from tools.bundle import BundleError
 from tools.runtime import Artifacts, Runtime, function_lines
@@ -171,7 +171,7 @@ def _audience(event: Any) -> str | None:
 
 def under_emulator(invocation: Invocation) -> Outcome:
     """Run it in Lambda's runtime client, without a container. Raises StartError, BundleError."""
-    with tempfile.TemporaryDirectory(prefix="invoke-") as temporary, answered(invocation.event) as hearing:
+    with own_directory("rewards-invoke") as temporary, answered(invocation.event) as hearing:
         directory = Path(temporary)
         artifacts = Artifacts(directory / "artifacts")
         function, output = invocation.function, directory / "log"

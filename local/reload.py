@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.functions import Function
 from local.region import LocalRegion
+from local_dsql.places import own_directory
 from tools import bundle
 from tools.bundle import ROOT, BundleError
 from tools.template import functions
@@ -98,7 +98,7 @@ class Reloader:
                 self._say(f"{name} has changed: stop `make up` and start it again to have it deployed")
                 self._waiting.discard(path)
         holders = [name for name in functions() if self._waiting & _files(name)]
-        with tempfile.TemporaryDirectory(prefix="reload-") as directory:
+        with own_directory("rewards-reload") as directory:
             built = {name: _build(name, Path(directory)) for name in holders if name in self._functions}
             if built:
                 self._check_start(built, Path(directory))

@@ -41,7 +41,7 @@ def main() -> int:
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
-    except client.exceptions.UserNotFoundException:
+    except (client.exceptions.UserNotFoundException, client.exceptions.NotAuthorizedException):
         print(
             f"Nobody can sign in as {options.username}: `make up ARGS='--users 200'` enrols more.",
             file=sys.stderr,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from local_dsql.arguments import input_file, number, output_folder, port, region_name
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
@@ -33,9 +34,9 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m local_dsql", description="Run an Aurora DSQL on this machine until Ctrl-C."
     )
-    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on, at 127.0.0.1 ({PORT})")
+    parser.add_argument("--port", type=port, default=PORT, help=f"to listen on, at 127.0.0.1 ({PORT})")
     parser.add_argument(
-        "--directory", type=Path, help="keep the data here; without it they go when the server stops"
+        "--directory", type=output_folder, help="keep the data here; without it they go when the server stops"
     )
     encryption = parser.add_mutually_exclusive_group()
     encryption.add_argument("--plain", action="store_true", help="without TLS")
@@ -45,12 +46,14 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tokens", action="store_true", help="ask for an authentication token, signed with the keys printed"
     )
-    parser.add_argument("--region", default="us-east-1", help="the Region that tokens are signed for")
     parser.add_argument(
-        "--keys", type=Path, help="JSON: access key id to secret_access_key and arn, for tokens"
+        "--region", type=region_name, default="us-east-1", help="the Region that tokens are signed for"
     )
     parser.add_argument(
-        "--index-build-s", type=float, default=2.0, help="how long CREATE INDEX ASYNC takes (2)"
+        "--keys", type=input_file, help="JSON: access key id to secret_access_key and arn, for tokens"
+    )
+    parser.add_argument(
+        "--index-build-s", type=number(0, 3600), default=2.0, help="how long CREATE INDEX ASYNC takes (2)"
     )
     parser.add_argument(
         "--no-fsync", action="store_true", help="faster; what it acknowledged may be lost in a power cut"
@@ -61,19 +64,13 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("failures", "COMMITs that end in XX000, half of them done nevertheless"),
     ):
         parser.add_argument(
-            f"--{name}", type=_share, default=0.0, metavar="SHARE", help=f"by chance: share of {what} (0)"
+            f"--{name}",
+            type=number(0, 1, what="a share"),
+            default=0.0,
+            metavar="SHARE",
+            help=f"by chance: share of {what} (0)",
         )
     return parser.parse_args(arguments)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1, such as 0.1")
-    return share
 
 
 def _read_keys(path: Path | None) -> Mapping[str, Key]:

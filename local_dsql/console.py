@@ -2,13 +2,23 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 #: Exit statuses as shells give them to who is ended by SIGINT, and by SIGPIPE.
 INTERRUPTED = 130
 UNREAD = 141
+#: As argparse has it.
+WRONG_USAGE = 2
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    # What is not text in the shell's encoding comes as halves of characters, which nothing can take or show.
+    for number, argument in enumerate(arguments):
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            print(f"Argument {number} is not text in {sys.getfilesystemencoding()}.", file=sys.stderr)
+            sys.exit(WRONG_USAGE)
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
@@ -23,6 +33,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     status: int | None = UNREAD
     try:
         try:
+            _require_text(sys.argv)
             status = main()
         finally:  # --help ends by SystemExit
             for stream in (sys.stdout, sys.stderr):

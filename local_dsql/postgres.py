@@ -227,12 +227,14 @@ class EmbeddedPostgres:
         )
 
 
-def forget_libpq_environment() -> None:
-    """Take libpq's variables (PGSSLMODE, PGSERVICE, ...) out of this process: they speak of another server.
+def forget_libpq_environment(*but: str) -> None:
+    """Take libpq's variables (PGSSLMODE, PGSERVICE, ...) out of this process, `but` some.
+
+    They speak of another server.
 
     They cannot be overruled one by one: a service of PGSERVICE that nobody defines fails each connection.
     """
-    for name in [name for name in os.environ if name.startswith("PG")]:
+    for name in [name for name in os.environ if name.startswith("PG") and name not in but]:
         del os.environ[name]
 
 

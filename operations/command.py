@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +22,7 @@ import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
 
 from domain.audit import Difference
+from local_dsql.arguments import input_file, region_name, whole_number
 from operations import invite, queues, region_command, replay, seed
 from operations.regions import RegionSetupError
 from operations.show import show
@@ -34,6 +34,9 @@ from sql.transactions.invite import list_staff
 from sql.transactions.operations import NamedRow
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_AGE = r"([0-9]{1,9})([smhd])"
+#: Ages and times beyond are slips of the hand.
+_LONGEST_AGE_S = 10 * 366 * 86400
 _PROGRESS_EVERY_S = 1.0
 
 #: The queue whose messages hold names and addresses; events hold ids.
@@ -352,28 +355,36 @@ def _parsed(text: str) -> Any:
 
 
 def _seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([smhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError("give a number and s, m, h or d, for example 90m")
-    return int(found[1]) * _UNITS_S[found[2]]
+    found = re.fullmatch(_AGE, text)
+    age_s = int(found[1]) * _UNITS_S[found[2]] if found else _LONGEST_AGE_S + 1
+    if age_s > _LONGEST_AGE_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an age of up to ten years: give a number and s, m, h or d, for example 90m"
+        )
+    return age_s
 
 
-def _count(text: str) -> int:
-    if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number: give 1 or more")
-    return int(text)
+def _of_sample(what: str) -> Callable[[str], int]:
+    # The sample is not imported before somebody asks for it.
+    return lambda text: whole_number(*seed.bounds_of_sample()[what])(text)
 
 
 def _moment(text: str) -> datetime:
-    if re.fullmatch(r"\d+[smhd]", text):
-        return datetime.now(UTC) - timedelta(seconds=_seconds(text))
+    now = datetime.now(UTC)
+    if re.fullmatch(_AGE, text):
+        return now - timedelta(seconds=_seconds(text))
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        moment = datetime.min.replace(tzinfo=UTC)
+    # Nothing that can be asked for is older than the project, let alone from tomorrow.
+    if not now - timedelta(seconds=_LONGEST_AGE_S) <= moment <= now + timedelta(days=1):
         raise argparse.ArgumentTypeError(
-            "give a time such as 2026-11-20T09:00:00Z, or how long ago, such as 2h"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            f"{text!r} is not a time of the last ten years: give one such as 2026-11-20T09:00:00Z, "
+            "or how long ago, such as 2h"
+        )
+    return moment
 
 
 def parser() -> argparse.ArgumentParser:
@@ -388,7 +399,9 @@ def parser() -> argparse.ArgumentParser:
     where = common.add_argument_group("where the shop is")
     stack = os.environ.get("REWARDS_STACK", "rewards-orders")
     where.add_argument("--stack", default=stack, help="its CloudFormation stack (default: %(default)s)")
-    where.add_argument("--region", help="its Region (default: that of the environment or the profile)")
+    where.add_argument(
+        "--region", type=region_name, help="its Region (default: that of the environment or the profile)"
+    )
     where.add_argument("--profile", help="your AWS profile (default: the environment's)")
     where.add_argument(
         "--role", default="operations", help="the database role to take (default: %(default)s)"
@@ -440,7 +453,7 @@ def parser() -> argparse.ArgumentParser:
     looked.add_argument("--show-personal", action="store_true", help="allow bodies that name people")
     driven = add(queue, "redrive", _queues_redrive, "Send messages back to their consumer.", filters, yes)
     driven.add_argument("queue", help="its name in `rewards queues list`")
-    driven.add_argument("--most", type=_count, metavar="N", help="move at most so many")
+    driven.add_argument("--most", type=whole_number(1, 1_000_000), metavar="N", help="move at most so many")
 
     text = "Deliver what the bus published in a time range once more to one consumer."
     again = add(groups, "replay", _replay, text, yes)
@@ -472,13 +485,23 @@ def parser() -> argparse.ArgumentParser:
     seeded = add(groups, "seed", _seed, text, yes)
     seeded.set_defaults(role="admin")
     seeded.add_argument(
-        "--catalogue", type=Path, metavar="FILE", help="your own, as CSV (docs/deploy.md); else the sample's"
+        "--catalogue",
+        type=input_file,
+        metavar="FILE",
+        help="your own, as CSV (docs/deploy.md); else the sample's",
     )
     seeded.add_argument(
-        "--items", type=_count, default=200, metavar="N", help="items of the sample (default: %(default)s)"
+        "--items",
+        type=_of_sample("items"),
+        default=200,
+        metavar="N",
+        help="items of the sample (default: %(default)s)",
     )
     seeded.add_argument(
-        "--customers", type=_count, metavar="N", help="customers of the sample, too: for a shop to try out"
+        "--customers",
+        type=_of_sample("customers"),
+        metavar="N",
+        help="customers of the sample, too: for a shop to try out",
     )
 
     order = add(groups, "order", _order, "Tell an order's whole story: tables, events, effects.")

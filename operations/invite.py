@@ -7,6 +7,7 @@ import re
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+from domain.contract import PLAIN
 from domain.usernames import one_form
 from operations.site import Site, SiteError
 from sql.transactions.enrolment import find_standing, have_user_deleted
@@ -15,7 +16,7 @@ from sql.transactions.invite import enter_customer, find_namesakes
 
 #: As the columns of `customers` have it; what the pool takes is wider.
 _USERNAME = re.compile(r"[^\W_](?:[\w.-]{0,48}[^\W_])?")
-_EMAIL = re.compile(r"(?=.{3,50}\Z)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
+EMAIL = re.compile(r"(?=.{3,50}\Z)[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}")
 
 _OWNER = "custom:customer_id"
 _STAFF_GROUP = "staff"
@@ -41,12 +42,13 @@ class _User(NamedTuple):
 def read_invitation(name: str, email: str, staff: bool) -> Invitation:
     """Give an invitation. Raises SiteError for a name or an address that cannot be one."""
     username = one_form(name)
-    if _USERNAME.fullmatch(username) is None:
+    # guard: every character of a username is seen
+    if _USERNAME.fullmatch(username) is None or not all(re.fullmatch(PLAIN, one) for one in username):
         raise SiteError(
             f"{name!r} cannot be a username. Give up to 50 letters, digits, '.', '_' and '-', with a letter "
             "or digit at both ends."
         )
-    if _EMAIL.fullmatch(email) is None:
+    if EMAIL.fullmatch(email) is None:
         raise SiteError(f"{email!r} is no e-mail address of up to 50 plain characters.")
     return Invitation(username, name, email, staff)
 

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import boto3
 
+from local_dsql.arguments import region_name, whole_number
+from operations.invite import EMAIL
 from operations.regions import (
     CloudFormation,
     ClusterStack,
@@ -27,6 +30,9 @@ _OPTIONS = {
     "deletion_protection": "DeletionProtection",
 }
 
+#: As cluster.yaml has it.
+_LONGEST_BACKUPS_DAYS = 3650
+
 _KEY_HELP = "a KMS key of your own, of that Region (default: AWS's)"
 
 
@@ -41,10 +47,15 @@ def add_region_commands(groups: Any) -> None:
         "--cluster-stack", default="rewards-cluster", help="the stacks' name (default: %(default)s)"
     )
     common.add_argument("--profile", help="your AWS profile (default: the environment's)")
-    common.add_argument("--alarm-email", help="who hears that backups stay away (default: nobody)")
+    common.add_argument(
+        "--alarm-email", type=_email, help="who hears that backups stay away (default: nobody)"
+    )
     for tier, days in (("daily", 7), ("weekly", 35), ("monthly", 365)):
         common.add_argument(
-            f"--{tier}-backups-days", help=f"how long {tier} backups are kept (default: {days})"
+            f"--{tier}-backups-days",
+            type=whole_number(1, _LONGEST_BACKUPS_DAYS),
+            metavar="DAYS",
+            help=f"how long {tier} backups are kept (default: {days})",
         )
     common.add_argument(
         "--api-logs-setting",
@@ -57,16 +68,25 @@ def add_region_commands(groups: Any) -> None:
     common.add_argument("--json", action="store_true", help="write JSON")
     text = "Set up a cluster for one Region. Run again, it brings the stack up to date."
     single = kinds.add_parser("single", help=text, description=text, parents=[common])
-    single.add_argument("--region", required=True)
-    single.add_argument("--kms-key-arn", action="append", dest="keys", help=_KEY_HELP)
+    single.add_argument("--region", type=region_name, required=True, help="where")
+    single.add_argument("--kms-key-arn", type=_key_arn, action="append", dest="keys", help=_KEY_HELP)
     single.set_defaults(set_up=_single)
     text = "Set up two peered clusters and their witness, or go on where an earlier run stopped."
     pair = kinds.add_parser("pair", help=text, description=text, parents=[common])
     pair.add_argument(
-        "--region", action="append", required=True, dest="regions", help="one of the two (give it twice)"
+        "--region",
+        type=region_name,
+        action="append",
+        required=True,
+        dest="regions",
+        help="one of the two (give it twice)",
     )
-    pair.add_argument("--witness", required=True, help="the third Region, which stores no data")
-    pair.add_argument("--kms-key-arn", action="append", dest="keys", help=f"{_KEY_HELP}; once a Region")
+    pair.add_argument(
+        "--witness", type=region_name, required=True, help="the third Region, which stores no data"
+    )
+    pair.add_argument(
+        "--kms-key-arn", type=_key_arn, action="append", dest="keys", help=f"{_KEY_HELP}; once a Region"
+    )
     pair.set_defaults(set_up=_pair)
 
 
@@ -80,7 +100,7 @@ def run(options: argparse.Namespace, control: ControlPlane | None = None) -> int
 
         control = CloudFormation(options.cluster_stack, client)
     given = vars(options)
-    chosen = {name: given[option] for option, name in _OPTIONS.items() if given.get(option)}
+    chosen = {name: str(given[option]) for option, name in _OPTIONS.items() if given.get(option)}
     clusters = options.set_up(control, options, chosen)
     found = [
         {"region": one.region, "identifier": one.identifier, "arn": one.arn, "endpoint": one.endpoint}
@@ -93,6 +113,20 @@ def run(options: argparse.Namespace, control: ControlPlane | None = None) -> int
             print(f"{one.region}: {one.arn}")
         print("Next: docs/deploy.md, the application stack in each Region.")
     return 0
+
+
+def _email(text: str) -> str:
+    if EMAIL.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no e-mail address of up to 50 plain characters")
+    return text
+
+
+def _key_arn(text: str) -> str:
+    if re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}", text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the ARN of a KMS key: one ends with key/ and its id"
+        )
+    return text
 
 
 def _say(text: str) -> None:

@@ -2,15 +2,17 @@
 
 import csv
 import mimetypes
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from unicodedata import normalize
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from domain.contract import PLAIN, composed
 from domain.items import MAX_POINTS_PRICE
 from domain.search import item_words
 from domain.stock import MAX_STOCK
@@ -58,6 +60,14 @@ class Content(NamedTuple):
             "pictures": len(self.sample.pictures if self.sample else self.files),
             **{table: len(of_it) for table, of_it in rows.items()},
         }
+
+
+def bounds_of_sample() -> dict[str, tuple[int, int]]:
+    """Give the least and the greatest number of a sample's items and customers."""
+    from local.sample_data.catalogue import MAX_ITEMS, MIN_ITEMS
+    from local.sample_data.customers import MAX_CUSTOMERS, MIN_CUSTOMERS
+
+    return {"items": (MIN_ITEMS, MAX_ITEMS), "customers": (MIN_CUSTOMERS, MAX_CUSTOMERS)}
 
 
 def what_to_load(catalogue: Path | None, items: int, customers: int | None) -> Content:
@@ -150,11 +160,16 @@ def read_catalogue(path: Path) -> Content:
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     unknown = [name for name in columns if name not in _COLUMNS]
     missing = [name for name in _REQUIRED if name not in columns]
-    if unknown or missing:
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if unknown or missing or twice:
         raise SiteError(
             f"{path}: the first line names the columns. "
             + " ".join(
-                [*(f"{one!r} is not known." for one in unknown), *(f"{one!r} is missing." for one in missing)]
+                [
+                    *(f"{one!r} is not known." for one in unknown),
+                    *(f"{one!r} is missing." for one in missing),
+                    *(f"{one!r} stands there twice." for one in twice),
+                ]
             )
             + f" There are: {', '.join(_COLUMNS)}."
         )
@@ -163,19 +178,25 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
 def _checked(path: Path, line: int, row: Mapping[str | None, Any]) -> dict[str, str]:
     if None in row or None in row.values():
         raise SiteError(f"{path}, line {line}: it has not as many values as the first line has columns.")
-    values = {name: normalize("NFC", str(row.get(name) or "").strip()) for name in _COLUMNS}
+    values = {name: composed(str(row.get(name) or "").strip()) for name in _COLUMNS}
     for name, (pattern, text) in _COLUMNS.items():
-        if re.fullmatch(pattern, values[name]) is None or not values[name].isprintable():
+        if re.fullmatch(pattern, values[name], re.DOTALL) is None:
             raise SiteError(f"{path}, line {line}: {name} must be {text}.")
+        # guard: a catalogue's texts are those that the API takes
+        if re.fullmatch(PLAIN, values[name]) is None or "\ufffd" in values[name]:
+            raise SiteError(
+                f"{path}, line {line}: {name} shows nothing, or holds a character that may not stand there "
+                "(controls, line breaks, what turns the direction of text)."
+            )
     for name, most in (("points_price", MAX_POINTS_PRICE), ("stock", MAX_STOCK)):
         if int(values[name] or 0) > most:
             raise SiteError(f"{path}, line {line}: {name} must be {_COLUMNS[name][1]}.")
     if picture := values["picture"]:
         file = path.parent / picture
-        if file.suffix.lower() not in _PICTURES or not file.is_file():
+        if file.suffix.lower() not in _PICTURES or not file.is_file() or not os.access(file, os.R_OK):
             raise SiteError(
-                f"{path}, line {line}: there is no picture {picture}. Give a file that ends with one of "
-                f"{', '.join(sorted(_PICTURES))}."
+                f"{path}, line {line}: there is no picture {picture}. Give a file that may be read "
+                f"and ends with one of {', '.join(sorted(_PICTURES))}."
             )
     return values
 

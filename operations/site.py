@@ -120,6 +120,11 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
             for each in page["StackResourceSummaries"]
             if each["ResourceType"] == _QUEUE
         }
+    except ValueError as error:
+        # botocore's own word for an AWS_ENDPOINT_URL that is none.
+        raise SiteError(
+            f"{error}. Set AWS_ENDPOINT_URL to a URL such as `make up` prints, or unset it."
+        ) from None
     except (BotoCoreError, ClientError) as error:
         raise SiteError(
             f"The stack {stack} in {session.region_name} cannot be read: {error}\n"

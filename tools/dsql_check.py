@@ -11,7 +11,6 @@ import argparse
 import json
 import subprocess
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from pglast.enums import parsenodes as p
 from local_dsql import dialect, refusals
 from local_dsql.console import run_command
 from local_dsql.dialect import Node, UnreadableError, is_a
+from local_dsql.places import own_directory
 from local_dsql.refusals import KeyColumn, Refusal
 from local_dsql.table_refusals import TableState, find_with_table
 from sql import queries
@@ -89,7 +89,7 @@ def lint(statements: list[Statement]) -> list[Finding]:
     """Run dsql-lint over statements, each as a file of its own. Raises RuntimeError where it cannot."""
     if not statements:
         return []
-    with tempfile.TemporaryDirectory() as directory:
+    with own_directory("rewards-check") as directory:
         by_file = {}
         for number, statement in enumerate(statements):
             path = Path(directory) / f"{number}.sql"

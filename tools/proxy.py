@@ -25,8 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from local_dsql.arguments import number, port
 from local_dsql.console import run_command
-from tools.arguments import port
 
 LOOPBACK = "127.0.0.1"
 
@@ -334,7 +334,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.proxy", description="A delaying TCP proxy.")
     parser.add_argument("--target", type=port, required=True, help="port on this machine to forward to")
     parser.add_argument("--listen", type=port, default=0, help="port to listen at (default: a free one)")
-    parser.add_argument("--delay-ms", type=float, default=0.0, help="delay of a round trip, half each way")
+    parser.add_argument(
+        "--delay-ms", type=number(0, 60_000), default=0.0, help="delay of a round trip, half each way"
+    )
     options = parser.parse_args(arguments)
     with Proxy(options.target, delay_ms=options.delay_ms, listen=options.listen) as proxy:
         print(json.dumps({"port": proxy.port}), flush=True)

@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 
 VENDOR = Path(__file__).resolve().parent.parent / "web" / "vendor"
 RECORD = VENDOR / "vendor.json"
@@ -41,7 +41,7 @@ class VendorError(RuntimeError):
 
 def renew(package: str, version: str) -> dict[str, object]:
     """Replace a package's files by those of `version`; give its entry of the record. Raises VendorError."""
-    with tempfile.TemporaryDirectory() as directory:
+    with own_directory("rewards-vendor") as directory:
         packed = _npm(["pack", f"{package}@{version}", "--json"], Path(directory))[0]
         tarball = Path(directory) / packed["filename"]
         algorithm, _, expected = packed["integrity"].partition("-")

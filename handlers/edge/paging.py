@@ -122,9 +122,12 @@ def column_points(part: Any) -> int:
 
 
 def column_rating(part: Any) -> float:
-    """Read a number that a real of the database holds; one that is too small for it is none of its own."""
-    # NaN is no number to this comparison either.
-    if type(part) is not float or not abs(part) <= LARGEST_REAL:
+    """Read a number that a real of the database holds; one that is too small for it is none of its own.
+
+    NaN and the infinities are some: whoever writes SQL of their own can store them, and pages go on behind
+    them. Only the API and the loaders take no such rating.
+    """
+    if type(part) is not float or LARGEST_REAL < abs(part) < float("inf"):
         raise ValueError("not a rating")
     # guard: a rating of a cursor is not below the least of its column
     if part != 0 and as_stored(part) == 0:

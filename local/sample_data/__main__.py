@@ -2,21 +2,26 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from local.sample_data.catalogue import MAX_ITEMS, MIN_ITEMS
 from local.sample_data.csv_files import SCRIPT, write_csv
+from local.sample_data.customers import MAX_CUSTOMERS, MIN_CUSTOMERS
 from local.sample_data.generate import generate
 from local.sample_data.load import OtherDataError, load
 from local.sample_data.pictures import draw_pictures, upload_pictures
 from local.sample_data.progress import Progress, shown
 from local.sample_data.rows import SampleData
+from local_dsql.arguments import output_folder, whole_number
 from local_dsql.console import run_command
-from tools.arguments import whole_number
+from local_dsql.postgres import forget_libpq_environment
 
 
 def _load(arguments: argparse.Namespace, data: SampleData, progress: Progress) -> str:
+    # All but a password of the place that --dsn names.
+    forget_libpq_environment("PGPASSWORD", "PGPASSFILE")
     with psycopg.connect(arguments.dsn, autocommit=True) as connection:
         loaded = load(connection, data, progress)
     if not loaded.rows:
@@ -38,18 +43,30 @@ def _pictures(arguments: argparse.Namespace, data: SampleData, progress: Progres
     return f"Drew {draw_pictures(data, arguments.directory, progress)} pictures in {arguments.directory}."
 
 
+def _dsn(text: str) -> str:
+    try:
+        # Without a place it would be where libpq's variables point to
+        if not conninfo_to_dict(text):
+            raise psycopg.ProgrammingError("it names nothing")
+    except psycopg.ProgrammingError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not read ({str(error).strip()}): give a URL, or host=... port=... user=..."
+        ) from None
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--customers",
-        type=whole_number(1, 1_000_000),
+        type=whole_number(MIN_CUSTOMERS, MAX_CUSTOMERS),
         default=5000,
         metavar="N",
         help="customers (default 5000)",
     )
     common.add_argument(
         "--items",
-        type=whole_number(1, 100_000),
+        type=whole_number(MIN_ITEMS, MAX_ITEMS),
         default=200,
         metavar="N",
         help="catalogue items (default 200)",
@@ -60,16 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.sample_data", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     command = commands.add_parser("load", parents=[common], help="copy the sample into a migrated database")
-    command.add_argument("--dsn", required=True, help="where to, as libpq reads it: host=... user=admin ...")
+    command.add_argument(
+        "--dsn", required=True, type=_dsn, help="where to, as libpq reads it: host=... user=admin ..."
+    )
     command.set_defaults(run=_load)
     command = commands.add_parser(
         "csv", parents=[common], help="write the workshop's nine tables for psql's \\copy"
     )
-    command.add_argument("--directory", required=True, type=Path, help="where to; its CSV files are replaced")
+    command.add_argument(
+        "--directory", required=True, type=output_folder, help="where to; its CSV files are replaced"
+    )
     command.set_defaults(run=_csv)
     command = commands.add_parser("pictures", parents=[common], help="draw the items' pictures (SVG)")
     place = command.add_mutually_exclusive_group(required=True)
-    place.add_argument("--directory", type=Path, help="draw into files")
+    place.add_argument("--directory", type=output_folder, help="draw into files")
     place.add_argument("--bucket", help="put into this S3 bucket what it lacks")
     command.set_defaults(run=_pictures)
     return parser

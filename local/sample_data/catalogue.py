@@ -19,6 +19,8 @@ TABLES_DIRECTORY = Path(__file__).parent / "tables"
 
 #: One item of each category, the hot drop and the single seat.
 MIN_ITEMS = 10
+#: More would not fit into the memory of the process that makes them.
+MAX_ITEMS = 100_000
 
 _POINTS_PER_DOLLAR = 100
 _POINTS_STEP = 50

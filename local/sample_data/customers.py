@@ -36,6 +36,8 @@ HOUSEHOLD_USERNAMES = ("elena_ruiz_124", "pablo_ruiz_125")
 
 #: The demo customer, the staff and the household.
 MIN_CUSTOMERS = 5
+#: As MAX_ITEMS.
+MAX_CUSTOMERS = 1_000_000
 
 #: A mailbox of SES's simulator, which takes everything and is nobody's: a sample that is loaded into a real
 #: shop writes to no one. What stands behind the + is room for a name in the column's 50 characters.

@@ -230,7 +230,7 @@ select step.category from step where step.category is not null limit 100
 -- name: show_item
 -- One item on the shelf.
 select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    i.usd_price, i.sku, i.weight, i.width, i.height, i.depth, i.thumbnail_id
+    nullif(i.usd_price, 'NaN') as usd_price, i.sku, i.weight, i.width, i.height, i.depth, i.thumbnail_id
 from xpoints.items_for_sale i
 where i.id = %(item_id)s
 

@@ -22,7 +22,9 @@ on conflict (aggregate_id, consumer) do update set version = excluded.version, p
 
 -- name: read_order_of_event
 -- The order that an event tells of, as it is; no row where there is none: then the event is not ours.
-select o.customer_id, o.status, o.total_points, o.refunded_points from xpoints.orders o where o.id = %(order_id)s
+select o.customer_id, o.status, o.total_points, o.refunded_points,
+    coalesce(o.version, 1) as version
+from xpoints.orders o where o.id = %(order_id)s
 
 -- name: delete_ordered_cart_lines
 -- Lines of which everything was ordered, by the order itself and as long as its cart is not cleaned.

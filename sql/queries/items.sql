@@ -2,8 +2,8 @@
 
 -- name: read_item
 -- An item, on the shelf or retired, with all that the staff decide of it.
-select coalesce(version, 1) as version, retired_at, coalesce(name, '') as name, description, category, usd_price,
-    coalesce(points_price, 0) as points_price,
+select coalesce(version, 1) as version, retired_at, coalesce(name, '') as name, description, category,
+    nullif(usd_price, 'NaN') as usd_price, coalesce(points_price, 0) as points_price,
     rating, sku, weight, width, height, depth, thumbnail_id
 from xpoints.catalog_items
 where id = %(item_id)s

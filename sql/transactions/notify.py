@@ -80,6 +80,7 @@ class _Order(NamedTuple):
     status: str
     total_points: int
     refunded_points: int
+    version: int
 
 
 _READ_ORDER = _QUERIES["read_order_of_event"].of(_Order)
@@ -96,7 +97,7 @@ def confirm_order(
     order_id = event.data.order_id
 
     def decide(orders: list[_Order], lines: list[AcceptedLine]) -> list[Statement[Any]] | None:
-        order = _known(orders, order_id)
+        order = _known(orders, event)
         # guard: a cancelled order is not confirmed
         if order.status == "CANCELLED":
             return None
@@ -120,7 +121,7 @@ def confirm_cancellation(
     notification_id = uuid5(order_id, "order-cancellation")
 
     def decide(orders: list[_Order]) -> list[Statement[Any]]:
-        order = _known(orders, order_id)
+        order = _known(orders, event)
         # guard: only a cancelled order's cancellation is told of
         if order.status != "CANCELLED":
             raise UnknownOrderError(f"order {order_id} is {order.status} and not cancelled")
@@ -240,11 +241,20 @@ def _once(
     return once(database, CONSUMER, event, reads, decide, version).value
 
 
-def _known(orders: list[_Order], order_id: UUID) -> _Order:
+def _known(orders: list[_Order], event: Envelope[OrderPlaced] | Envelope[OrderCancelled]) -> _Order:
+    order_id = event.data.order_id
     # guard: an event's word is not taken for an order
     if not orders:
         raise UnknownOrderError(f"there is no order {order_id}")
-    return orders[0]
+    (order,) = orders
+    # A version that is still to come would make the true events until then stale.
+    # guard: an event's word is not taken for an order's version
+    if event.aggregate_id != order_id or event.aggregate_version > order.version:
+        raise UnknownOrderError(
+            f"order {order_id} has version {order.version}, and the event tells of {event.aggregate_version} "
+            f"of {event.aggregate_id}"
+        )
+    return order
 
 
 def _insert(

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from local_dsql.arguments import output_file, whole_number
 from local_dsql.console import run_command
 from tests.chaos.runner import Result, open_links, open_server, quieten, run_seed, run_seeds
 from tests.chaos.world import KINDS
-from tools.arguments import output_file, whole_number
 
 _PROBLEMS_SHOWN = 8
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.cpu_count() or 1,
         help="processes (default: one a core)",
     )
-    parser.add_argument("--before", type=int, help="a seed to run before these")
+    parser.add_argument("--before", type=whole_number(1), help="a seed to run before these")
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--json", type=output_file, help="write the figures to this file")
     options = parser.parse_args(arguments)

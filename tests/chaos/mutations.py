@@ -26,7 +26,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from local_dsql.arguments import input_file, whole_number
 from local_dsql.console import run_command
+from local_dsql.places import own_directory
 from tests.chaos.guards import GUARDS
 from tests.chaos.marks import FOLDERS, find_marks, mutate
 
@@ -101,7 +103,7 @@ class Runs:
 @contextmanager
 def copied(source: Path) -> Iterator[Path]:
     """Copy what tests need of a tree, for the length of a block."""
-    with tempfile.TemporaryDirectory(prefix="rewards-mutant-") as directory:
+    with own_directory("rewards-mutant") as directory:
         tree = Path(directory)
         tree.chmod(0o755)
         for name in _COPIED:
@@ -183,8 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.chaos.mutations", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--only", nargs="*", default=[""], help="only guards whose name holds one of these")
-    parser.add_argument("--markdown", type=Path, help="update the table of results in this page")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once (default: one a core)")
+    parser.add_argument("--markdown", type=input_file, help="update the table of results in this page")
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, 256),
+        default=os.cpu_count() or 1,
+        help="at once (default: one a core)",
+    )
     options = parser.parse_args(arguments)
     console = Console()
     chosen = [name for name in GUARDS if any(text in name for text in options.only)]

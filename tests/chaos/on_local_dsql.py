@@ -10,7 +10,6 @@ import argparse
 import json
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,8 +21,10 @@ import psycopg
 from psycopg import errors, pq
 
 import tests.chaos.wire
+from local_dsql.arguments import output_file, whole_number
 from local_dsql.cluster import LocalDsql
 from local_dsql.faults import DONE_NEVERTHELESS
+from local_dsql.places import own_directory
 from sql.connection import Connection, Database, DatabaseSettings, RetryPolicy
 from sql.migrate import migrate
 from sql.pipeline import Written
@@ -31,7 +32,6 @@ from sql.queries import Statement
 from tests.chaos.runner import Result, quieten, run_seed
 from tests.chaos.wire import FAULTS, SCHEMA, SET_CLOCK, Links, Plan, Wire
 from tests.chaos.world import World
-from tools.arguments import output_file, whole_number
 
 #: Faults of a seed that the server would have to be made to raise: here it has its own.
 LEFT_OUT = {*FAULTS, "rollback-lost"} - {"lost-before", "lost-after", "crash-before", "crash-after"}
@@ -191,7 +191,7 @@ def open_cluster() -> Iterator[LocalDsql]:
     """Start a local DSQL with the shop's schema, on which things go wrong."""
     memory = Path("/dev/shm")
     place = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="rewards-chaos-", dir=place) as directory:
+    with own_directory("rewards-chaos", place) as directory:
         Path(directory).chmod(0o711)
         limits = {"index_build_s": 0.0, "connection_age_s": CONNECTION_AGE_S}
         # A run opens and drops connections far faster than functions do.

@@ -9,9 +9,8 @@ tests/integration/test_former_release.py.
 import atexit
 import json
 import re
-import shutil
-import tempfile
 import zipfile
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import pglast
 from pglast import ast, enums
 
+from local_dsql.places import own_directory
 from sql import queries
 from sql.migrate import DIRECTORY, Migration, read_migrations
 from tools import bundle
@@ -81,8 +81,9 @@ def take_snapshot() -> int:
 @cache
 def unpacked() -> Path:
     """Give the directory of the former release's tree, unpacked for as long as this process lives."""
-    directory = Path(tempfile.mkdtemp(prefix="rewards-former-"))
-    atexit.register(shutil.rmtree, directory)
+    stack = ExitStack()
+    directory = stack.enter_context(own_directory("rewards-former"))
+    atexit.register(stack.close)
     with zipfile.ZipFile(CODE) as archive:
         archive.extractall(directory)
     return directory

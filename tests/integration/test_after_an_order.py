@@ -413,6 +413,28 @@ def test_an_order_that_does_not_exist_is_not_confirmed(
     assert (shop.count("inbox"), shop.count("notifications")) == (0, 0)
 
 
+@pytest.mark.parametrize("version", [2, 2**31, 2**63 - 1])
+def test_an_event_of_a_version_that_is_still_to_come_makes_no_true_one_stale(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced], version: int
+) -> None:
+    mailbox = Mailbox()
+    forged = _forged(placed).model_copy(update={"aggregate_version": version})
+    with pytest.raises(UnknownOrderError):
+        confirm_order(consumers, forged, mailbox.send)
+    assert confirm_order(consumers, placed, mailbox.send) == "sent"
+    assert confirm_cancellation(consumers, cancelled(shop, placed), mailbox.send) == "sent"
+
+
+def test_an_event_of_another_aggregate_than_its_order_makes_nothing_stale(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    mailbox = Mailbox()
+    forged = _forged(placed).model_copy(update={"aggregate_id": uuid4()})
+    with pytest.raises(UnknownOrderError):
+        confirm_order(consumers, forged, mailbox.send)
+    assert (shop.count("inbox"), shop.count("notifications")) == (0, 0)
+
+
 def test_an_order_that_is_not_cancelled_is_not_told_to_be(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:

@@ -207,7 +207,8 @@ def test_a_user_who_is_no_customers_is_named(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ana", "a b", "-ana", "ana.", "a" * 51, "ana@example.com", "a\u200bna"]
+    "name",
+    ["", " ana", "a b", "-ana", "ana.", "a" * 51, "ana@example.com", "a\u200bna", "\u3164", "a\u3164b"],
 )
 def test_what_cannot_be_a_username_is_refused(name: str) -> None:
     with pytest.raises(SiteError, match="cannot be a username"):

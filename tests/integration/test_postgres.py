@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 
 from local_dsql.guard import StartError
+from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
@@ -24,20 +24,18 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory that the server's own user can reach, whoever that is."""
-    directory = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
-    directory.chmod(0o711)
-    yield directory / "data"
-    shutil.rmtree(directory)
+    with own_directory("rewards-tests", passable=True) as directory:
+        yield directory / "data"
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server that no local DSQL has made its own."""
-    place = Path(tempfile.mkdtemp(prefix="rewards-tests-"))
-    place.chmod(0o711)
-    with EmbeddedPostgres(place / "data", fsync=False) as server:
+    with (
+        own_directory("rewards-tests", passable=True) as place,
+        EmbeddedPostgres(place / "data", fsync=False) as server,
+    ):
         yield server
-    shutil.rmtree(place)
 
 
 def server_processes(data: Path) -> list[psutil.Process]:

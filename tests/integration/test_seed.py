@@ -1,5 +1,6 @@
 """Seeding a shop: the sample's catalogue or an own one, again and again, and nothing that went comes back."""
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import boto3
 import pytest
 
+from handlers.staff import ItemRequest
 from operations import seed
 from operations.site import Site, SiteError
 from sql.connection import Database
 from tests.integration.shop import Shop
 from tests.integration.test_cascade_handlers import Ways, aws, shop
+from tests.unit.test_texts import UNSEEN, WRITTEN
 
 __all__ = ["aws", "shop"]
 
@@ -187,7 +190,14 @@ def test_an_own_catalogue_is_loaded_and_grows_with_its_file(load: Seed, shop: Sh
         ("name,points_price\nMug,-1\n", "line 2: points_price"),
         ("name,points_price\nMug,9999999999\n", "line 2: points_price"),
         ("name,points_price\n ,1\n", "line 2: name must be 1 to 50"),
-        ("name,points_price\n\u200b,1\n", "line 2: name must be"),
+        ("name,points_price\n\u200b,1\n", "line 2: name shows nothing, or holds"),
+        ("name,points_price,name\nMug,1,Cup\n", "'name' stands there twice"),
+        ("name,points_price\nMug,nan\n", "line 2: points_price must be a whole number"),
+        ("name,points_price\nMug,\u0663\n", "line 2: points_price must be a whole number"),
+        ("name,points_price,usd_price\nMug,1,NaN\n", "line 2: usd_price must be an amount"),
+        ("name,points_price,usd_price\nMug,1,Infinity\n", "line 2: usd_price must be an amount"),
+        ("name,points_price,stock\nMug,1,inf\n", "line 2: stock must be units"),
+        ("name,points_price,picture\nMug,1,a\0.png\n", "line 2: picture shows nothing, or holds"),
         ("name,points_price,usd_price\nMug,1,9\n", "line 2: usd_price must be an amount such as 34.90"),
         ("name,points_price,stock\nMug,1,9999999\n", "line 2: stock must be units up to"),
         ("name,points_price,picture\nMug,1,cup.png\n", "line 2: there is no picture cup.png"),
@@ -202,6 +212,38 @@ def test_a_wrong_file_is_named_with_its_line_before_anything_is_loaded(
     own.write_text(text, encoding="utf-8")
     with pytest.raises(SiteError, match=said.replace("(", r"\(")):
         seed.read_catalogue(own)
+
+
+@pytest.mark.parametrize("column", ["name", "description", "category", "sku"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text for kind, text in UNSEEN.items() if kind != "spaces"),
+        "a\u202eb",
+        "a\tb",
+        "a\x85b",
+        '"a\nb"',
+        "a\ufffdb",
+    ],
+)
+def test_a_text_that_the_api_refuses_is_refused_in_a_file(own: Path, column: str, text: str) -> None:
+    own.write_text("name,points_price,description,category,sku\n" + _row(column, text), encoding="utf-8")
+    with pytest.raises(SiteError, match=f"{column} (shows nothing|must be)"):
+        seed.read_catalogue(own)
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_text_that_the_api_takes_is_taken_from_a_file_as_the_api_stores_it(own: Path, text: str) -> None:
+    own.write_text("name,points_price\n" + f'"{text}",1\n', encoding="utf-8")
+    (item,) = seed.read_catalogue(own).tables["catalog_items"]
+    body = json.dumps({"name": text.strip(), "points_price": 1})
+    assert item[1] == ItemRequest.model_validate_json(body).name
+
+
+def _row(column: str, text: str) -> str:
+    columns = ("name", "points_price", "description", "category", "sku")
+    usual = {"name": "Mug", "points_price": "1"}
+    return ",".join({**usual, column: text}.get(name, "") for name in columns) + "\n"
 
 
 def test_a_file_that_is_not_there_or_no_text_is_said(tmp_path: Path) -> None:

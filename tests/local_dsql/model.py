@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from local_dsql.arguments import whole_number
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
 from local_dsql.places import own_directory
@@ -404,8 +405,8 @@ def run_seeds(
 def main() -> int:
     """Run from the command line. Gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.local_dsql.model", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1000, help="how many interleavings (1000)")
-    parser.add_argument("--first", type=int, default=1, help="the first one's seed (1)")
+    parser.add_argument("--seeds", type=whole_number(1), default=1000, help="how many interleavings (1000)")
+    parser.add_argument("--first", type=whole_number(1), default=1, help="the first one's seed (1)")
     given = parser.parse_args()
     began = time.monotonic()
 

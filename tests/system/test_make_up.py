@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from local import region_file
 from local.container import sam_local
 from local.engine import Engine
 from local.invoke import prepare
+from local_dsql.places import own_directory
 from tools.template import ROOT, read
 
 #: Longer than what starts a Region gives itself (local/region.py): what is late there says so itself.
@@ -224,7 +224,7 @@ def up(developer: dict[str, str]) -> Iterator[Up]:
     if sys.platform != "linux":
         pytest.skip("reads the environments of processes, which other systems keep to themselves")
     # Others may pass through, which they may not in pytest's: run as root, PostgreSQL drops to another user.
-    with tempfile.TemporaryDirectory(prefix="rewards-copy-") as directory:
+    with own_directory("rewards-copy") as directory:
         Path(directory).chmod(0o711)
         yield from _run_a_copy(Path(directory) / "project", developer)
 

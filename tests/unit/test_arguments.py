@@ -1,5 +1,6 @@
 """Wrong values on a command line end in a sentence that names them, before anything is started."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tools import arguments
+from local_dsql import arguments
+from tools.pages import commands as with_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +72,18 @@ WRONG = [
     ("tests.chaos", "--json", "/nowhere/at/all.json"),
     ("bench", "--json", "/nowhere/at/all.json"),
     ("tools.proxy", "--target", "99999"),
+    ("tests.local_dsql.model", "--seeds", "0"),
+    ("local_dsql", "--port", "99999"),
+    ("local_dsql", "--region", "mars"),
+    ("local_dsql", "--index-build-s", "nan"),
+    ("local", "--customers", "4"),
+    ("local.sample_data", "csv", "--directory", "README.md"),
+    ("local.sample_data", "load", "--dsn", "mars"),
+    ("operations", "seed", "--customers", "999999999"),
+    ("operations", "seed", "--catalogue", "/nowhere"),
+    ("operations", "region", "single", "--region", "mars"),
+    ("operations", "replay", "notify", "--since", "999999999d"),
+    ("operations", "outbox", "dead", "--older-than", "999999999d"),
 ]
 
 
@@ -90,6 +104,171 @@ def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(comma
     assert done.stderr.startswith("usage: ")
     assert repr(command[-1]) in done.stderr
     assert not done.stdout
+
+
+_FIND_OPTIONS = """
+import argparse, json, runpy, sys, warnings
+warnings.simplefilter("ignore")
+
+class Caught(Exception):
+    pass
+
+def caught(parser, *_):
+    raise Caught(parser)
+
+def actions(parser, words):
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from actions(below, [*words, name])
+        elif action.nargs != 0:
+            yield parser, words, action
+
+def became(parser, action, text):
+    try:
+        return ["taken", str(parser._get_value(action, text))]
+    except argparse.ArgumentError as error:
+        return ["refused", str(error)]
+    except Exception as error:
+        return ["failed", repr(error)]
+
+argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = caught
+given = json.load(sys.stdin)
+found = []
+for module in given["modules"]:
+    sys.argv = [module]
+    try:
+        runpy.run_module(module, run_name="__main__")
+    except Caught as parser:
+        for parser, words, action in actions(parser.args[0], []):
+            name = action.option_strings[-1] if action.option_strings else action.dest
+            is_free = action.type is None and action.choices is None
+            tried = {text: became(parser, action, text) for text in given["texts"]} if action.type else {}
+            found.append([" ".join([module, *words, name]), is_free, tried])
+print(json.dumps(found))
+"""
+
+#: What people type for a number, a time, a path, a name of a Region, and is none of them.
+NONSENSE = (
+    *(
+        "",
+        " ",
+        "-",
+        "--",
+        "-1",
+        "-0.5",
+        "nonsense",
+        "nan",
+        "-nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "1e30",
+        "0x10",
+        "1_0",
+    ),
+    *(
+        "9" * 18,
+        "9" * 30,
+        "9" * 5000,
+        "9" * 18 + "d",
+        "9" * 30 + "s",
+        "\u0663d",
+        "\u0663",
+        "1.5.1",
+        "true",
+        "None",
+    ),
+    *("0001-01-01", "9999-12-31T23:59:59-23:00", "0001-01-01T00:00:00+23:00", "10000-01-01", "9999-12-31"),
+    *(
+        "/nowhere/at/all",
+        "README.md/x",
+        "/dev/null/x",
+        "mars",
+        "us-east-1 ",
+        "a@b",
+        "arn:aws:kms",
+        "{}",
+        "'",
+        "\n",
+    ),
+)
+
+#: Words of a person's own, each with who says what is wrong with them: a table of names, or what was asked.
+FREE = {
+    "demos.exercises names": "demos/exercises.py has the names",
+    "local.invoke function": "local/invoke.py has the Region's names",
+    "local.invoke --event": "local/invoke.py reads it, or standard input",
+    "local.invoke --sam": "`sam local invoke` reads it",
+    "local.sample_data pictures --bucket": "S3",
+    "local.sign_in username": "the user pool",
+    "tests.chaos.mutations --only": "tests/chaos/mutations.py has the names",
+    "tools.vendor packages": "tools/vendor.py has the names",
+    "operations --stack": "CloudFormation",
+    "operations --profile": "the SDK",
+    "operations --role": "the database",
+    "operations --type": "nothing is found",
+    "operations --error": "nothing is found",
+    "operations --cluster-stack": "CloudFormation",
+    "operations queue": "operations/site.py has the names",
+    "operations consumer": "operations/site.py has the names",
+    "operations name": "operations/invite.py",
+    "operations email": "operations/invite.py",
+    "operations customer": "the database",
+}
+
+
+def options_with_values() -> list[tuple[str, bool, dict[str, tuple[str, str]]]]:
+    """Give every option and argument with a value of every command, and what becomes of nonsense for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FIND_OPTIONS],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "HOME": os.devnull},
+        input=json.dumps({"modules": with_options(), "texts": NONSENSE}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        (name, is_free, {text: (became, said) for text, (became, said) in tried.items()})
+        for name, is_free, tried in json.loads(done.stdout)
+    ]
+
+
+def test_no_command_takes_nonsense_for_any_option_or_fails_over_it() -> None:
+    found = options_with_values()
+
+    assert len(found) > 60, "the options of all commands"
+    free = {
+        re.sub(r"^operations .*?(--)?([\w-]+)$", r"operations \1\2", name)
+        for name, is_free, _ in found
+        if is_free
+    }
+    assert free == set(FREE), "give an option a type, or say here who tells what is wrong with it"
+    for name, _, tried in found:
+        for text, (became, said) in tried.items():
+            assert became != "failed", f"{name} {text[:40]!r}: {said}"
+        # Hidden, and read by what says what is wrong with it.
+        if name in ("local.invoke --region-file", "tools.dsql_check files"):
+            continue
+        taken = {text for text, (became, _) in tried.items() if became == "taken"}
+        if {"mars", "{}"} <= taken:  # a path may be called as it likes, nearly
+            taken -= {"nan", "inf", "-inf", "-1", "9" * 18, "9" * 30, "1_0", "\u0663"}
+        refused = {
+            "",
+            " ",
+            "nan",
+            "inf",
+            "-inf",
+            "-1",
+            "9" * 18,
+            "9" * 30,
+            "9" * 5000,
+            "README.md/x",
+            "1_0",
+            "\u0663",
+        }
+        assert not taken & refused, f"{name} takes {taken & refused}"
 
 
 #: What is started by other programs alone, or has to be what it starts: psql reads what psql prints.
@@ -155,6 +334,39 @@ def test_nobody_who_reads_and_a_terminal_of_ascii_are_no_traceback(command: tupl
         assert "Traceback" not in done.stdout + done.stderr
         assert "Exception ignored" not in done.stdout + done.stderr
         assert done.stderr == ""
+
+
+def test_an_argument_that_is_not_text_is_refused_by_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"operations", b"customer", b"caf\xe9"],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "Argument 2 is not text in utf-8.\n")
+
+
+def test_an_endpoint_that_is_none_is_said() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", "outbox", "status"],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "HOME": os.devnull, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "mars"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "Set AWS_ENDPOINT_URL to a URL" in done.stderr
+
+
+def test_a_benchmark_that_is_none_is_told_those_that_are() -> None:
+    done = subprocess.run(
+        ["make", "bench", "BENCH=nonsense"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "There is no benchmark 'nonsense': choose from checkout," in done.stderr
 
 
 _PRINTS = """

@@ -42,6 +42,8 @@ EXCEPTIONS: dict[str, set[str]] = {
     "operations/seed.py": {"local"},
     # How every command begins and ends; nothing of these two is deployed.
     "operations/__main__.py": {"local_dsql"},
+    "operations/command.py": {"local_dsql"},
+    "operations/region_command.py": {"local_dsql"},
     "events/contracts.py": {"local_dsql"},
 }
 

@@ -1,6 +1,7 @@
 """Text as it comes in: composed, with something to see in it, measured as it is stored."""
 
 import json
+import math
 import re
 import unicodedata
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from api.document import routes
-from handlers.edge.models import PLAIN
+from domain.contract import PLAIN
 from handlers.orders import TransferRequest
 from handlers.staff import ItemRequest, MemberQuery
 from handlers.storefront import CatalogQuery
@@ -97,9 +98,12 @@ def test_no_text_is_of_formats_spaces_and_controls_alone(text: str) -> None:
     assert re.fullmatch(PLAIN, text) is None
 
 
-def test_the_samples_texts_are_composed() -> None:
+def test_the_samples_texts_are_composed_and_such_as_the_api_takes() -> None:
     data = generate(customers=300)
     for table in ("customers", "catalog_items", "item_words"):
         for row in data.rows(table):
             for value in row:
-                assert not isinstance(value, str) or value == unicodedata.normalize("NFC", value)
+                if isinstance(value, str):
+                    assert value == unicodedata.normalize("NFC", value)
+                    assert re.fullmatch(PLAIN, value)
+                assert not isinstance(value, float) or math.isfinite(value)

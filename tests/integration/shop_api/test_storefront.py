@@ -1,6 +1,7 @@
 """The catalogue, past orders and points as a customer reads them."""
 
 import json
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, U
 from sql import reads
 from sql.connection import Database
 from sql.queries import Statement
-from sql.reads import StoredPicture, show_item
+from sql.reads import Sort, StoredPicture, show_item
 from sql.transaction import Transaction
 from sql.transactions.index_items import index_items
 from tests.integration.shop import Shop
@@ -232,13 +233,37 @@ def test_a_catalogue_answer_that_the_caller_has_is_not_sent_again(shop: Shop, cl
         write_cursor("name", "a", "no uuid"),
         write_cursor("name", "a", str(UUID(int=7)), 1),
         write_cursor({"name": "a"}),
-        write_cursor("-rating", float("nan"), str(UUID(int=7))),
         write_cursor("-rating", 1e300, str(UUID(int=7))),
     ],
 )
 def test_a_cursor_that_was_tampered_with_is_refused(client: Client, cursor: str) -> None:
     sort = "-rating" if cursor.startswith(write_cursor("-rating")[:8]) else "name"
     assert client.get("/catalog", {"cursor": cursor, "sort": sort}).problem == "invalid-request"
+
+
+@pytest.mark.parametrize("rating", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("query", [{}, {"q": "mug"}])
+@pytest.mark.parametrize("sort", Sort.__args__)  # type: ignore[attr-defined]
+def test_a_rating_that_only_other_tools_can_store_breaks_no_page(
+    shop: Shop, client: Client, rating: str, query: dict[str, str], sort: str
+) -> None:
+    for number in range(3):
+        item_id = shop.item(number, f"Mug {number}")
+    shop.connection.execute("update xpoints.catalog_items set rating = %s, usd_price = 'NaN'", [rating])
+    cursor, seen = None, 0
+    while cursor is not None or not seen:
+        page = client.get(
+            "/catalog", {**query, "sort": sort, "limit": "1", **({"cursor": cursor} if cursor else {})}
+        )
+        assert page.status == 200, page.text
+        seen += 1
+        for item in page.json["items"]:
+            assert item["rating"] is None
+        assert not re.search("NaN|Infinity", re.sub('"next_cursor":"[^"]*"', "", page.text))
+        cursor = page.json["next_cursor"]
+    assert seen <= 4
+    shown = client.get(f"/catalog/{item_id}")
+    assert (shown.status, shown.json["usd_price"]) == (200, None)
 
 
 def test_anothers_cursor_leads_into_ones_own_list(api: Api, shop: Shop, client: Client) -> None:

@@ -49,7 +49,7 @@ def sam_local(
     work = ROOT / ".local" / "invoke"  # below the home, which engines in virtual machines share
     work.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        directory = stack.enter_context(own_directory("container", work))
+        directory = stack.enter_context(own_directory("rewards-invoke", work))
         found = stack.enter_context(engine(directory))
         reached_by = stack.enter_context(reachable(found.bridge, set(_ports(environment, event))))
         artifact = directory / "artifact"

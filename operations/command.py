@@ -378,11 +378,11 @@ def _moment(text: str) -> datetime:
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         moment = datetime.min.replace(tzinfo=UTC)
-    # Nothing that can be asked for is older than the project, let alone from tomorrow.
-    if not now - timedelta(seconds=_LONGEST_AGE_S) <= moment <= now + timedelta(days=1):
+    # What is further away is a slip of the hand.
+    if abs((moment - now).total_seconds()) > _LONGEST_AGE_S:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time of the last ten years: give one such as 2026-11-20T09:00:00Z, "
-            "or how long ago, such as 2h"
+            f"{text!r} is not a time within ten years: give one such as 2026-11-20T09:00:00Z, or how long ago, "
+            "such as 2h"
         )
     return moment
 

@@ -381,8 +381,8 @@ def _moment(text: str) -> datetime:
     # What is further away is a slip of the hand.
     if abs((moment - now).total_seconds()) > _LONGEST_AGE_S:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time within ten years: give one such as 2026-11-20T09:00:00Z, or how long ago, "
-            "such as 2h"
+            f"{text!r} is not a time within ten years: give one like 2026-11-20T09:00:00Z, or how long "
+            "ago, such as 2h"
         )
     return moment
 

@@ -27,11 +27,11 @@ from local.metrics import metrics_reader
 from local.region import LocalRegion, stopwatch
 from local.sample_data import generate, load
 from local.sample_data.pictures import upload_pictures
+from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
 from sql.connection import Connection
 from tests.browser.conftest import PATIENCE_MS, browser_options, keep_signed_in
 from tests.integration.shop import Shop
-from tools.arguments import whole_number
 from tools.browser import find
 
 ROOT = Path(__file__).resolve().parents[2]

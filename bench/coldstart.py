@@ -75,6 +75,10 @@ ENVIRONMENT = {
     "CLEAN_CART_FUNCTION": "clean-cart",
     "NOTIFY_FUNCTION": "notify",
     "RELAY_FUNCTION": "relay",
+    "STOREFRONT_FUNCTION": "storefront",
+    "ORDERS_FUNCTION": "orders",
+    "SMOKE_CUSTOMER_ID": "",
+    "USER_POOL_CLIENT_ID": "",
     "IN_CLOUD": "true",
     "DEMO_PASSWORD": "not-a-password-of-anybody",
 }

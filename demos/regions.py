@@ -501,7 +501,7 @@ class Drill:
                 raise NotSoError(f"the bus of {self._lost.region_name} does not take events: {answer}")
 
     def _queues(self, dead_letters: bool) -> list[str]:
-        """Give the lost Region's queues that consumers read, or those of their dead letters."""
+        """Give the lost Region's queues that consumers read, or their dead-letter queues."""
         return [
             url
             for name, url in self._lost.resources.items()
@@ -581,7 +581,7 @@ class Drill:
         for name in ALWAYS + AT_REST:
             board.expect(name not in broken, f"no {name.replace('_', ' ')}")
         board.expect(
-            self._held(dead_letters=True) == 0, f"no dead letters in {lost}, and its queues are empty"
+            self._held(dead_letters=True) == 0, f"the queues and dead-letter queues of {lost} are empty"
         )
         placed = {
             str(order_id)

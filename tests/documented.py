@@ -16,6 +16,7 @@ IN_THE_REGION = (
     "./rewards queues inspect clean-cart",
     "./rewards queues redrive clean-cart --error LookupError",
     "./rewards queues redrive clean-cart --error LookupError --yes",
+    "./rewards invite smoke-a success+smoke-a@simulator.amazonses.com --yes",
     '. .local/region.env && .local/dev/bin/python -m local.sample_data load --dsn "$DATABASE_URL" --customers 1000',
 )
 
@@ -41,6 +42,11 @@ NEEDS_AN_ACCOUNT = (
     ".local/sam/bin/sam deploy --config-env prod-a",
     ".local/sam/bin/sam deploy --config-env prod-a --guided",
     ".local/sam/bin/sam deploy --config-env prod-b --guided",
+    ".local/sam/bin/sam deploy --config-env prod-a --parameter-overrides "
+    '"ClusterStack=rewards-cluster CheckoutConcurrency=200 LogRetentionDays=90 GradualDeployment=true '
+    'SmokeCustomerId=$SMOKE_CUSTOMER_ID"',
+    'aws lambda invoke --function-name "$SMOKE_ORDER_FUNCTION" --cli-binary-format raw-in-base64-out '
+    "--payload '{\"now\": true}' .local/smoke.json",
     *(
         f".local/sam/bin/sam deploy --config-env prod-{deployed} --parameter-overrides "
         '"ClusterStack=rewards-cluster CheckoutConcurrency=200 LogRetentionDays=90 GradualDeployment=true '

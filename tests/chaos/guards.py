@@ -414,4 +414,14 @@ GUARDS: Mapping[str, Guard] = {
         instead("self._outbox.settle(*self._debts.popleft())"),
         "test_the_relay_outlives_a_database_that_is_away_and_publishes_nothing_twice",
     ),
+    # --- The order that tries a new version --------------------------------------------------------------
+    "whatever is not the answer that has to come is a failure": Guard(
+        NEVER, "test_a_version_that_answers_wrongly_fails_the_run_and_does_not_keep_the_points"
+    ),
+    "a version that fails does not keep the points": Guard(
+        DROP, "test_a_version_that_answers_wrongly_fails_the_run_and_does_not_keep_the_points"
+    ),
+    "what a run that was cut off has ordered is given back by the next": Guard(
+        NEVER, "test_what_a_run_that_was_cut_off_has_ordered_is_cancelled_by_the_next"
+    ),
 }

@@ -63,7 +63,7 @@ def test_a_region_is_lost_its_peer_carries_on_it_comes_back_and_everything_adds_
         "that its queues had kept have had their effect",
         "no orders without exactly one debit",
         "no messages in the outbox",
-        "no dead letters in us-east-2, and its queues are empty",
+        "the queues and dead-letter queues of us-east-2 are empty",
         "with one effect in each of the two consumers",
         "can sign in nowhere any more",
     ):

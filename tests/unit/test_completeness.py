@@ -26,6 +26,9 @@ OWN = {
     r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
     r"^EnrolUsers\w+/Condition$|/RoleArns/enrolment/0$": "test_template_change.py",
     r"^StorefrontFunction/Properties/Events/ShowHealth\b": "test_api_document.py",
+    r"^PlaceSmokeOrdersPolicy\b": "test_template_rights.py",
+    r"^SmokeOrderFunction/Properties/(Environment|Events/EveryMinute/Properties/State)\b|"
+    r"^SmokeOrder\w+Alarm/Condition$": "test_template_change.py",
     r"/PolicyName$": "none: CloudFormation itself asks for it",
 }
 

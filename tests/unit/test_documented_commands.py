@@ -37,7 +37,15 @@ _SQL = re.compile(r"(select|insert into|delete from|update) \S+ .*(from|set|wher
 #: Words in sentences that begin like a command and are none.
 NOT_COMMANDS = {"sam build failed", "sam deploy failed"}
 
-_ANY_SERVICE = {"--region", "--profile", "--output", "--query", "--endpoint-url", "--cli-input-json"}
+_ANY_SERVICE = {
+    "--cli-binary-format",
+    "--region",
+    "--profile",
+    "--output",
+    "--query",
+    "--endpoint-url",
+    "--cli-input-json",
+}
 
 _ASK_PARSERS = """
 import contextlib, io, json, runpy, sys, warnings

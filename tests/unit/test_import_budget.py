@@ -50,7 +50,7 @@ MORE: dict[str, set[str]] = {
 }
 
 #: Functions that never talk to the database start without its client, and so without asyncio.
-WITHOUT_DATABASE = {"PublishPagesFunction", "StaffSignInFunction"}
+WITHOUT_DATABASE = {"PublishPagesFunction", "SmokeOrderFunction", "StaffSignInFunction"}
 
 _CODE = """
 import json, sys

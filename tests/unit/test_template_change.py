@@ -14,7 +14,7 @@ from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
 from sql.transaction import RetryPolicy
-from tools.template import ROOT, functions, referred, resources, serves_requests, template, variables
+from tools.template import ROOT, functions, referred, resources, serves_requests, template, the, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
 ONLY_ON_AWS = {
@@ -32,6 +32,9 @@ TAKES_BACK = {
     "RequestsFailingAlarm",
 }
 
+#: With a test customer, that one, too.
+TRIES = {"SmokeOrderFailingAlarm"}
+
 
 def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() -> None:
     alarms = resources("AWS::CloudWatch::Alarm")
@@ -42,7 +45,7 @@ def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() 
         preference = properties["DeploymentPreference"]
         assert preference["Type"].startswith(("Canary", "Linear")), name
         _, watched, emulated = preference["Alarms"]["Fn::If"]
-        assert {alarm["Ref"] for alarm in watched} == TAKES_BACK, name
+        assert set(referred(watched)) - {"AWS::NoValue"} == TAKES_BACK | TRIES, name
         made_everywhere = {name for name, each in alarms.items() if "Condition" not in each}
         assert {alarm["Ref"] for alarm in emulated} == TAKES_BACK & made_everywhere, name
 
@@ -58,6 +61,37 @@ def test_a_new_checkout_that_answers_500_is_seen_while_a_tenth_of_the_requests_g
     assert alarm["Statistic"] == "Average"
     assert 0.01 < alarm["Threshold"] < percent / 100 / 2
     assert alarm["EvaluationPeriods"] * alarm["Period"] < minutes * 60, "too late"
+
+
+def test_nothing_is_ordered_and_nobody_may_order_without_a_test_customer() -> None:
+    assert template()["Parameters"]["SmokeCustomerId"]["Default"] == ""
+    assert template()["Conditions"]["PlacesSmokeOrders"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "SmokeCustomerId"}, ""]}]
+    }
+    assert variables("SmokeOrderFunction")["SMOKE_CUSTOMER_ID"] == {"Ref": "SmokeCustomerId"}
+    (schedule,) = functions()["SmokeOrderFunction"]["Events"].values()
+    assert schedule["Properties"]["State"] == {"Fn::If": ["PlacesSmokeOrders", "ENABLED", "DISABLED"]}
+    conditional = {
+        name for name, each in template()["Resources"].items() if each.get("Condition") == "PlacesSmokeOrders"
+    }
+    assert conditional == {"PlaceSmokeOrdersPolicy", "SmokeOrderStoppedAlarm", "SmokeOrderFailingAlarm"}
+    watched = functions()["CheckoutFunction"]["DeploymentPreference"]["Alarms"]["Fn::If"][1]
+    (tried,) = (alarm["Fn::If"] for alarm in watched if "Fn::If" in alarm)
+    assert tried == ["PlacesSmokeOrders", {"Ref": "SmokeOrderFailingAlarm"}, {"Ref": "AWS::NoValue"}]
+
+
+def test_smoke_orders_that_fail_are_seen_before_all_requests_go_to_the_new_version() -> None:
+    alarm = resources("AWS::CloudWatch::Alarm")["SmokeOrderFailingAlarm"]["Properties"]
+    _, minutes = map(int, re.findall(r"\d+", functions()["CheckoutFunction"]["DeploymentPreference"]["Type"]))
+    assert alarm["EvaluationPeriods"] * alarm["Period"] < minutes * 60, "too late"
+    # One run has ended when the next begins: both would have the same cart.
+    assert functions()["SmokeOrderFunction"]["Timeout"] < 60
+    # What they try is what is deployed gradually, each at its alias.
+    tried = {
+        the(value) for name, value in variables("SmokeOrderFunction").items() if name.endswith("_FUNCTION")
+    }
+    assert tried == {"StorefrontFunction", "CheckoutFunction", "OrdersFunction"}
+    assert {functions()[name]["AutoPublishAlias"] for name in tried} == {"live"}
 
 
 def test_a_stray_time_out_takes_no_deployment_back() -> None:

@@ -91,6 +91,10 @@ VALUES: dict[tuple[str, str], tuple[list[str], list[str]]] = {
         ["", "carlos_salazar_121", "ana,carlos"],
         [",", "ana,", ",ana", "ana, carlos", "ana carlos", "ana,,carlos"],
     ),
+    ("template.yaml", "SmokeCustomerId"): (
+        ["", "7d3e0b0e-53d7-4a0c-a7c3-0f6a50b8b1d4"],
+        ["smoke", "7D3E0B0E-53D7-4A0C-A7C3-0F6A50B8B1D4", "7d3e0b0e53d74a0ca7c30f6a50b8b1d4", "-" * 36],
+    ),
     ("template.yaml", "EmulatorUrl"): (
         ["", "http://127.0.0.1:4566"],
         ["http://127.0.0.1:4566/", "127.0.0.1:4566", "http://a/b", "http://"],

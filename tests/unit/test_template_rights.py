@@ -74,6 +74,7 @@ AWS_ROLES = "arn:${AWS::Partition}:iam::aws:policy/service-role"
 
 LOGS, CONNECT, RUN = "WriteLogsAndTracesPolicy", "ConnectToDatabasePolicy", "RunScheduledWorkPolicy"
 SEE_STAFF = "SeeStaffSettingsPolicy"
+SMOKE = "PlaceSmokeOrdersPolicy"
 
 TAKE = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
 SEND_BACK = "sqs:GetQueueUrl sqs:SendMessage"
@@ -89,6 +90,10 @@ ATTACHED = {
     CONNECT: {"dsql:cluster/${Cluster}": "dsql:DbConnect"},
     RUN: {SCHEDULED: "lambda:InvokeFunction"},
     SEE_STAFF: {"UserPool": "cognito-idp:AdminGetUser"},
+    SMOKE: {
+        "StorefrontFunction CheckoutFunction OrdersFunction": "lambda:GetAlias",
+        "StorefrontFunction:* CheckoutFunction:* OrdersFunction:*": "lambda:InvokeFunction",
+    },
 }
 
 #: What functions may beside what all of their kind may: a function with a database role connects, one that
@@ -131,6 +136,8 @@ ROLES: dict[str, tuple[str, str, dict[str, str]]] = {
     **{f"{name}Role": of_function(name) for name in functions()},
     # The user pool waits for it, so its right to ask the pool is attached afterwards.
     "StaffSignInFunctionRole": (LAMBDA, f"{LOGS} {SEE_STAFF}", {}),
+    # Not there without a test customer: test_template_change.py.
+    "SmokeOrderFunctionRole": (LAMBDA, f"{LOGS} {SMOKE}", {}),
     "ScheduleRole": ("scheduler.amazonaws.com", RUN, {}),
     "OperationsRole": (
         PEOPLE,

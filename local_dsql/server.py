@@ -26,6 +26,9 @@ DATABASE = "postgres"
 SUPERUSER = "admin"
 
 _LOOK_S = 0.002
+_MOST_PAUSE_S = 0.01
+"""How seldom is looked where no idle transaction holds anything."""
+
 #: Who is waited for, and whether by DDL: who waits for a row waits for its transaction, and not for a table.
 _WAITERS = (
     "select distinct blocker, l.mode = 'AccessExclusiveLock' or (l.locktype = 'relation' "
@@ -263,19 +266,32 @@ class Server:
 
     async def _monitor(self) -> None:
         """Park whoever is idle and holds a lock that somebody waits for."""
+        pause_s = _LOOK_S
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(pause_s)
             if not self._working:
                 self._work_began.clear()
                 await self._work_began.wait()
                 continue
+            if not self._somebody_can_yield():
+                pause_s = min(2 * pause_s, _MOST_PAUSE_S)
+                continue
+            pause_s = _LOOK_S
             late = time.monotonic() - _LOOK_S
-            if any(session.busy_since < late for session in self._working) and self._somebody_can_yield():
+            if any(session.busy_since < late for session in self._working):
                 await self._free_waiters()
 
     def _somebody_can_yield(self) -> bool:
+        """Tell whether an idle transaction holds what is waited for: rows, and for DDL what it has read."""
+        is_for_ddl = any(
+            session.transaction is not None and session.transaction.schema_statements
+            for session in self._working
+        )
         return any(
-            session.transaction is not None and session.transaction.is_block and not session.busy_since
+            not session.busy_since
+            and (transaction := session.transaction) is not None
+            and transaction.is_block
+            and (is_for_ddl or (transaction.runs and transaction.may_be_parked))
             for session in self._sessions.values()
         )
 

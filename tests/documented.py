@@ -60,6 +60,10 @@ NEEDS_AN_ACCOUNT = (
     ".local/sam/bin/sam deploy --template-file pipeline.yaml --stack-name rewards-pipeline --region us-east-1 "
     "--capabilities CAPABILITY_IAM --parameter-overrides GitHubRepository=you/your-fork MonthlyBudget=200 "
     "BudgetEmail=you@example.com",
+    ".local/sam/bin/sam delete --config-env prod-a --no-prompts",
+    "aws cloudformation update-termination-protection --stack-name rewards-cluster "
+    "--no-enable-termination-protection",
+    "aws cloudformation delete-stack --stack-name rewards-cluster",
     'aws backup list-recovery-points-by-resource --resource-arn "$CLUSTER_ARN"',
     'aws backup start-restore-job --recovery-point-arn "$RECOVERY_POINT_ARN" --iam-role-arn "$RESTORE_ROLE_ARN" '
     '--metadata \'{"regionalConfig": "[{\\"region\\": \\"us-east-1\\", '

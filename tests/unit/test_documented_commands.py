@@ -149,6 +149,7 @@ def flags(words: list[str]) -> list[str]:
 _ASK_SAM = """
 import json
 from samcli.commands.build.command import cli as build
+from samcli.commands.delete.command import cli as delete
 from samcli.commands.deploy.command import cli as deploy
 from samcli.commands.local.invoke.cli import cli as invoke
 from samcli.commands.local.start_api.cli import cli as start_api
@@ -157,7 +158,7 @@ from samcli.commands.remote.invoke.cli import cli as remote_invoke
 from samcli.commands.sync.command import cli as sync
 
 asked = {
-    "build": build, "deploy": deploy, "sync": sync, "remote invoke": remote_invoke,
+    "build": build, "delete": delete, "deploy": deploy, "sync": sync, "remote invoke": remote_invoke,
     "local invoke": invoke, "local start-api": start_api, "local start-lambda": start_lambda,
 }
 print(json.dumps({
@@ -194,7 +195,8 @@ def unknown_to_aws(words: list[str]) -> list[str]:
         return [words[2]]
     shape = service.operation_model(operations[words[2]]).input_shape
     known = {f"--{xform_name(name, '-')}" for name in (shape.members if shape else ())}
-    return [flag for flag in flags(words) if flag not in known | _ANY_SERVICE]
+    known |= {flag.replace("--", "--no-", 1) for flag in known} | _ANY_SERVICE
+    return [flag for flag in flags(words) if flag not in known]
 
 
 # --- Each has its place ---------------------------------------------------------------------------------
@@ -356,5 +358,5 @@ def test_what_runs_by_itself_runs_as_it_is_printed_in_an_empty_environment(tmp_p
 
 def test_what_needs_an_account_is_of_a_kind_that_is_checked() -> None:
     for command in NEEDS_AN_ACCOUNT:
-        assert re.search(r"^aws |\./rewards|/sam deploy|python -m", command), command
+        assert re.search(r"^aws |\./rewards|/sam (deploy|delete)|python -m", command), command
     assert prose(ROOT / "README.md").count("`make") > 5

@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 
+from demos.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
 from demos.shoppers import (
     BusTap,
     NotSoError,
@@ -36,7 +37,6 @@ from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from sql.connection import Database
-from sql.invariants import ALWAYS, AT_REST, breaches, count_effects, count_orders
 
 #: Some 22 % of the customers have a cart that they can afford and that holds nothing of limited stock.
 CUSTOMERS_AN_ORDER = 6

@@ -24,6 +24,7 @@ import psutil
 import psycopg
 from rich.table import Table
 
+from demos.invariants import ALWAYS, AT_REST, Breach, breaches
 from demos.live import Live, Snapshot, add_options
 from demos.outbox_recorder import Happened, OutboxRecorder
 from demos.region_load import RoamingCustomer, Seen, Wares, admit, furnish
@@ -43,7 +44,6 @@ from local_dsql.arguments import seconds, whole_number
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
 from local_dsql.postgres import EmbeddedPostgres
-from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 
 LOST, SURVIVOR = "us-east-1", "us-east-2"
 #: Beyond a takeover's age: a lease that was just renewed, two looks for stranded messages, a slow machine.

@@ -27,6 +27,7 @@ from rich.status import Status
 from rich.table import Table
 
 from demos.live import Live, Snapshot, add_options
+from demos.log_request import GAVE_UP, Score, logged, outcome_of, scoreboard
 from demos.shop_database import REGIONS, open_database
 from domain.checkout import AcceptedOrder
 from domain.idempotency import Request
@@ -37,7 +38,6 @@ from local_dsql.guard import StartError
 from sql.connection import Connection, Database
 from sql.errors import Fault, RetriesExhaustedError
 from sql.transaction import RetryPolicy
-from sql.transactions.log_request import GAVE_UP, Score, logged, outcome_of, scoreboard
 from sql.transactions.place_order import PlaceOrder, place_order
 
 PRICE_POINTS = 10
@@ -152,7 +152,7 @@ class Tally:
 
 def hold_sale(
     admin: Connection,
-    connect: Callable[[str], Database],
+    connect: Callable[..., Database],
     units: int,
     buyers: int,
     slots: int = 1,
@@ -163,7 +163,7 @@ def hold_sale(
 ) -> Sale:
     """Put `units` of a new item on sale, let `buyers` check out one each, `at_once` at a time.
 
-    `connect` gives a way to the database for a Region's checkout function; `admin` sets up and counts.
+    `connect` gives a way to the database for a role and what else is set of it; `admin` sets up and counts.
     `tally` counts while it goes on; `ready` is called when everything is set up, before the first buyer.
     """
     tally = tally or Tally(units, buyers)
@@ -177,7 +177,7 @@ def hold_sale(
 
     def buy(number: int) -> None:
         if not hasattr(local, "database"):
-            local.database = connect(REGIONS[number % 2]).differing(retries=PATIENT)
+            local.database = connect("checkout", region=REGIONS[number % 2], retries=PATIENT)
             # Open before the start: it is the seat that they are to meet at.
             local.database.connection()
             opened.append(local.database)
@@ -216,7 +216,7 @@ def hold_sale(
     finally:
         for database in opened:
             database.discard()
-    tally.sale = _count(admin, connect(REGIONS[0]).differing(role="reports"), item_id, units, slots)
+    tally.sale = _count(admin, connect("reports"), item_id, units, slots)
     return tally.sale
 
 
@@ -353,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 with shop.session() as admin:
                     sale = hold_sale(
                         admin,
-                        lambda region: shop.database("checkout", region),
+                        shop.database,
                         options.units,
                         options.buyers,
                         options.slots,

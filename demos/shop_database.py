@@ -49,11 +49,11 @@ class ShopDatabase:
             datetime.now(UTC),
         )
 
-    def database(self, role: str, region: str = REGIONS[0]) -> Database:
-        """Give the way to the database that a function of a Region has."""
-        settings = DatabaseSettings(
-            self.cluster.host, role, region, port=self.cluster.port, tls="disable", application_name="demo"
-        )
+    def database(self, role: str, region: str = REGIONS[0], **more: Any) -> Database:
+        """Give the way to the database that a function of a Region has, with more settings."""
+        cluster = self.cluster
+        settings = DatabaseSettings(cluster.host, role, region, port=cluster.port, tls="disable", **more)
+        settings = settings._replace(application_name="demo")
         return Database(settings, mint=lambda asked: self.token(asked.role))
 
     def session(self, role: str = ADMIN) -> Connection:

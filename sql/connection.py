@@ -129,10 +129,6 @@ class Database:
         if connection is not None:
             connection.close()
 
-    def differing(self, **settings: Any) -> "Database":
-        """Give a second way to the same database, with other settings: another role, more patience."""
-        return Database(self.settings._replace(**settings), self._mint, self._clock)
-
     def _open(self) -> Connection:
         settings = self.settings
         _forget_libpq_environment()

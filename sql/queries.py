@@ -57,7 +57,10 @@ def part(record: type[T], row: dict[str, Any]) -> T:
 
 
 def load(file: str) -> dict[str, Query[object]]:
-    """Read `sql/queries/<file>.sql` into queries by name; a name that stands twice is a ValueError."""
+    """Read `sql/queries/<file>.sql` into queries by name; a name that stands twice is a ValueError.
+
+    Statements that are not the shop's own stand elsewhere: `file` may be a whole path, without its suffix.
+    """
     source = (DIRECTORY / f"{file}.sql").read_text(encoding="utf-8")
     _, *parts = _NAME.split(source)
     queries: dict[str, Query[object]] = {}

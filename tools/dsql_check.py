@@ -2,8 +2,8 @@
 
     python -m tools.dsql_check [--json] [FILE.sql ...]
 
-Looked at are the statements of sql/migrations and sql/queries, or those of the files given: each by itself,
-then what they make of tables (keys, columns, indexes) and of transactions, in their order. `dsql-lint`, which
+Looked at are the statements of sql/migrations, sql/queries and demos/queries, or those of the files given:
+each by itself, then what they make of tables (keys, columns, indexes) and of transactions, in their order. `dsql-lint`, which
 AWS publishes, is the second opinion on what passes. Exit status 1 when there are findings, 2 for bad usage.
 """
 
@@ -33,6 +33,10 @@ from sql.scan import fill
 from sql.transactions.sweep_orphans import orphans
 from tools.dsql_bounds import check_bounds, primary_keys
 from tools.dsql_rules import Finding, Statement, check, finding, numbered, refused
+from tools.template import ROOT
+
+#: Statements of the demos, which run on DSQL as the shop's do.
+DEMOS = ROOT / "demos" / "queries"
 
 #: What dsql-lint reports although DSQL accepts it, with the reason.
 LINT_EXCEPTIONS = {
@@ -47,11 +51,12 @@ def migration_statements() -> list[Statement]:
 
 
 def query_statements() -> list[Statement]:
-    """Read the named statements of sql/queries, and its templates as the tables' names fill them."""
+    """Read the named statements of sql/queries and demos/queries, and the templates as tables fill them."""
     named: list[tuple[str, queries.Query[Any]]] = [
         (path.name, query)
-        for path in sorted(queries.DIRECTORY.glob("*.sql"))
-        for query in queries.load(path.stem).values()
+        for directory in (queries.DIRECTORY, DEMOS)
+        for path in sorted(directory.glob("*.sql"))
+        for query in queries.load(str(path.with_suffix(""))).values()
     ]
     named += [("scan.sql", fill("read_batch_end", table)) for table in TABLES.values()]
     named += [("scan.sql", orphans(reference)) for reference in REFERENCES]

@@ -37,7 +37,6 @@ PYTHON = bundle.ROOT / ".local" / "tools" / "bin" / "python"
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT_REPORT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
 _STARTED = "INIT RTDONE(status: success)"
-_INVOKE_DURATION = re.compile(r"INVOKE RTDONE\(.*duration: ([0-9.]+)ms\)")
 #: Lines of the emulator's own, and those that Lambda writes around an invocation.
 _NOT_THE_FUNCTIONS = re.compile(r"\d\d \w{3} \d{4} [\d:,]+ \[\w+\] \(rapid\) |(START|END|REPORT) RequestId: ")
 _REQUIRED = re.compile(r"^[A-Za-z0-9._-]+")
@@ -195,11 +194,6 @@ class Runtime:
                 spent = process.cpu_times()
                 return 1000 * (spent.user + spent.system)
         raise StartError("The function is not running. Invoke it first.")
-
-    @property
-    def invocations_ms(self) -> list[float]:
-        """How long each invocation took, the first one without the start."""
-        return [float(duration) for duration in _INVOKE_DURATION.findall(self.log())]
 
     def log(self) -> str:
         """Give what was printed so far, the emulator's own lines included."""

@@ -23,7 +23,8 @@ values
 select b.points_balance - (
     select coalesce(sum(t.points), 0)
     from xpoints.transactions t
-    where t.customer_id = %(customer_id)s and (t.tx_dt, t.id) >= (%(after)s::timestamp, %(after_id)s)
+    where t.customer_id = %(customer_id)s and t.tx_dt >= %(after)s::timestamp
+        and (t.tx_dt, t.id) >= (%(after)s::timestamp, %(after_id)s)
 )::bigint as balance
 from xpoints.points_balances b
 join xpoints.customers c on c.id = b.customer_id

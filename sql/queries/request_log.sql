@@ -9,11 +9,3 @@ insert into xpoints.request_log
 values
     (%(id)s, %(operation)s, %(subject_id)s, %(actor_id)s, %(region)s, %(outcome)s, %(attempts)s, %(conflicts)s,
     %(started_at)s, %(ended_at)s)
-
--- name: read_scoreboard
--- How a sale ended: by outcome, how many buyers, how many conflicts they met, the most attempts of one.
-select outcome, count(*) as buyers, sum(conflicts)::bigint as conflicts, max(attempts) as most_attempts
-from xpoints.request_log
-where subject_id = %(subject_id)s
-group by outcome
-order by outcome

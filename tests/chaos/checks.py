@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
+from demos.invariants import ALWAYS, QUERIES
 from domain import refusals
 from domain.audit import is_chain
 from domain.idempotency import Answer
 from domain.refusals import Refusal
-from sql.invariants import ALWAYS
 from sql.queries import load
 from sql.references import REFERENCES
 from sql.transactions.clean_region import Cleanup, CleanupKind
 from sql.transactions.expire import EXPIRIES
 from tests.chaos.world import BOOST_BELOW, REGIONS, Call, World
 
-_INVARIANTS = load("invariants")
+_INVARIANTS = load(str(QUERIES / "invariants"))
 
 #: What tells a row's age; no cart line of a run gets old.
 AGES = {

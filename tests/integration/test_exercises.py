@@ -139,7 +139,7 @@ def test_one_seat_is_sold_to_one_of_sixty_and_every_attempt_is_on_the_scoreboard
     shop: ShopDatabase, page: Console
 ) -> None:
     with shop.session() as admin:
-        held = sale.hold_sale(admin, lambda region: shop.database("checkout", region), units=1, buyers=60)
+        held = sale.hold_sale(admin, shop.database, units=1, buyers=60)
     assert {score.outcome: score.buyers for score in held.scores} == {"done": 1, "out-of-stock": 59}
     assert (held.left, held.orders, held.debits) == (0, 1, sale.PRICE_POINTS)
     sale.show(page, held)

@@ -21,9 +21,11 @@ _SQL = Path(sql.__file__).parent
 
 
 def _queries_of_records() -> list[Query[Any]]:
-    """Find what modules of sql/ have bound to a record when they were loaded."""
+    """Find what modules of sql/ and the demos have bound to a record when they were loaded."""
     for module in pkgutil.walk_packages([str(_SQL)], "sql."):
         importlib.import_module(module.name)
+    for name in ("demos.invariants", "demos.log_request"):
+        importlib.import_module(name)
     found = [each for each in gc.get_objects() if type(each) is Query and each.record is not None]
     return list({(query.name, str(query.record)): query for query in found}.values())
 

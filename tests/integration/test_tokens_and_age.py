@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from demos.log_request import logged
 from demos.shop_database import ShopDatabase, arn, open_database
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.errors import LoginRefusedError
 from sql.token import Credentials, presign
 from sql.transaction import Completed
-from sql.transactions.log_request import logged
 
 AGE_S = 0.3
 

@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from demos.invariants import ALWAYS, AT_REST, Breach, breaches
 from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
 from domain.events import Origin
 from domain.events.orders import OrderedLine, OrderPlaced
 from local.region import LocalRegion
 from sql.connection import Connection, Database
-from sql.invariants import ALWAYS, AT_REST, Breach, breaches
 from tests.integration.shop import Shop
 from tools.template import started_by
 

@@ -1,5 +1,6 @@
 """The arithmetic of benchmarks, and pgbench's script."""
 
+from bench.growth import LISTS, opaque
 from bench.harness import Spread, percentile, ratios, spread, table, take_turns
 from bench.pgbench import Recorded, make_script
 
@@ -70,3 +71,12 @@ def test_a_script_keeps_the_recorded_sql_and_varies_only_what_varies() -> None:
     ]
     assert script.constants == {"s2p3": "12", "s3p2": "{x,y}"}
     assert script.statements == 4
+
+
+def test_a_comparison_of_rows_is_made_one_that_no_index_is_searched_by() -> None:
+    assert opaque(b"where a <= %(x)s and (o.a, o.b) < (%(x)s::real, %(y)s) limit 1") == (
+        b"where a <= %(x)s and ((o.a, o.b) < (%(x)s::real, %(y)s)) is true limit 1"
+    )
+    assert opaque(b"where ({key}) > ({after})") == b"where (({key}) > ({after})) is true"
+    assert opaque(b"where a in (1, 2) and f(a, b) = 1") == b"where a in (1, 2) and f(a, b) = 1"
+    assert len(LISTS) == 6

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -362,3 +363,35 @@ def test_without_the_linter_the_command_says_how_to_get_it(
         main([str(tmp_path / "a.sql")])
     assert caught.value.code == 2
     assert "dsql-lint is not installed; run `make tools`" in capsys.readouterr().err
+
+
+#: A comparison of rows with its first column, and a condition that a parameter switches off.
+_ROWS_COMPARED = re.compile(r"\((\"?[\w.]+\"?)(?:, \"?[\w.]+\"?)+\) ([<>])=? \(")
+_SWITCHED_OFF = re.compile(r"\(\$\d+(?:::\w+(?:\[\])?)? is null or ")
+
+
+def badly_placed(text: str) -> list[str]:
+    """Give the first columns of rows that are compared without a bound of their own, by which to search."""
+    found = []
+    for column, operator in _ROWS_COMPARED.findall(text):
+        if not re.search(rf"(?<![\w.]){re.escape(column)} (?:{operator}= |between )", text):
+            found.append(column)
+    return found
+
+
+def test_an_index_is_searched_also_where_rows_are_not_compared_by_it() -> None:
+    texts = {each.source: " ".join(each.text.split()) for each in query_statements()}
+    compared = {place for place, text in texts.items() if _ROWS_COMPARED.search(text)}
+    switched_off = {place for place, text in texts.items() if _SWITCHED_OFF.search(text)}
+    assert len(compared) > 15
+    # An operator's list of outbox dead letters: a table that is empty where all is well.
+    of_operators = {"operations.sql:list_outbox_dead_letters"}
+    assert {place for place in compared if badly_placed(texts[place])} | switched_off == of_operators
+
+
+def test_a_comparison_of_rows_without_a_bound_of_its_first_column_is_found() -> None:
+    assert badly_placed("where (o.a, o.b) > ($1, $2)") == ["o.a"]
+    assert badly_placed("where o.a >= $1 and (o.a, o.b) > ($1, $2)") == []
+    assert badly_placed("where o.a <= $1 and (o.a, o.b) > ($1, $2)") == ["o.a"]
+    assert badly_placed('where "a" between $1 and $2 and ("a", "b") <= ($1, $2)') == []
+    assert _SWITCHED_OFF.search("where ($1::uuid[] is null or id = any($1::uuid[]))")

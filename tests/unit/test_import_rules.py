@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,41 @@ def test_a_rule_is_given_the_clock_chance_and_its_surroundings(file: str) -> Non
 @pytest.mark.parametrize("file", python_files(*SQL_FREE_FOLDERS))
 def test_no_statement_is_written_inside_python(file: str) -> None:
     assert sql_texts((ROOT / file).read_text(encoding="utf-8")) == []
+
+
+def unneeded(sources: dict[str, str]) -> list[str]:
+    """Give what sql/ defines and names of its statements that stand nowhere else in what serves the shop."""
+    words = Counter(word for text in sources.values() for word in re.findall(r"\w+", text))
+    found = []
+    for file, source in sources.items():
+        if file.startswith("sql/") and file.endswith(".py"):
+            defined = {
+                node.name
+                for node in ast.walk(ast.parse(source))
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("__")
+            }
+            found += [f"{file}: {name}" for name in defined if words[name] == 1]
+        elif file.startswith("sql/queries/"):
+            named = re.findall(r"^-- name: (\w+)", source, re.MULTILINE)
+            # What a story reads is put together of its names: "order" is one of them.
+            found += [f"{file}: {name}" for name in named if words[name] == 1 and "_story_" not in name]
+    return sorted(found)
+
+
+def test_sql_holds_what_the_shop_needs_and_no_more() -> None:
+    """What demos, tests and benchmarks alone use stands with them."""
+    folders = ("domain", "sql", "events", "handlers", "operations", "local")
+    files = [*python_files(*folders), *(str(p.relative_to(ROOT)) for p in ROOT.glob("sql/queries/**/*.sql"))]
+    assert unneeded({file: (ROOT / file).read_text(encoding="utf-8") for file in files}) == []
+
+
+def test_what_nobody_needs_of_sql_is_found() -> None:
+    sources = {
+        "sql/a.py": "def used(): ...\ndef unused(): ...\nload('x')['read_x']",
+        "sql/queries/x.sql": "-- name: read_x\nselect 1\n-- name: read_y\nselect 2",
+        "handlers/a.py": "from sql.a import used",
+    }
+    assert unneeded(sources) == ["sql/a.py: unused", "sql/queries/x.sql: read_y"]
 
 
 def test_every_exception_is_still_needed() -> None:

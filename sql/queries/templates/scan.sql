@@ -1,11 +1,17 @@
 -- Statements that are the same for every table but for the names, which sql/scan.py fills in from the
 -- declared tables and references. Keys are compared as rows, in the order of the primary key. The bounds of the
--- key's first column are said once more by themselves: the planner estimates a range by them, and not by rows.
+-- key's first column are said once more by themselves: the planner estimates a range by them, and not by rows, and
+-- an engine that does not take a comparison of rows to its index finds the place all the same.
 
 -- name: read_batch_end
 -- The last key of the next rows in key order; no row behind the end.
 select {key}
-from (select {key} from xpoints.{table} where ({key}) > ({after}) order by {key} limit %(most)s) as batch
+from (
+    select {key} from xpoints.{table}
+    where {lead} >= %(after_0)s and ({key}) > ({after})
+    order by {key}
+    limit %(most)s
+) as batch
 order by {key_down}
 limit 1
 

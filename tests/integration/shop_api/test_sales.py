@@ -13,7 +13,7 @@ from tests.integration.shop_api.client import Api
 def test_of_sixty_buyers_from_two_regions_one_gets_the_last_seat(
     connect: Connect, database: Callable[..., Database], shop: Shop
 ) -> None:
-    sale = hold_sale(connect(), lambda region: database("checkout", region=region), units=1, buyers=60)
+    sale = hold_sale(connect(), database, units=1, buyers=60)
 
     scores = {score.outcome: score for score in sale.scores}
     assert {outcome: score.buyers for outcome, score in scores.items()} == {"done": 1, "out-of-stock": 59}
@@ -35,7 +35,7 @@ def test_a_hot_drop_sells_just_what_there_is_from_many_rows(
     units, slots = 100, 20
     sale = hold_sale(
         connect(),
-        lambda region: database("checkout", region=region),
+        database,
         units,
         buyers=400,
         slots=slots,
@@ -52,12 +52,8 @@ def test_buyers_of_the_first_units_of_a_drop_change_different_rows(
     connect: Connect, database: Callable[..., Database], shop: Shop
 ) -> None:
     """While every slot still has units, who buys where is chance: 24 buyers meet on few of 200 rows."""
-    spread_out = hold_sale(
-        connect(), lambda region: database("checkout", region=region), 1000, buyers=24, slots=200, at_once=24
-    )
-    crowded = hold_sale(
-        connect(), lambda region: database("checkout", region=region), 1000, buyers=24, slots=1, at_once=24
-    )
+    spread_out = hold_sale(connect(), database, 1000, buyers=24, slots=200, at_once=24)
+    crowded = hold_sale(connect(), database, 1000, buyers=24, slots=1, at_once=24)
 
     (done,) = spread_out.scores
     assert (done.outcome, done.buyers) == ("done", 24)

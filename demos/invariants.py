@@ -1,12 +1,15 @@
 """What must hold in the whole database, checked by reading all of it."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from sql.connection import Database
 from sql.queries import load
 from sql.transaction import snapshot
 
-_QUERIES = load("invariants")
+#: The statements stand beside the demos: nothing that is deployed reads whole tables.
+QUERIES = Path(__file__).parent / "queries"
+_QUERIES = load(str(QUERIES / "invariants"))
 
 #: True at any moment, whatever is under way.
 ALWAYS = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -11,8 +12,7 @@ from sql.errors import Fault, RetriesExhaustedError
 from sql.queries import load
 from sql.transaction import Completed, snapshot
 
-_LOG = load("request_log")
-_INSERT = _LOG["insert_logged_request"]
+_INSERT = load("request_log")["insert_logged_request"]
 
 
 class Score(NamedTuple):
@@ -24,7 +24,7 @@ class Score(NamedTuple):
     most_attempts: int
 
 
-_READ_SCOREBOARD = _LOG["read_scoreboard"].of(Score)
+_READ_SCOREBOARD = load(str(Path(__file__).parent / "queries" / "scoreboard"))["read_scoreboard"].of(Score)
 
 GAVE_UP = "gave-up"
 """The outcome of an attempt whose retries ran out."""

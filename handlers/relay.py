@@ -1,4 +1,4 @@
-"""The relay function: started every minute, it moves the outbox to the bus until its successor comes.
+"""Scheduled: moves the outbox to the bus, again and again until the next run comes.
 
 A schedule's input may name a `worker`, 0 by default: runs of a worker follow each other, workers share the
 shards.

@@ -3,8 +3,9 @@
     python -m tools.dsql_check [--json] [FILE.sql ...]
 
 Looked at are the statements of sql/migrations, sql/queries and demos/queries, or those of the files given:
-each by itself, then what they make of tables (keys, columns, indexes) and of transactions, in their order. `dsql-lint`, which
-AWS publishes, is the second opinion on what passes. Exit status 1 when there are findings, 2 for bad usage.
+each by itself, then what they make of tables (keys, columns, indexes) and of transactions, in their order.
+`dsql-lint`, which AWS publishes, is the second opinion on what passes. Exit status 1 when there are findings,
+2 for bad usage.
 """
 
 import argparse

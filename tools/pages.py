@@ -2,11 +2,12 @@
 
     .local/dev/bin/python -m tools.pages
 
-Parameters are the templates', flags the commands' own, tables the migrations', references those of
-sql/references.py. What a variable of a command or of make is for stands here.
+Parameters and schedules are the templates', flags the commands' own, tables the migrations', references those
+of sql/references.py. What a variable of a command or of make is for stands here.
 """
 
 import argparse
+import ast
 import json
 import re
 import subprocess
@@ -21,8 +22,9 @@ import pglast
 from local_dsql.console import run_command
 from sql.migrate import DIRECTORY
 from sql.references import REFERENCES
+from tools.bundle import handler_module
 from tools.plain_migrations import plain_migrations
-from tools.template import ROOT, functions, template, variables
+from tools.template import ROOT, events, functions, template, variables
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "docs" / "schema.md"
@@ -173,6 +175,17 @@ def environment_of_functions() -> dict[str, tuple[list[str], str]]:
     return found
 
 
+def schedules() -> Iterator[str]:
+    """Give a row for each function that a schedule starts: how often, and what its module says of it."""
+    when: dict[str, list[str]] = {}
+    for event in events("ScheduleV2"):
+        when.setdefault(event.function, []).append(f"`{event.properties['ScheduleExpression']}`")
+    for function, expressions in when.items():
+        tree = ast.parse((ROOT / f"{handler_module(function).replace('.', '/')}.py").read_text("utf-8"))
+        said = (ast.get_docstring(tree) or "").partition("\n")[0].removeprefix("Scheduled: ").rstrip(".")
+        yield f"| `{function}` | {', '.join(expressions)} | {said} |"
+
+
 def _value(value: Any) -> str:
     text = json.dumps(value)
     named = re.findall(r'"(?:Ref|Fn::GetAtt)": "([\w.:]+)"', text)
@@ -222,6 +235,8 @@ def configuration() -> str:
     for name, (whose, value) in sorted(environment_of_functions().items()):
         which = "all" if len(whose) == every else _few(whose)
         lines.append(f"| `{name}` | {which} | {value} |")
+    lines += ["", "## Schedules", "", "What each job is for is the first line of its module.", ""]
+    lines += ["| function | when | what for |", "|---|---|---|", *schedules()]
     lines += ["", "## Variables of the commands", "", "| variable | what for |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in OF_COMMANDS.items()]
     lines += ["", "## What make is given", "", "`make help` lists the targets.", ""]

@@ -173,9 +173,6 @@ def _beside(source: Source, root: Path) -> Iterator[str]:
             sql_of(modules_of(function))
         except BundleError as error:
             yield str(error)
-    for function in started_by("ScheduleV2", source):
-        if _row(root, "jobs", function) is None:
-            yield f"{function}: a row in docs/jobs.md"
     for function, kinds_of_events in consumed.items():
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", function.removesuffix("Function")).lower()
         if _row(root, "consumers", name) is None:

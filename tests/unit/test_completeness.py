@@ -151,7 +151,6 @@ BESIDE = {
     "events/samples/Scheduled.json": "SweepOrphansFunction: events/samples/",
     "events/samples/AuditLedgerFunction.json": "AuditLedgerFunction: events/samples/",
     "events/schemas/OrderPlaced.v1.json": "OrderPlaced.v1: its contract",
-    r"docs/jobs.md:\| `ExpireFunction`": "ExpireFunction: a row in docs/jobs.md",
     r"docs/consumers.md:\| notify": "NotifyFunction: a row for notify in docs/consumers.md",
     r"docs/events.md:\| `OrderPlaced.v1`": "OrderPlaced.v1: a row in docs/events.md that says",
 }

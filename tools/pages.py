@@ -128,9 +128,9 @@ class Option(NamedTuple):
 
 
 def commands() -> list[str]:
-    """Give the modules that are commands and read options."""
+    """Give the modules that are commands and read options; those of the browser's environment are left out."""
     found = []
-    for path in sorted(ROOT.glob("[a-z]*/**/*.py")):
+    for path in sorted(set(ROOT.glob("[a-z]*/**/*.py")) - set(ROOT.glob("tests/browser/*.py"))):
         source = path.read_text(encoding="utf-8")
         if "run_command(main)" in source and re.search(
             "ArgumentParser|read_options|command import main", source

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from demos.invariants import QUERIES
 from local.sample_data import Loaded, OtherDataError, SampleData, generate, load, write_csv
 from local.sample_data.__main__ import main
 from local.sample_data.rows import TABLES
@@ -15,7 +16,7 @@ from sql.queries import load as load_queries
 from tests.integration.conftest import Connect
 
 TOTAL = "select count(*) from xpoints."
-INVARIANTS = load_queries("invariants")
+INVARIANTS = load_queries(str(QUERIES / "invariants"))
 
 
 @pytest.fixture(scope="module")

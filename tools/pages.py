@@ -128,7 +128,7 @@ class Option(NamedTuple):
 
 
 def commands() -> list[str]:
-    """Give the modules that are commands and read options; those of the browser's environment are left out."""
+    """Give the modules that are commands and read options, but for those of the browser's environment."""
     found = []
     for path in sorted(set(ROOT.glob("[a-z]*/**/*.py")) - set(ROOT.glob("tests/browser/*.py"))):
         source = path.read_text(encoding="utf-8")

@@ -15,6 +15,8 @@ from sql.errors import Barrier, LoginRefusedError, why_refused
 from sql.pipeline import Connection as Connection
 from sql.token import find_credentials, presign
 
+_SYSTEM = random.SystemRandom()
+
 if TYPE_CHECKING:
     from sql.admission import Admission
 
@@ -119,7 +121,7 @@ class Database:
         self.discard()
         connection = self._open()
         self._connection = connection
-        self._retire_at = self._clock() + MAX_CONNECTION_AGE_S - random.uniform(0, _AGE_SPREAD_S)  # noqa: S311
+        self._retire_at = self._clock() + MAX_CONNECTION_AGE_S - _SYSTEM.uniform(0, _AGE_SPREAD_S)
         self.connections_opened += 1
         return connection
 

@@ -21,6 +21,8 @@ from sql.connection import Database
 from sql.errors import classify
 from sql.queries import Statement, load
 
+_SYSTEM = random.SystemRandom()
+
 DIRECTORY = Path(__file__).parent / "migrations"
 
 #: Attempts at one statement and the longest pause between two, in seconds. Any DDL of another session makes
@@ -264,5 +266,5 @@ class _Run:
                     raise
                 if isinstance(error, psycopg.OperationalError):
                     self._database.discard()
-            self._sleep(random.uniform(0, min(_PAUSE_CAP_S, _PAUSE_BASE_S * 2**attempt)))  # noqa: S311
+            self._sleep(_SYSTEM.uniform(0, min(_PAUSE_CAP_S, _PAUSE_BASE_S * 2**attempt)))
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -23,6 +23,8 @@ from sql.pipeline import Row as Row
 from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
 
+_SYSTEM = random.SystemRandom()
+
 if TYPE_CHECKING:
     from sql.admission import Admission
 
@@ -155,7 +157,7 @@ def run(
     policy: RetryPolicy | None = None,
     *,
     sleep: Callable[[float], None] = time.sleep,
-    uniform: Callable[[float, float], float] = random.uniform,
+    uniform: Callable[[float, float], float] = _SYSTEM.uniform,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Completed[T]:
     """Run a transaction function, again from its start after a fault that another attempt can fix.

@@ -19,6 +19,8 @@ from sql.queries import Statement, load
 from sql.transaction import Completed
 from sql.transactions.keyed import AcceptedWrite, run_keyed
 
+_SYSTEM = random.SystemRandom()
+
 _CHECKOUT = load("checkout")
 _READ_ACCOUNT = load("ledger")["read_account"].of(PointsAccount)
 _TAKE_STOCK = _CHECKOUT["take_stock"]
@@ -66,7 +68,7 @@ def place_order(
     database: Database,
     command: PlaceOrder,
     render: Render,
-    pick: Callable[[int], int] = random.randrange,
+    pick: Callable[[int], int] = _SYSTEM.randrange,
 ) -> Completed[Answer | Refusal]:
     """Place the order, or find that it was placed already, or refuse it. Raises as `run_keyed` does."""
 

@@ -24,6 +24,8 @@ from sql.queries import Statement, load, part
 from sql.transaction import Completed
 from sql.transactions.keyed import AcceptedWrite, run_keyed
 
+_SYSTEM = random.SystemRandom()
+
 _ORDERS = load("orders")
 _READ_ORDER = _ORDERS["read_order_to_refund"].of(dict)
 _REFUND_ORDER = _ORDERS["refund_order"]
@@ -66,7 +68,7 @@ def refund_order(
     database: Database,
     command: RefundOrder,
     render: Callable[[RefundOrder, Refunded], tuple[int, str]],
-    pick: Callable[[int], int] = random.randrange,
+    pick: Callable[[int], int] = _SYSTEM.randrange,
 ) -> Completed[Answer | Refusal]:
     """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
 

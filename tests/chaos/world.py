@@ -794,9 +794,9 @@ class World:
                 )
                 self.counts["consumers"] += 1
             elif action == "relay":
-                region, line, for_s = self._somewhere(), random.randint(0, 1), random.uniform(1, 20)
-                name = f"relay-{region[3:]}-{line}-{self.counts['relays']}"
-                relays.append(scheduler.spawn(name, _bind(self.relay, region, line, for_s)))
+                region, worker, for_s = self._somewhere(), random.randint(0, 1), random.uniform(1, 20)
+                name = f"relay-{region[3:]}-{worker}-{self.counts['relays']}"
+                relays.append(scheduler.spawn(name, _bind(self.relay, region, worker, for_s)))
                 self.counts["relays"] += 1
             elif action == "job":
                 kind = random.choice(JOBS if self.poison else JOBS[:-1])

@@ -27,7 +27,7 @@ PRIVATE = {
     "resumed, partial": "continued",
     "scan": _word("walk(s|ed|ing)?"),
     "batch of a scan": _word("windows?"),
-    "relay worker": r"relays?[ _]lines?|lines? of (the )?relays?|row a line|(?<![a-z_])line=\d|[`'{]\"line\":",
+    "relay worker": r"relays?[ _]lines?|lines? of relays|row a line|(?<![a-z_])line=\d|[`'{]\"line\":",
     "request, command, input": _word("wish(es|ed)?") + "|wish(?=[,:(]|line)",
     "folder, package": _word("(the|an?|this|each|every|its|own|which|what) room", "rooms"),
     "entry point, function": _word("doors?"),

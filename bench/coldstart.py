@@ -67,6 +67,7 @@ ENVIRONMENT = {
     "DATABASE_ROLE": "checkout",
     "EVENT_BUS_NAME": "bus",
     "SENDER_ADDRESS": "orders@shop.example.com",
+    "MAIL_CONFIGURATION": "mail",
     "USER_POOL_ID": "us-east-1_local",
     "PICTURES_BUCKET": "pictures",
     "STACK_NAME": "shop",

@@ -1,7 +1,7 @@
 """The contracts as documents: `python -m events.contracts` writes them anew from domain/events.py.
 
 - events/schemas/<type>.json: the JSON Schema (2020-12) of each event as a consumer gets it in `detail`
-- events/schemas/asyncapi.json: an AsyncAPI 3 document of all of them
+- events/schemas/asyncapi.json: an AsyncAPI 3 document of those that are published
 - events/samples/<type>.json: an SQS record with such an event, for `make invoke EVENT=`
 - tests/golden/<type>.json: the schema as it is promised; it gains optional fields and never changes
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.events import Payload, envelope_of
-from domain.events.contracts import CONTRACTS
+from domain.events.contracts import CONTRACTS, PUBLISHED
 from events.publish import SOURCE
 from local_dsql.console import run_command
 
@@ -61,7 +61,7 @@ def without_titles(schema: Any) -> Any:
 
 def asyncapi() -> Schema:
     """Give the AsyncAPI 3 document: one channel, the event bus, and every message on it."""
-    names = sorted(CONTRACTS)
+    names = sorted(PUBLISHED)
     return {
         "asyncapi": "3.0.0",
         "info": {

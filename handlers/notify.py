@@ -12,11 +12,12 @@ from sql.transactions.notify import confirm_cancellation, confirm_order, send_du
 
 class _Environment(DatabaseEnvironment):
     sender_address: NonEmpty
+    mail_configuration: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
-_MAIL = Mail(_ENVIRONMENT.sender_address)
+_MAIL = Mail(_ENVIRONMENT.sender_address, _ENVIRONMENT.mail_configuration)
 
 handler = guarded(
     Consumer(

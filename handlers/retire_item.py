@@ -17,11 +17,12 @@ from sql.transactions.retire_item_data import retire_item_data
 
 class _Environment(DatabaseEnvironment):
     sender_address: NonEmpty
+    mail_configuration: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()
 _DATABASE = _ENVIRONMENT.database()
-_MAIL = Mail(_ENVIRONMENT.sender_address)
+_MAIL = Mail(_ENVIRONMENT.sender_address, _ENVIRONMENT.mail_configuration)
 
 
 def _retire(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:

@@ -44,6 +44,10 @@ WITHOUT = {
         r"|Migration/Properties/RoleArns",
         "operators send its messages, not the bus; it is there in a shop to try out alone",
     ),
+    "SuppressAddressFunction": (
+        r"Rule/Properties/(EventBusName|EventPattern/source)",
+        "its events are another service's, which announces them on the account's default bus",
+    ),
     "FallbackFunction": (
         r"Database|Migration|Variables|InternalErrors",
         "it answers what no route fits, without a database, and catches nothing that it could count",
@@ -147,8 +151,9 @@ def _undelivered(source: Source) -> Iterator[str]:
     """Give the rules whose events would be lost in silence when they cannot be delivered."""
     policy = source["Resources"]["UndeliveredEventsQueuePolicy"]["Properties"]["PolicyDocument"]
     admitted = str([each.get("Condition") for each in policy["Statement"] if each["Effect"] == "Allow"])
-    for rule in resources("AWS::Events::Rule", of=source):
-        if "rule/${EventBus}/*" not in admitted and f"'{rule}.Arn'" not in admitted:
+    for rule, made in resources("AWS::Events::Rule", of=source).items():
+        of_bus = "rule/${EventBus}/*" if "EventBusName" in made["Properties"] else f"'{rule}.Arn'"
+        if of_bus not in admitted and f"'{rule}.Arn'" not in admitted:
             yield f"{rule}: UndeliveredEventsQueuePolicy does not admit it"
 
 
@@ -192,10 +197,19 @@ def _beside(source: Source, root: Path) -> Iterator[str]:
         yield f"{method.upper()} {path}: an event of its function in template.yaml"
 
 
+def event_types(rule: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+    """Give the types of the events that a target of a rule gets: another service's are put into our form."""
+    if "InputTransformer" not in target:
+        types: list[str] = rule["EventPattern"]["detail-type"]
+        return types
+    made = re.sub(r"<\w+>", "null", target["InputTransformer"]["InputTemplate"])
+    return [json.loads(made)["detail-type"]]
+
+
 def _detail_types(source: Source) -> dict[str, list[str]]:
     """Give the types of the events that rules put into each queue."""
     return {
-        the(target["Arn"]): rule["Properties"]["EventPattern"]["detail-type"]
+        the(target["Arn"]): event_types(rule["Properties"], target)
         for rule in resources("AWS::Events::Rule", of=source).values()
         for target in rule["Properties"]["Targets"]
     }

@@ -1,13 +1,17 @@
-"""Every event that this project publishes. Functions import their own alone."""
+"""Every event that this project reads or publishes. Functions import their own alone."""
 
 from domain.events import Payload
 from domain.events.customers import CustomerErased, CustomerErasureResumed, NotificationWritten
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
+from domain.events.mail import MailReturned
 from domain.events.orders import OrderCancelled, OrderPlaced, OrderRefunded, StockExhausted
 from domain.events.points import PointsCredited, PointsTransferred
 
+#: What comes from another service, as a rule of the template puts it into our form; the bus never has it.
+RECEIVED: dict[str, type[Payload]] = {MailReturned.type_name: MailReturned}
+
 #: Every event that this project publishes, by detail-type.
-CONTRACTS: dict[str, type[Payload]] = {
+PUBLISHED: dict[str, type[Payload]] = {
     contract.type_name: contract
     for contract in (
         OrderPlaced,
@@ -23,3 +27,6 @@ CONTRACTS: dict[str, type[Payload]] = {
         NotificationWritten,
     )
 }
+
+#: Every event that a consumer of ours may get.
+CONTRACTS: dict[str, type[Payload]] = {**PUBLISHED, **RECEIVED}

@@ -3,6 +3,7 @@
 from functools import cache
 from time import sleep
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -61,10 +62,11 @@ def count_skipped(word: str) -> str:
 
 
 class Mail:
-    """Sends messages from one address."""
+    """Sends messages from one address, with the configuration set whose bounces and complaints are events."""
 
-    def __init__(self, sender_address: str) -> None:
+    def __init__(self, sender_address: str, configuration: str) -> None:
         self._sender_address = sender_address
+        self._configuration = configuration
         self._sender_works = False
 
     def send(self, message: DueMessage) -> None:
@@ -77,7 +79,7 @@ class Mail:
 
         for pauses_left in reversed(range(_PAUSES + 1)):
             try:
-                self._hand_over(message.email, message.text, str(message.id))
+                self._hand_over(message.email, message.text, message.id)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == _REFUSED:
@@ -101,23 +103,27 @@ class Mail:
         if self._sender_works:
             return
         try:
-            self._hand_over(_ALWAYS_GOOD, MessageText("Test", "Is the sender in order?"), "sender-test")
+            self._hand_over(_ALWAYS_GOOD, MessageText("Test", "Is the sender in order?"))
         except ClientError as error:
             if error.response["Error"]["Code"] != _REFUSED:
                 raise
             raise SenderRefusedError from error
         self._sender_works = True
 
-    def _hand_over(self, email: str, text: MessageText, notification: str) -> None:
+    def _hand_over(self, email: str, text: MessageText, notification: UUID | None = None) -> None:
+        of_message = str(notification or "sender-test")
         _client().send_email(
             FromEmailAddress=self._sender_address,
+            ConfigurationSetName=self._configuration,
+            # guard: what returns is known by the message that it was
+            EmailTags=[{"Name": "notification", "Value": str(notification)}] if notification else [],
             Destination={"ToAddresses": [email]},
             Content={
                 "Simple": {
                     "Subject": {"Data": text.subject, "Charset": "UTF-8"},
                     "Body": {"Text": {"Data": text.body, "Charset": "UTF-8"}},
                     # Lets a mailbox or a support person recognise the rare second copy.
-                    "Headers": [{"Name": "X-Rewards-Notification", "Value": notification}],
+                    "Headers": [{"Name": "X-Rewards-Notification", "Value": of_message}],
                 }
             },
         )

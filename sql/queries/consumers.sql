@@ -108,6 +108,17 @@ where id = %(id)s and (claim_token = %(token)s or %(status)s = 'SENT')
 -- Whether nothing is sent to an address any more.
 select 1 from xpoints.suppressed_addresses where address_hash = %(address_hash)s
 
+-- name: read_address_of_message
+-- The address that a message went to, as its hash; no row where it went nowhere.
+select address_hash from xpoints.notifications where id = %(id)s
+    -- guard: a message that went nowhere silences nobody
+    and address_hash is not null
+
+-- name: suppress_address
+-- What was said of it first stays: the day, and whether it bounced or was complained of.
+insert into xpoints.suppressed_addresses (address_hash, reason) values (%(address_hash)s, %(reason)s)
+on conflict (address_hash) do nothing
+
 -- name: let_notification_go
 -- The message may go to this address: from now on it counts there. No row where it is no more to be sent, or by
 -- another run.

@@ -223,6 +223,21 @@ GUARDS: Mapping[str, Guard] = {
     "a mail that was too fast is sent again": Guard(
         ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_again_for_some_seconds"
     ),
+    "what returns is known by the message that it was": Guard(DROP, "test_a_message_says_which_it_is"),
+    "an event's word is not taken for an address": Guard(
+        instead("addresses = addresses or [str(notification_id)]"),
+        "test_nobody_is_silenced_by_an_event_about_what_was_not_sent",
+    ),
+    "a message that went nowhere silences nobody": Guard(
+        DROP, "test_nobody_is_silenced_by_an_event_about_what_was_not_sent"
+    ),
+    "another sender's mail is not ours to judge": Guard(
+        DROP, "test_the_rule_lets_through_what_silences_an_address"
+    ),
+    "a mailbox that is full today is not given up": Guard(
+        value("{bounce: {bounceType: [{exists: true}]}}"),
+        "test_the_rule_lets_through_what_silences_an_address",
+    ),
     # --- E-mail addresses and bounds ----------------------------------------------------------------------
     "an address is its owner's only when they have confirmed it": Guard(
         instead("confirmed, pending = requested.email, None"), "test_a_new_address_waits_for_its_code"

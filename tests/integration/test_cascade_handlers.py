@@ -203,7 +203,7 @@ def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mai
     shop.connection.execute("insert into xpoints.images values (%s, 'mug.png')", (image_id,))
     shop.connection.execute("insert into xpoints.catalog_images values (%s, %s)", (mug, image_id))
     shop.connection.execute(b"update xpoints.catalog_items set retired_at = now()")
-    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER)
+    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail")
 
     event = record("CatalogItemRetired.v1", "catalog_item", mug, "item_id")
     assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
@@ -290,7 +290,7 @@ def test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call(
 
     client.meta.events.register("before-send.sesv2.SendEmail", lose_the_answer)
     with pytest.raises(ReadTimeoutError):
-        mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
+        mail.Mail(SENDER, "mail").send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert len(handed_over) == 1
     config = client.meta.config
     longest_s = config.connect_timeout + config.read_timeout + mail._PAUSE_S * mail._PAUSES
@@ -316,9 +316,20 @@ def test_what_ses_refused_for_its_rate_alone_is_asked_again_for_some_seconds(
     monkeypatch.setattr(mail, "_client", lambda: client)
     monkeypatch.setattr(mail, "sleep", pauses.append)
     with pytest.raises(raised) if raised else nullcontext():
-        mail.Mail(SENDER).send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
+        mail.Mail(SENDER, "mail").send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert client.send_email.call_count == asked
     assert pauses == [mail._PAUSE_S] * (asked - 1 if code == "TooManyRequestsException" else 0)
+
+
+def test_a_message_says_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = importlib.import_module("handlers.edge.mail")
+    client = Mock()
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    message = DueMessage(uuid4(), "ana@example.com", MessageText("s", "b"))
+    mail.Mail(SENDER, "mail").send(message)
+    (call,) = client.send_email.call_args_list
+    assert call.kwargs["ConfigurationSetName"] == "mail"
+    assert call.kwargs["EmailTags"] == [{"Name": "notification", "Value": str(message.id)}]
 
 
 def _ses(refuses: Callable[[str, str], bool]) -> Mock:
@@ -337,7 +348,7 @@ def test_a_sender_that_ses_refuses_skips_nobodys_message(monkeypatch: pytest.Mon
     mail = importlib.import_module("handlers.edge.mail")
     client = _ses(lambda sender, _: sender == "shop@broken")
     monkeypatch.setattr(mail, "_client", lambda: client)
-    broken = mail.Mail("shop@broken")
+    broken = mail.Mail("shop@broken", "mail")
     for _ in range(2):
         with pytest.raises(mail.SenderRefusedError):
             broken.send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
@@ -349,7 +360,7 @@ def test_a_recipient_whom_ses_refuses_is_told_from_the_sender_and_counted(
     mail = importlib.import_module("handlers.edge.mail")
     client = _ses(lambda _, recipient: recipient == "ana@broken")
     monkeypatch.setattr(mail, "_client", lambda: client)
-    shop = mail.Mail(SENDER)
+    shop = mail.Mail(SENDER, "mail")
     mail.metrics().flush_metrics()
     for _ in range(3):
         with pytest.raises(UndeliverableError):

@@ -131,6 +131,7 @@ def story(upgrade: Upgrade) -> dict[str, Any]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "EVENT_BUS_NAME": "bus",
         "SENDER_ADDRESS": "shop@example.com",
+        "MAIL_CONFIGURATION": "mail",
         "RELAY_RUN_S": "1",
         **upgrade.environment(),
     }

@@ -23,12 +23,14 @@ OWN = {
     r"^(Notify|RetireItem|EnrolUsers)FunctionRole/.*/Statement/1\b": "test_template_rights.py",
     r"^(Relay|EnrolUsers|Operations)Function/Properties/Environment\b": "test_import_budget.py",
     r"Function/Properties/Environment/Variables/(SENDER_ADDRESS|PICTURES_BUCKET)$": "test_import_budget.py",
+    r"Function/Properties/Environment/Variables/MAIL_CONFIGURATION$": "test_import_budget.py",
     r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
     r"^EnrolUsers\w+/Condition$|/RoleArns/enrolment/0$": "test_template_change.py",
     r"^StorefrontFunction/Properties/Events/ShowHealth\b": "test_api_document.py",
     r"^PlaceSmokeOrdersPolicy\b": "test_template_rights.py",
     r"^SmokeOrderFunction/Properties/(Environment|Events/EveryMinute/Properties/State)\b|"
     r"^SmokeOrder\w+Alarm/Condition$": "test_template_change.py",
+    r"^SuppressAddressRule/Properties/": "test_wiring.py, test_returned_mail.py",
     r"/PolicyName$": "none: CloudFormation itself asks for it",
 }
 
@@ -127,7 +129,13 @@ def test_a_queue_of_undelivered_events_that_a_rule_may_not_fill_is_named() -> No
     statements = ("Resources", "UndeliveredEventsQueuePolicy", "Properties", "PolicyDocument", "Statement")
     assert missing(changed(*statements, 0)) == [
         f"{name}: UndeliveredEventsQueuePolicy does not admit it"
-        for name in ("CleanCartRule", "NotifyRule", "EraseCustomerRule", "RetireItemRule")
+        for name in (
+            "CleanCartRule",
+            "NotifyRule",
+            "SuppressAddressRule",
+            "EraseCustomerRule",
+            "RetireItemRule",
+        )
     ]
 
 

@@ -35,6 +35,8 @@ AWS_METRICS: dict[str, tuple[set[str], list[set[str]]]] = {
         [{"FunctionName"}, {"FunctionName", "Resource"}],
     ),
     "AWS/Backup": ({"NumberOfBackupJobsCompleted"}, [{"BackupVaultName"}]),
+    # Without a dimension they are the account's in this Region.
+    "AWS/SES": ({"Reputation.BounceRate", "Reputation.ComplaintRate"}, [set(), {"ses:configuration-set"}]),
     "AWS/SQS": ({"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}, [{"QueueName"}]),
     "AWS/WAFV2": ({"AllowedRequests", "BlockedRequests"}, [{"WebACL", "Region", "Rule"}]),
 }
@@ -76,7 +78,7 @@ def _of_alarm(alarm: dict[str, Any]) -> Iterator[Metric]:
     stated = [alarm] if "MetricName" in alarm else []
     stated += [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each]
     for one in stated:
-        dimensions = ((each["Name"], _plain(each["Value"])) for each in one["Dimensions"])
+        dimensions = ((each["Name"], _plain(each["Value"])) for each in one.get("Dimensions", ()))
         yield Metric(one["Namespace"], one["MetricName"], tuple(sorted(dimensions)))
 
 
@@ -148,6 +150,8 @@ def test_dimensions_name_what_the_template_makes() -> None:
     rules = {rule["VisibilityConfig"]["MetricName"] for rule in firewall["Rules"]}
     for metric in metrics_used():
         named = dict(metric.dimensions)
+        if "ses:configuration-set" in named:
+            assert made[named["ses:configuration-set"]]["Type"] == "AWS::SES::ConfigurationSet", metric
         if metric.function:
             assert made[metric.function]["Type"] == "AWS::Serverless::Function", metric
         if "QueueName" in named:
@@ -393,6 +397,22 @@ def test_alarms_on_what_several_functions_do_watch_all_of_them() -> None:
     assert watched("MailsRefusedAlarm") == {
         name for name in functions() if "SENDER_ADDRESS" in variables(name)
     }
+
+
+#: From which share of bounces and complaints on AWS reviews an account: SES's developer guide.
+REVIEWED_FROM = {"Reputation.BounceRate": 0.05, "Reputation.ComplaintRate": 0.001}
+
+
+@pytest.mark.parametrize("name", ["MailBouncesAlarm", "MailComplaintsAlarm"])
+def test_what_returns_raises_an_alarm_before_aws_reviews_the_account(name: str) -> None:
+    alarm = alarms()[name]
+    ((namespace, metric, dimensions),) = _of_alarm(alarm)
+    # The account's: what AWS judges. Those of the configuration set are on the dashboard.
+    assert (namespace, dimensions) == ("AWS/SES", ())
+    assert 0 < alarm["Threshold"] <= REVIEWED_FROM[metric] / 2
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Maximum", "GreaterThanThreshold")
+    # SES writes them a few times a day, so a day without mail does not end the alarm and does not raise it.
+    assert alarm["EvaluationPeriods"] == 1
 
 
 #: By what an objective's alarm measures it: a share, the slowest hundredth, the worst.

@@ -22,6 +22,7 @@ _ARNS = {
     "AWS::SNS::Topic": "arn:aws:sns:us-east-1:000000000000:{}",
     "AWS::Lambda::Function": "arn:aws:lambda:us-east-1:000000000000:function:{}",
     "AWS::IAM::Role": "arn:aws:iam::000000000000:role/{}",
+    "AWS::SES::ConfigurationSet": "arn:aws:ses:us-east-1:000000000000:configuration-set/{}",
     "AWS::Events::Rule": "arn:aws:events:us-east-1:000000000000:rule/{}",
 }
 

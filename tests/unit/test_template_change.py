@@ -143,7 +143,46 @@ def test_the_migration_runs_again_whenever_its_code_or_the_cluster_changes() -> 
 
 def test_an_address_that_is_verified_already_stays_out_of_the_stack() -> None:
     assert resources("AWS::SES::EmailIdentity")["SenderIdentity"]["Condition"] == "VerifiesSender"
-    assert template()["Conditions"]["VerifiesSender"] == {"Fn::Equals": [{"Ref": "VerifySender"}, "true"]}
+    assert resources("AWS::SES::EmailIdentity")["SenderDomainIdentity"]["Condition"] == "VerifiesDomain"
+    conditions = template()["Conditions"]
+    assert conditions["VerifiesSender"] == {"Fn::Equals": [{"Ref": "VerifySender"}, "true"]}
+    assert conditions["VerifiesDomain"] == {"Fn::Equals": [{"Ref": "VerifySender"}, "domain"]}
+
+
+def test_a_domain_that_sends_is_signed_for_and_gets_what_returns() -> None:
+    domain = resources("AWS::SES::EmailIdentity")["SenderDomainIdentity"]["Properties"]
+    of_sender = {"Fn::Select": [1, {"Fn::Split": ["@", {"Ref": "SenderAddress"}]}]}
+    assert domain["EmailIdentity"] == of_sender
+    assert domain["DkimAttributes"] == {"SigningEnabled": True}
+    assert domain["MailFromAttributes"]["MailFromDomain"] == {
+        "Fn::Sub": ["bounce.${Domain}", {"Domain": of_sender}]
+    }
+    said = str({name: each for name, each in template()["Outputs"].items() if name.startswith("Sender")})
+    for record in (
+        "DkimDNSTokenValue3",
+        "MX 10 feedback-smtp.${AWS::Region}",
+        "v=spf1 include:amazonses.com",
+        "v=DMARC1",
+    ):
+        assert record in said
+    for name, each in template()["Outputs"].items():
+        assert not name.startswith("Sender") or each["Condition"] == "VerifiesDomain", name
+
+
+def test_what_returns_becomes_an_event_on_the_bus_that_its_rule_listens_to() -> None:
+    (destination,) = [
+        each["Properties"] for each in resources("AWS::SES::ConfigurationSetEventDestination").values()
+    ]
+    assert destination["ConfigurationSetName"] == {"Ref": "MailConfiguration"}
+    event = destination["EventDestination"]
+    assert (event["Enabled"], event["MatchingEventTypes"]) == (True, ["BOUNCE", "COMPLAINT"])
+    assert event["EventBridgeDestination"]["EventBusArn"]["Fn::Sub"].endswith(":event-bus/default")
+    pattern = resources("AWS::Events::Rule")["SuppressAddressRule"]["Properties"]["EventPattern"]
+    assert pattern["detail"]["mail"]["tags"]["ses:configuration-set"] == [{"Ref": "MailConfiguration"}]
+    sends = [name for name in functions() if "SENDER_ADDRESS" in variables(name)]
+    assert sends
+    for name in sends:
+        assert variables(name)["MAIL_CONFIGURATION"] == {"Ref": "MailConfiguration"}, name
 
 
 def test_what_only_aws_has_stands_behind_a_condition() -> None:

@@ -102,6 +102,7 @@ _BY_ID = [
     f"arn:aws:cloudfront::{ACCOUNT}:response-headers-policy/1234",
     f"arn:aws:cognito-idp:us-east-1:{ACCOUNT}:userpool/us-east-1_abc",
     f"arn:aws:ses:us-east-1:{ACCOUNT}:identity/orders@example.com",
+    f"arn:aws:ses:us-east-1:{ACCOUNT}:configuration-set/MailConfiguration-1A2B",
     f"arn:aws:wafv2:us-east-1:{ACCOUNT}:regional/webacl/Firewall-1A2B/1234",
     f"arn:aws:dsql:us-east-1:{ACCOUNT}:cluster/abc",
     f"arn:aws:backup:us-east-1:{ACCOUNT}:backup-vault:1a2b3c4d-rewards-cluster-dev",
@@ -337,6 +338,7 @@ def test_what_costs_by_itself_takes_the_stacks_tags(file: str) -> None:
             "AWS::SNS::TopicPolicy",
             "AWS::SQS::QueuePolicy",
         ),
+        "AWS::SES::ConfigurationSetEventDestination",
         *("AWS::Scheduler::Schedule", "AWS::WAFv2::WebACLAssociation"),
     }
     for kind in _types(file):

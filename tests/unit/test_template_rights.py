@@ -101,8 +101,8 @@ ATTACHED = {
 BEYOND: dict[str, dict[str, str]] = {
     "StorefrontFunction": {"PicturesBucket/*": "s3:GetObject"},
     "RelayFunction": {"EventBus": "events:DescribeEventBus events:PutEvents"},
-    "NotifyFunction": {"ses:identity/*": "ses:SendEmail"},
-    "RetireItemFunction": {"ses:identity/*": "ses:SendEmail"},
+    "NotifyFunction": {"ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail"},
+    "RetireItemFunction": {"ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail"},
     "EnrolUsersFunction": {
         "UserPool": "cognito-idp:AdminCreateUser cognito-idp:AdminGetUser cognito-idp:AdminAddUserToGroup "
         "cognito-idp:AdminSetUserPassword cognito-idp:AdminUpdateUserAttributes"
@@ -343,7 +343,7 @@ def queue_rights(queue: str) -> dict[str, str]:
     }
     found = {}
     if queue == "UndeliveredEventsQueue":
-        found["events:rule/${EventBus}/*"] = "sqs:SendMessage"
+        found["events:rule/${EventBus}/* SuppressAddressRule"] = "sqs:SendMessage"
     elif queue in rules:
         found[rules[queue]] = "sqs:SendMessage"
     takes = {the(event.properties["Queue"]) for event in events("SQS")}
@@ -366,7 +366,7 @@ def test_a_queue_is_encrypted_and_admits_over_tls_whom_it_is_for_and_nobody_else
             ((test, condition),) = statement["Condition"].items()
             assert test in ("ArnEquals", "ArnLike")
             assert set(condition) == {"aws:SourceArn"}
-            admitted = in_short(condition["aws:SourceArn"])
+            admitted = " ".join(map(in_short, listed(condition["aws:SourceArn"])))
         else:
             assert (kind, "Condition" in statement) == ("AWS", False)
             admitted = in_short(principal)

@@ -6,18 +6,22 @@ import re
 import sys
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
-from domain.events import EVENT_MEMORY_DAYS
-from domain.events.contracts import CONTRACTS
+from domain.events import EVENT_MEMORY_DAYS, read_event
+from domain.events.contracts import CONTRACTS, PUBLISHED, RECEIVED
+from domain.events.mail import MailReturned
 from events.contracts import SCHEMAS
 from events.publish import SOURCE
 from sql.transactions.expire import EXPIRIES
 from sql.transactions.notify import CLAIM_S
+from tests.mail import ses_event
 from tools.bundle import handler_module
 from tools.template import ROOT, events, functions, resources, template, the, variables
+from tools.wiring import event_types
 
 _DAY_S = 24 * 3600
 
@@ -29,6 +33,7 @@ ENVIRONMENT = {
     "DATABASE_HOST": "127.0.0.1",
     "DATABASE_ROLE": "consumers",
     "SENDER_ADDRESS": "orders@shop.example.com",
+    "MAIL_CONFIGURATION": "mail",
     "USER_POOL_ID": "us-east-1_pool",
     "EVENT_BUS_NAME": "bus",
     "DEMO_PASSWORD": "not-a-password-of-anybody",
@@ -41,11 +46,11 @@ def properties(kind: str) -> dict[str, Any]:
 
 
 def queues_of_rules() -> dict[str, set[str]]:
-    """Give, for each queue, the detail-types that a rule puts into it."""
+    """Give, for each queue, the types of the events that a rule puts into it."""
     queues: dict[str, set[str]] = {}
     for rule in properties("AWS::Events::Rule").values():
         for target in rule["Targets"]:
-            queues.setdefault(the(target["Arn"]), set()).update(rule["EventPattern"]["detail-type"])
+            queues.setdefault(the(target["Arn"]), set()).update(event_types(rule, target))
     return queues
 
 
@@ -65,13 +70,39 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_each_rule_names_whole_types_of_our_source_that_have_a_contract() -> None:
+#: What another service announces, and on which bus a rule hears of it: the default one.
+_FOREIGN = {"SuppressAddressRule": "aws.ses"}
+
+
+def test_each_rule_names_whole_types_of_a_source_that_have_a_contract() -> None:
     for name, rule in properties("AWS::Events::Rule").items():
         pattern = rule["EventPattern"]
-        assert pattern["source"] == [SOURCE], name
+        assert pattern["source"] == [_FOREIGN.get(name, SOURCE)], name
+        assert ("EventBusName" in rule) == (name not in _FOREIGN), name
         # No prefix: a consumer that was not written for a new version would fail on each of its events.
         assert all(isinstance(each, str) for each in pattern["detail-type"]), name
-        assert set(pattern["detail-type"]) <= set(CONTRACTS), name
+        for target in rule["Targets"]:
+            assert set(event_types(rule, target)) <= set(RECEIVED if name in _FOREIGN else PUBLISHED), name
+
+
+def test_what_ses_says_comes_in_the_form_of_our_events_and_without_the_person() -> None:
+    bounced = ses_event()
+    (target,) = properties("AWS::Events::Rule")["SuppressAddressRule"]["Targets"]
+    made = target["InputTransformer"]["InputTemplate"]
+    for name, path in target["InputTransformer"]["InputPathsMap"].items():
+        found: Any = bounced
+        for step in path.removeprefix("$.").split("."):
+            found = found[step]
+        # EventBridge puts quotes around a text and leaves an array as it is.
+        assert f"<{name}>" in made
+        made = made.replace(f"<{name}>", json.dumps(found))
+    assert "ana" not in made
+    message = json.loads(made)
+    event = read_event(MailReturned, json.dumps(message["detail"]))
+    assert message["detail-type"] == event.type == MailReturned.type_name
+    assert event.data.kind == "Bounce"
+    assert event.data.notification_ids == (UUID("22222222-2222-4222-8222-222222222222"),)
+    assert event.model_dump(mode="json").items() >= {"id": bounced["id"], "region": "us-east-1"}.items()
 
 
 def test_each_contract_has_a_rule_or_a_reason_to_have_none() -> None:

@@ -25,6 +25,8 @@ from tests.integration.shop import Shop, order_command, render
 from tests.mail import CONFIGURATION, NOTIFICATION, ses_event
 from tools.template import resources
 
+Order = Callable[[UUID, str], Envelope[OrderPlaced]]
+
 # --- The rule -------------------------------------------------------------------------------------------
 
 
@@ -43,7 +45,7 @@ def deliver() -> Iterator[Callable[[dict[str, Any]], list[str]]]:
         events.put_targets(Rule="rule", Targets=[{"Id": "q", "Arn": arn, "InputTransformer": transformer}])
 
         def put(event: dict[str, Any]) -> list[str]:
-            entry = {
+            entry: Any = {
                 "Source": event["source"],
                 "DetailType": event["detail-type"],
                 "Detail": json.dumps(event["detail"]),
@@ -93,7 +95,7 @@ def consumers(database: Callable[..., Database]) -> Database:
 
 
 @pytest.fixture
-def order(shop: Shop, database: Callable[..., Database]) -> Callable[[UUID, str], Envelope[OrderPlaced]]:
+def order(shop: Shop, database: Callable[..., Database]) -> Order:
     """Places an order and gives the event that its outbox row holds."""
 
     def place(customer_id: UUID, key: str) -> Envelope[OrderPlaced]:
@@ -148,7 +150,7 @@ def test_nothing_more_goes_to_an_address_whose_mail_returned(
 
 
 def test_what_was_said_first_of_an_address_stays_however_often_it_is_said(
-    shop: Shop, consumers: Database, order: Callable[[UUID, str], Envelope[OrderPlaced]]
+    shop: Shop, consumers: Database, order: Order
 ) -> None:
     placed = order(shop.customer(username="ana"), "key-first")
     confirm_order(consumers, placed, lambda _: None)

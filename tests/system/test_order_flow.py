@@ -13,11 +13,14 @@ import pytest
 
 from demos.invariants import ALWAYS, AT_REST, Breach, breaches
 from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
+from domain.email import address_hash
 from domain.events import Origin
 from domain.events.orders import OrderedLine, OrderPlaced
+from domain.messages import confirmation_of
 from local.region import LocalRegion
 from sql.connection import Connection, Database
 from tests.integration.shop import Shop
+from tests.mail import ses_event
 from tools.template import started_by
 
 BUYERS = 20
@@ -302,3 +305,33 @@ def test_every_schedule_is_there_and_calls_a_function_that_is_there(region: Loca
     off = [schedule["Target"]["Arn"] for schedule in schedules if schedule["State"] != "ENABLED"]
     # There is no test customer here: tests/system/test_production.py.
     assert [arn.rpartition(":")[2] for arn in off] == [region.resources["SmokeOrderFunction"]]
+
+
+def test_after_mail_came_back_for_good_no_more_goes_there(scene: Scene) -> None:
+    """The emulator sends no such event by itself: it is put on the default bus as SES puts it there."""
+    item_id = scene.shop.item(7)
+    buyer = scene.buyer({item_id: 1})
+    first = scene.placed(buyer, 7)["detail"]["data"]["order_id"]
+    name = scene.region.outputs["MailConfigurationName"]
+    events = scene.region.client("events")
+
+    def say(kind: str) -> None:
+        notification = str(confirmation_of(UUID(first)))
+        event = ses_event(kind, notification, name, buyer.email)
+        entry: Any = {"Source": event["source"], "DetailType": event["detail-type"]}
+        answer = events.put_events(Entries=[{**entry, "Detail": json.dumps(event["detail"])}])
+        assert answer["FailedEntryCount"] == 0
+
+    query = "select reason from xpoints.suppressed_addresses where address_hash = %s"
+    say("Transient")
+    say("complaint")
+    wait_for("the address", lambda: scene.shop.rows(query, [address_hash(buyer.email)]))
+    assert scene.shop.rows(query, [address_hash(buyer.email)]) == [("complaint",)]
+
+    scene.shop.fill_cart(buyer.id, {item_id: 1})
+    answer = buyer.shopper.order(7, str(uuid4()))
+    assert answer.status_code == 201, answer.text
+    skipped = confirmation_of(UUID(answer.json()["order_id"]))
+    query = "select 1 from xpoints.notifications where id = %s and status = 'SKIPPED'"
+    wait_for("the message that is skipped", lambda: scene.shop.rows(query, [skipped]))
+    assert len(scene.emails_to(buyer)) == 1

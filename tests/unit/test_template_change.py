@@ -155,7 +155,7 @@ def test_a_domain_that_sends_is_signed_for_and_gets_what_returns() -> None:
     assert domain["EmailIdentity"] == of_sender
     assert domain["DkimAttributes"] == {"SigningEnabled": True}
     assert domain["MailFromAttributes"]["MailFromDomain"] == {
-        "Fn::Sub": ["bounce.${Domain}", {"Domain": of_sender}]
+        "Fn::Sub": ["bounce-${AWS::Region}.${Domain}", {"Domain": of_sender}]
     }
     said = str({name: each for name, each in template()["Outputs"].items() if name.startswith("Sender")})
     for record in (
@@ -291,6 +291,12 @@ def assigned(overrides: str | list[str]) -> dict[str, str]:
     """Read parameters as a list, or as the text that `sam deploy --guided` writes in its place."""
     each = shlex.split(overrides) if isinstance(overrides, str) else overrides
     return dict(one.split("=", 1) for one in each)
+
+
+def test_no_sender_is_given_by_default() -> None:
+    assert "Default" not in template()["Parameters"]["SenderAddress"]
+    for environment in ("dev", "prod-a", "prod-b"):
+        assert "SenderAddress" not in parameters(environment), environment
 
 
 def test_parameters_are_read_as_a_person_writes_them_and_as_sam_does() -> None:

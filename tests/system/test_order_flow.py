@@ -17,7 +17,7 @@ from domain.email import address_hash
 from domain.events import Origin
 from domain.events.orders import OrderedLine, OrderPlaced
 from domain.messages import confirmation_of
-from local.region import LocalRegion
+from local.region import STACK_NAME, LocalRegion
 from sql.connection import Connection, Database
 from tests.integration.shop import Shop
 from tests.mail import ses_event
@@ -308,17 +308,24 @@ def test_every_schedule_is_there_and_calls_a_function_that_is_there(region: Loca
 
 
 def test_after_mail_came_back_for_good_no_more_goes_there(scene: Scene) -> None:
-    """The emulator sends no such event by itself: it is put on the default bus as SES puts it there."""
+    """The emulator sends no such event by itself, and takes none of a source of AWS's: its rule hears another."""
     item_id = scene.shop.item(7)
     buyer = scene.buyer({item_id: 1})
     first = scene.placed(buyer, 7)["detail"]["data"]["order_id"]
     name = scene.region.outputs["MailConfigurationName"]
     events = scene.region.client("events")
+    described = scene.region.client("cloudformation").describe_stack_resource(
+        StackName=STACK_NAME, LogicalResourceId="SuppressAddressRule"
+    )
+    rule = described["StackResourceDetail"]["PhysicalResourceId"]
+    pattern = json.loads(events.describe_rule(Name=rule)["EventPattern"])
+    assert pattern["source"] == ["aws.ses"]
+    events.put_rule(Name=rule, EventPattern=json.dumps({**pattern, "source": ["test.ses"]}))
 
     def say(kind: str) -> None:
         notification = str(confirmation_of(UUID(first)))
         event = ses_event(kind, notification, name, buyer.email)
-        entry: Any = {"Source": event["source"], "DetailType": event["detail-type"]}
+        entry: Any = {"Source": "test.ses", "DetailType": event["detail-type"]}
         answer = events.put_events(Entries=[{**entry, "Detail": json.dumps(event["detail"])}])
         assert answer["FailedEntryCount"] == 0
 

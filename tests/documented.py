@@ -38,7 +38,7 @@ NEEDS_AN_ACCOUNT = (
     "./rewards outbox status --stack rewards-orders-dev --region us-east-1 --role admin",
     "./rewards outbox status --stack rewards-orders --region us-east-1 --profile shop",
     "make build && .local/sam/bin/sam deploy --config-env prod-a",
-    ".local/sam/bin/sam deploy --config-env dev",
+    ".local/sam/bin/sam deploy --config-env dev --guided",
     ".local/sam/bin/sam deploy --config-env prod-a",
     ".local/sam/bin/sam deploy --config-env prod-a --guided",
     ".local/sam/bin/sam deploy --config-env prod-b --guided",

@@ -308,7 +308,7 @@ def test_every_schedule_is_there_and_calls_a_function_that_is_there(region: Loca
 
 
 def test_after_mail_came_back_for_good_no_more_goes_there(scene: Scene) -> None:
-    """The emulator sends no such event by itself, and takes none of a source of AWS's: its rule hears another."""
+    """The emulator sends no such event, and takes none of a source of AWS: the rule hears another."""
     item_id = scene.shop.item(7)
     buyer = scene.buyer({item_id: 1})
     first = scene.placed(buyer, 7)["detail"]["data"]["order_id"]

@@ -82,8 +82,10 @@ def _lambda() -> "LambdaClient":
 
 def _on_trial(function: str) -> str | None:
     """Give the version that a deployment lets have a share of the requests, None where there is none."""
-    routing = _lambda().get_alias(FunctionName=function, Name=_ALIAS).get("RoutingConfig", {})
-    return next(iter(routing.get("AdditionalVersionWeights", {})), None)
+    aliases = _lambda().list_aliases(FunctionName=function)["Aliases"]
+    routing = [alias.get("RoutingConfig", {}) for alias in aliases if alias["Name"] == _ALIAS]
+    weights = [each.get("AdditionalVersionWeights", {}) for each in routing if each]
+    return next((version for each in weights for version in each), None)
 
 
 class _Shopper(NamedTuple):
@@ -116,7 +118,7 @@ class _Shopper(NamedTuple):
             "isBase64Encoded": False,
             "requestContext": {"requestId": str(uuid4()), "authorizer": {"claims": self._claims()}},
         }
-        invoked = _lambda().invoke(FunctionName=function, Qualifier=version, Payload=json.dumps(request))
+        invoked = _lambda().invoke(FunctionName=f"{function}:{version}", Payload=json.dumps(request))
         answer = json.loads(invoked["Payload"].read())
         got, crash = answer.get("statusCode", 0), invoked.get("FunctionError")
         # guard: whatever is not the answer that has to come is a failure

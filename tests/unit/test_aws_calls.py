@@ -110,7 +110,7 @@ def test_calls_are_found_by_name_by_pages_and_by_type() -> None:
         ("operations/seed.py", "s3.PutObject"),
         ("operations/queues.py", "logs.FilterLogEvents"),
         ("operations/replay.py", "events.StartReplay"),
-        ("handlers/smoke_order.py", "lambda.GetAlias"),
+        ("handlers/smoke_order.py", "lambda.ListAliases"),
     }
     bad = Call("x", "events", "StartReplay", frozenset({"ReplayName", "Begin"}), False)
     assert wrong(bad) == ["Begin", "Destination", "EventEndTime", "EventSourceArn", "EventStartTime"]

@@ -91,7 +91,7 @@ ATTACHED = {
     RUN: {SCHEDULED: "lambda:InvokeFunction"},
     SEE_STAFF: {"UserPool": "cognito-idp:AdminGetUser"},
     SMOKE: {
-        "StorefrontFunction CheckoutFunction OrdersFunction": "lambda:GetAlias",
+        "StorefrontFunction CheckoutFunction OrdersFunction": "lambda:ListAliases",
         "StorefrontFunction:* CheckoutFunction:* OrdersFunction:*": "lambda:InvokeFunction",
     },
 }

@@ -24,18 +24,18 @@ class Functions:
         self.asked: list[tuple[str, str, str]] = []
         self.breaks: Callable[[str, str, Any], Any] = lambda step, version, answer: answer
 
-    def get_alias(self, FunctionName: str, Name: str) -> dict[str, Any]:  # noqa: N803  # boto3's
-        assert Name == "live"
+    def list_aliases(self, FunctionName: str) -> dict[str, Any]:  # noqa: N803  # boto3's
         version = self.on_trial.get(FunctionName)
         weights = {} if version is None else {"RoutingConfig": {"AdditionalVersionWeights": {version: 0.1}}}
-        return {"FunctionVersion": "7", **weights}
+        return {"Aliases": [{"Name": "live", "FunctionVersion": "7", **weights}]}
 
-    def invoke(self, FunctionName: str, Qualifier: str, Payload: str) -> dict[str, Any]:  # noqa: N803
+    def invoke(self, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
+        name, version = FunctionName.split(":")
         event = json.loads(Payload)
         step = f"{event['httpMethod']} {event['resource']}"
-        self.asked.append((FunctionName, Qualifier, step))
+        self.asked.append((name, version, step))
         modules = {"storefront": storefront, "checkout": checkout, "orders": orders}
-        answer = self.breaks(step, Qualifier, modules[FunctionName].handler(event, None))
+        answer = self.breaks(step, version, modules[name].handler(event, None))
         failed = {"FunctionError": "Unhandled"} if "statusCode" not in answer else {}
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
 

@@ -1,6 +1,7 @@
 """A Region's functions as they are deployed: all that it takes to run one by hand."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,16 +54,24 @@ def sample(function: str) -> Path:
     Consumers share one of an event that they take, functions that a schedule starts without input its tick.
     """
     rules = [rule["Properties"] for rule in resources("AWS::Events::Rule").values()]
+    targets = [(rule, rule["Targets"][0]) for rule in rules]
     consumed = [
         kind
-        for rule in rules
-        if rule["Targets"][0]["Id"] == f"{function.removesuffix('Function')}Queue"
-        for kind in rule["EventPattern"]["detail-type"]
+        for rule, target in targets
+        if target["Id"] == f"{function.removesuffix('Function')}Queue"
+        for kind in _kinds(rule, target)
     ]
     ticks = (each for each in events("ScheduleV2") if "Input" not in each.properties)
     shared = ["Scheduled"] if any(tick.function == function for tick in ticks) else []
     paths = [SAMPLES / f"{each}.json" for each in (function, *consumed, *shared)]
     return next(path for path in paths if path.exists())
+
+
+def _kinds(rule: dict[str, Any], target: dict[str, Any]) -> list[str]:
+    """Give the types of event that reach a rule's target: those of its pattern, or what it makes of them."""
+    if "InputTransformer" in target:
+        return re.findall(r'"detail-type": "([^"]+)"', target["InputTransformer"]["InputTemplate"])
+    return list(rule["EventPattern"]["detail-type"])
 
 
 def write(functions_: Iterable[Function]) -> str:

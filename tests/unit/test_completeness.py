@@ -1,6 +1,7 @@
 """A consumer, a job, a route has everything: whatever is taken away from one of them is missed."""
 
 import copy
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.functions import sample
 from tools.template import ROOT, functions, template, the
 from tools.wiring import kinds, main, missing, parts, parts_in, required
 
@@ -90,6 +92,11 @@ def test_what_is_taken_from_a_function_is_missed(function: str) -> None:
                     unmissed.append("/".join(map(str, (name, *path))))
     assert taken > 25
     assert [place for place in unmissed if not any(re.search(own, place) for own in OWN)] == []
+
+
+@pytest.mark.parametrize("function", functions())
+def test_every_function_has_a_sample_event(function: str) -> None:
+    assert isinstance(json.loads(sample(function).read_text()), dict)
 
 
 def test_each_exception_is_still_one() -> None:

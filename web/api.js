@@ -35,6 +35,12 @@ async function learnProblems() {
   problems = await import('./words/problems.js').then((module) => module.problems, () => problems);
 }
 
+/** The problem that an answer tells of, once there are words for it. */
+export async function problemOf(answer) {
+  const [document] = await Promise.all([answer.json().catch(() => ({})), learnProblems()]);
+  return new Problem(answer.status, document);
+}
+
 /** No answer came: whether the request was carried out is not known. */
 export class NoAnswer extends Error {}
 /** This device is offline; nothing was sent. */
@@ -74,8 +80,7 @@ export async function request(method, path, { body, key, match, waiting } = {}) 
       const text = await answer.text();
       return { status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : null };
     }
-    const [document] = await Promise.all([answer.json().catch(() => ({})), learnProblems()]);
-    const problem = new Problem(answer.status, document);
+    const problem = await problemOf(answer);
     if (answer.status === 401 && !renewed) {
       renewed = true;
       continue;

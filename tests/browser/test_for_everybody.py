@@ -1,7 +1,9 @@
 """For everybody: keyboard, screen reader, narrow and wide, light and dark, other languages, little motion."""
 
 import importlib.resources
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ expect = pytest.importorskip("playwright.sync_api").expect
 Open = Callable[..., Screen]
 
 AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+WEB = Path(__file__).parents[2] / "web"
+
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 #: The whole of a layout's shifts, without those that follow a person's own act.
@@ -70,6 +74,59 @@ def test_axe_finds_nothing_on_any_page(world: World, screen: Open, scheme: str, 
     expect(shop.page.locator(".order-row")).to_have_count(1)
     found += [f"orders: {each}" for each in violations(shop.page)]
     assert found == []
+
+
+def _words_asked_for() -> list[list[str]]:
+    """Give each word that a module takes: the module, the one that has the word, the name, the path."""
+    asked = []
+    for module in sorted(WEB.rglob("*.js")):
+        text = re.sub(r"/\*.*?\*/", "", module.read_text(encoding="utf-8"), flags=re.DOTALL)
+        if "vendor" in module.parts:
+            continue
+        imports = re.findall(
+            r"^import \{ (\w+)(?: as (\w+))? \} from '([^']*words[^']*)';", text, re.MULTILINE
+        )
+        text = re.sub(r"^import .*$", "", text, flags=re.MULTILINE)
+        for name, alias, source in imports:
+            place = "/" + (module.parent / source).resolve().relative_to(WEB).as_posix()
+            known = {alias or name: ""}
+            known |= dict(re.findall(rf"^const (\w+) = {alias or name}((?:\.\w+)+);", text, re.MULTILINE))
+            for local, before in known.items():
+                for path in sorted(set(re.findall(rf"(?<![\w.'$]){local}((?:\.\w+)+)", text))):
+                    asked.append([module.name, place, name, (before + path)[1:]])
+    return asked
+
+
+def test_every_module_of_a_page_loads(screen: Open) -> None:
+    modules = [f"/{path.relative_to(WEB).as_posix()}" for path in WEB.rglob("*.js") if path.parent != WEB]
+    failed = screen().page.evaluate(
+        """(modules) => Promise.all(
+            modules.map((one) => import(one).then(() => [], (error) => `${one}: ${error}`))
+        ).then((told) => told.flat())""",
+        modules,
+    )
+    assert failed == []
+
+
+def test_every_word_that_a_page_takes_is_there(screen: Open) -> None:
+    asked = _words_asked_for()
+    assert len(asked) > 200
+    missing = screen().page.evaluate(
+        """async (asked) => {
+            const missing = [];
+            for (const [module, place, name, path] of asked) {
+                let at = (await import(place))[name];
+                for (const part of path.split('.')) {
+                    if (typeof at === 'string' || typeof at === 'function' || Array.isArray(at)) break;
+                    at = at?.[part];
+                }
+                if (at === undefined) missing.push(`${module}: ${path} of ${place}`);
+            }
+            return missing;
+        }""",
+        asked,
+    )
+    assert missing == []
 
 
 def test_axe_would_find_a_fault(screen: Open) -> None:

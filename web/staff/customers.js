@@ -5,6 +5,7 @@ import { announce, draw } from '../store.js';
 import { short, time } from '../times.js';
 import { button, fault, html, nothing, points, skeleton } from '../ui.js';
 import { words as common } from '../words/frame.js';
+import { words as shop } from '../words/pages.js';
 import { Write, menu } from './parts.js';
 import { words } from './words.js';
 
@@ -81,7 +82,7 @@ const submit = (label, write) => html`<button class="button primary" ?disabled=$
 const orderRow = (order) => {
   const told = page.lines[order.order_id];
   return html`<li class="panel"><div class="card-head"><span><span class="strong">${short(order.order_id)}</span> <span class="meta">${time(order.placed_at)}</span></span>
-    <span class="tag ${order.status}">${common.orders.status[order.status]}</span>${points(order.total_points)}</div>
+    <span class="tag ${order.status}">${shop.orders.status[order.status]}</span>${points(order.total_points)}</div>
     <p class="row">${button({ label: w.show, name: w.showOf(short(order.order_id)), kind: 'secondary small', act: () => readLines(order.order_id) })}
     <a class="button plain small" href="#/staff/orders/${order.order_id}" aria-label=${w.storyOf(short(order.order_id))}>${w.story}</a></p>
     ${told?.error ? fault(told.error, () => readLines(order.order_id)) : nothing}

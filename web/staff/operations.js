@@ -1,5 +1,5 @@
 /** Operations: how the pipeline is, in both Regions side by side, each as it tells itself; read-only. */
-import { Problem } from '../api.js';
+import { Problem, problemOf } from '../api.js';
 import { number } from '../format.js';
 import { regions } from '../regions.js';
 import { SignedOut, token } from '../session.js';
@@ -39,7 +39,7 @@ async function read(one) {
   try {
     let answer = await send(one.at, false);
     if (answer.status === 401) answer = await send(one.at, true);
-    if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})));
+    if (!answer.ok) throw await problemOf(answer);
     Object.assign(one, { told: await answer.json(), error: null, toldAt: Date.now(), failedAt: null });
   } catch (error) {
     Object.assign(one, { error, failedAt: one.failedAt ?? Date.now() });

@@ -82,6 +82,8 @@ def resources(
         sender = f"arn:aws:ses:{place}:identity/{parseaddr(body['FromEmailAddress'])[1]}"
         own_set = body.get("ConfigurationSetName")
         return [sender, *([f"arn:aws:ses:{place}:configuration-set/{own_set}"] if own_set else [])]
+    if action == "cloudwatch:DescribeAlarms":  # ours asks for all of them
+        return [f"arn:aws:cloudwatch:{place}:alarm:*"]
     if action.startswith("cloudformation:"):
         (name,) = params.get("StackName") or [""]
         # Asked for by its name, a stack is of any id.

@@ -96,7 +96,7 @@ def scene(region: LocalRegion) -> Iterator[Scene]:
         shop = Shop(connection)
         scene = Scene(region, shop, BusTap(region, "order-flow"), http, reader(region, "rewards-test"))
         scene.broken_before = breaches(scene.database, ALWAYS + AT_REST)
-        customers = {f"flow_{uuid4().hex[:8]}": UUID(int=0) for _ in range(BUYERS + 6)}
+        customers = {f"flow_{uuid4().hex[:8]}": UUID(int=0) for _ in range(BUYERS + 7)}
         for username in customers:
             customers[username] = shop.customer(username=username)
         region.enrol(

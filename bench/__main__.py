@@ -4,8 +4,8 @@ Or one of them: `python -m bench checkout` is `python -m bench.checkout`.
 """
 
 import json
-import os
 import pkgutil
+import runpy
 import subprocess
 import sys
 from importlib import import_module
@@ -55,8 +55,9 @@ def _become(name: str, arguments: list[str]) -> NoReturn:
     if name not in benchmarks():
         print(f"There is no benchmark {name!r}: choose from {', '.join(benchmarks())}.", file=sys.stderr)
         sys.exit(2)
-    command = [sys.executable, "-m", f"bench.{name}", *arguments]
-    os.execv(command[0], command)  # noqa: S606  # this interpreter
+    sys.argv = [f"bench.{name}", *arguments]
+    runpy.run_module(f"bench.{name}", run_name="__main__", alter_sys=True)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,7 @@ def drill(browser: Any) -> None:
 
 
 PICTURES: dict[str, Take] = {"shop": shop, "operations": operations}
+ALL = [*PICTURES, "drill"]
 
 
 # --- The stage --------------------------------------------------------------------------------------------
@@ -196,10 +197,18 @@ def _admit(people: Shop, regions: Sequence[LocalRegion]) -> None:
         )
 
 
+def _picture(text: str) -> str:
+    if text not in ALL:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ALL)}")
+    return text
+
+
 def main() -> None:
     """Take what was asked for, or all."""
     parser = argparse.ArgumentParser(prog="python -m tests.browser.pictures", description=__doc__)
-    parser.add_argument("pictures", nargs="*", choices=[*PICTURES, "drill"], help="which (default: all)")
+    parser.add_argument(
+        "pictures", nargs="*", type=_picture, metavar="PICTURE", help=f"{', '.join(ALL)} (default: all)"
+    )
     parser.add_argument(
         "--load-s",
         type=whole_number(1, 3600),
@@ -207,7 +216,7 @@ def main() -> None:
         help="seconds that shoppers order before the operations page is taken (%(default)s)",
     )
     options = parser.parse_args()
-    wanted = options.pictures or [*PICTURES, "drill"]
+    wanted = options.pictures or ALL
     path = find()
     if path is None:
         sys.exit("there is no browser: make test looks for one, or fetches it")

@@ -241,6 +241,7 @@ def test_a_command_is_printed_as_it_can_be_typed(page: Path) -> None:
 @pytest.mark.parametrize("command", [each for each in everything() if "./rewards" in each])
 def test_the_operators_command_knows_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     examples = {"ID": "7d3e0b0e-53d7-4a0c-a7c3-0f6a50b8b1d4", "VALUE": "2d", "T": "1h", "QUEUE": "notify"}
+    examples |= dict.fromkeys(("FILE", "own.csv"), str(Path(__file__)))  # one that is there
     for words in calls(command):
         if words[0] == "./rewards" and words[-1] != "--help":
             given = [examples.get(word, word) for word in words[1:]]

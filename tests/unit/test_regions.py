@@ -317,7 +317,7 @@ def test_each_region_of_a_pair_gets_its_own_key(account: Emulated) -> None:
     }
 
 
-@pytest.mark.parametrize("keys", [[KEY_A, KEY_A], [KEY_A.replace(A, WITNESS)], ["my-key"]])
+@pytest.mark.parametrize("keys", [[KEY_A, KEY_A], [KEY_A.replace(A, WITNESS)]])
 def test_a_key_that_is_no_regions_own_is_refused(account: Emulated, keys: list[str]) -> None:
     line = ["region", "pair", "--region", A, "--region", B, "--witness", WITNESS]
     line += [part for key in keys for part in ("--kms-key-arn", key)]

@@ -419,5 +419,7 @@ def test_the_command_writes_files_and_refuses_with_what_to_do(
     assert "psql -f load.sql" in capsys.readouterr().out
     assert main(["pictures", "--directory", str(tmp_path / "pictures"), *sizes]) == 0
     assert "Drew 30 pictures" in capsys.readouterr().out
-    assert main(["csv", "--directory", str(tmp_path), "--customers", "1"]) == 2
-    assert "ask for more" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["csv", "--directory", str(tmp_path), "--customers", "1"])
+    assert ended.value.code == 2
+    assert "not a whole number from 5 to" in capsys.readouterr().err

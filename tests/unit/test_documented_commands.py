@@ -66,6 +66,10 @@ print(json.dumps(answers))
 """
 
 
+#: What a shell makes of a variable.
+_IN_A_SHELL = {"$DATABASE_URL": "postgresql://admin@127.0.0.1:5432/postgres"}
+
+
 def printed() -> dict[str, list[str]]:
     """Give every command of a block for the shell with where it stands, but for the tour's."""
     found: dict[str, list[str]] = {}
@@ -262,7 +266,9 @@ def test_this_projects_modules_know_it() -> None:
     asked = [(call, sources) for call, sources in modules_called().items() if "--help" not in call]
     done = subprocess.run(
         [sys.executable, "-c", _ASK_PARSERS],
-        input=json.dumps([[call[0], call[1:]] for call, _ in asked]),
+        input=json.dumps(
+            [[call[0], [_IN_A_SHELL.get(word, word) for word in call[1:]]] for call, _ in asked]
+        ),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -68,6 +68,7 @@ ENVIRONMENT = {
     "EVENT_BUS_NAME": "bus",
     "SENDER_ADDRESS": "orders@shop.example.com",
     "MAIL_CONFIGURATION": "mail",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
     "USER_POOL_ID": "us-east-1_local",
     "PICTURES_BUCKET": "pictures",
     "STACK_NAME": "shop",

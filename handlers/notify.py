@@ -3,7 +3,7 @@
 from domain.events.customers import NotificationWritten
 from domain.events.orders import OrderCancelled, OrderPlaced
 from handlers.edge.consume import Consumer
-from handlers.edge.mail import Mail, count_skipped
+from handlers.edge.mail import Mail, count_skipped, put_back
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.slices import MARGIN_MS
@@ -13,6 +13,7 @@ from sql.transactions.notify import confirm_cancellation, confirm_order, send_du
 class _Environment(DatabaseEnvironment):
     sender_address: NonEmpty
     mail_configuration: NonEmpty
+    queue_url: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()
@@ -32,5 +33,6 @@ handler = guarded(
         },
         observe_effect,
         MARGIN_MS,
+        put_back(_ENVIRONMENT.queue_url),
     )
 )

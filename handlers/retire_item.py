@@ -7,7 +7,7 @@ from typing import Any
 from domain.events import Envelope
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from handlers.edge.consume import Consumer
-from handlers.edge.mail import Mail, count_skipped
+from handlers.edge.mail import Mail, count_skipped, put_back
 from handlers.edge.observability import guarded, observe_effect
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.slices import MARGIN_MS, start_slice
@@ -18,6 +18,7 @@ from sql.transactions.retire_item_data import retire_item_data
 class _Environment(DatabaseEnvironment):
     sender_address: NonEmpty
     mail_configuration: NonEmpty
+    queue_url: NonEmpty
 
 
 _ENVIRONMENT = _Environment.read()
@@ -38,5 +39,10 @@ def _retire(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
 
 
 handler = guarded(
-    Consumer({CatalogItemRetired: _retire, ItemRetirementResumed: _retire}, observe_effect, MARGIN_MS)
+    Consumer(
+        {CatalogItemRetired: _retire, ItemRetirementResumed: _retire},
+        observe_effect,
+        MARGIN_MS,
+        put_back(_ENVIRONMENT.queue_url),
+    )
 )

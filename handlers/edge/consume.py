@@ -26,6 +26,12 @@ Observer = Callable[[str, float | None], None]
 #: The word for a record that is to come again because it failed.
 FAILED = "failed"
 
+#: The word for a record that has to wait, by no fault of its own.
+WAITING = "waiting"
+
+#: Puts a record into its queue again, as a new message.
+PutBack = Callable[[Mapping[str, Any]], None]
+
 #: A record is begun only with so much of the function's time left; the others come again.
 MARGIN_MS = 5_000
 
@@ -53,10 +59,15 @@ class MalformedCommandError(Exception):
     """A command that does not fit its model. Whoever sent it finds the model in the consumer's module."""
 
 
+class NotNowError(Exception):
+    """What an event asks for can be had later alone, by no fault of the event: it has to wait."""
+
+
 class Consumer:
     """A function that consumes events, callable as its Lambda handler. `effects` is what it consumes.
 
-    `margin_ms` is what an effect needs at most to come to its end once the time is up.
+    `margin_ms` is what an effect needs at most to come to its end once the time is up. `put_back` is for
+    effects that raise NotNowError.
     """
 
     def __init__(
@@ -64,8 +75,10 @@ class Consumer:
         effects: Mapping[type[Payload], TimedEffect],
         observe: Observer = lambda _word, _lag_ms: None,
         margin_ms: int = MARGIN_MS,
+        put_back: PutBack | None = None,
     ) -> None:
         self.effects = dict(effects)
+        self._put_back = put_back
         self._observe = observe
         self._margin_ms = margin_ms
 
@@ -77,7 +90,7 @@ class Consumer:
             return lambda envelope: effect(envelope, time_is_up)
 
         effects = {payload: timed(effect) for payload, effect in self.effects.items()}
-        return consume(event, effects, time_is_up=time_is_up, observe=self._observe)
+        return consume(event, effects, time_is_up=time_is_up, observe=self._observe, put_back=self._put_back)
 
 
 class CommandConsumer(Generic[C]):
@@ -131,14 +144,16 @@ def consume(
     *,
     time_is_up: Callable[[], bool] = lambda: False,
     observe: Observer = lambda _word, _lag_ms: None,
+    put_back: PutBack | None = None,
 ) -> dict[str, Any]:
     """Give each record to the effect of its event's type; report the records that failed, and only those.
 
     A record that cannot be understood fails like any other: it ends in the dead-letter queue, where it is
-    seen, and is never acknowledged unread. Logs name a record by its ids, never by what is in it.
+    seen, and is never acknowledged unread. One that has to wait is put back. Logs name a record by its ids,
+    never by what is in it.
     """
     by_type = {payload.type_name: (payload, effect) for payload, effect in effects.items()}
-    return _each(event, lambda record: _consume_event(record, by_type, observe), time_is_up)
+    return _each(event, lambda record: _consume_event(record, by_type, observe, put_back), time_is_up)
 
 
 def _each(
@@ -166,6 +181,7 @@ def _consume_event(
     record: Mapping[str, Any],
     by_type: Mapping[str, tuple[type[Payload], EffectFunction]],
     observe: Observer,
+    put_back: PutBack | None,
 ) -> bool:
     try:
         envelope, effect = _understand(record["body"], by_type)
@@ -176,7 +192,13 @@ def _consume_event(
             event_type=envelope.type,
         ):
             try:
-                result = effect(envelope)
+                try:
+                    result = effect(envelope)
+                except NotNowError:
+                    if put_back is None:
+                        raise
+                    put_back(record)
+                    result = WAITING
             except Exception:
                 logger.exception("event not consumed")
                 observe(FAILED, _since_ms(envelope.occurred_at))

@@ -1,31 +1,39 @@
 """E-mail by SES, with what no repetition can fix told apart."""
 
+from collections.abc import Mapping
 from functools import cache
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from aws_lambda_powertools.metrics import MetricUnit
 
 from domain.messages import MessageText
+from events.consume import NotNowError, PutBack
 from handlers.edge.observability import metrics
 from sql.transactions.notify import DueMessage, UndeliverableError
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
+    from mypy_boto3_sqs import SQSClient
 
 #: SES's error for an address that is none: the recipient's or the sender's, it does not say whose.
 #: MessageRejected is not here: an unverified sender is rejected like that, and messages have to wait until
 #: somebody has verified it.
 _REFUSED = "BadRequestException"
 
-#: SES's error for what exceeds the account's rate: surely not taken, so asking again sends no second copy.
-_TOO_FAST = "TooManyRequestsException"
+#: SES's errors for what exceeds the account's rate or quota: surely not taken, so asking again sends no
+#: second copy. Which of the two it is says the message alone ("Daily message quota exceeded").
+_TOO_FAST = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling"})
+_TOO_MANY = _TOO_FAST | {"LimitExceededException"}
 
 #: The pause before that, in seconds, and how often it is made. It slows a run down to SES's rate, for a new
-#: account one message a second; without it a long queue would use up the deliveries of its messages.
+#: account one message a second. What is still too much then waits in the queue, see `put_back`.
 _PAUSE_S = 1.0
-_PAUSES = 9
+_PAUSES = 5
+
+#: How long a message waits there: the longest that SQS delays one.
+WAIT_S = 900
 
 
 #: SES's own mailbox that takes everything: whoever may send at all may send there.
@@ -61,6 +69,29 @@ def count_skipped(word: str) -> str:
     return word
 
 
+@cache
+def _queues() -> "SQSClient":
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
+    return boto3.client("sqs", config=config)
+
+
+def put_back(queue_url: str) -> PutBack:
+    """Give what puts a record into its queue again, to wait there.
+
+    It is a new message: waiting makes it no dead letter, and it does not end with the queue's retention. What
+    was done of its event is known by the event's id.
+    """
+
+    def put(record: Mapping[str, Any]) -> None:
+        _queues().send_message(QueueUrl=queue_url, MessageBody=record["body"], DelaySeconds=WAIT_S)
+        metrics().add_metric("MailsPostponed", MetricUnit.Count, 1)
+
+    return put
+
+
 class Mail:
     """Sends messages from one address, with the configuration set whose bounces and complaints are events."""
 
@@ -73,7 +104,7 @@ class Mail:
         """Hand a message to SES.
 
         Raises UndeliverableError where SES will never take it, SenderRefusedError where it takes nothing of
-        ours, and botocore's errors where it may work later.
+        ours, NotNowError where the rate or the day's quota is used up, and botocore's errors for the rest.
         """
         from botocore.exceptions import ClientError
 
@@ -86,9 +117,13 @@ class Mail:
                     self._try_the_sender()
                     metrics().add_metric("MailsRefused", MetricUnit.Count, 1)
                     raise UndeliverableError from error
-                # guard: a mail that was too fast is sent again
-                if code != _TOO_FAST or not pauses_left:
+                if code not in _TOO_MANY:
                     raise
+                lasts = code not in _TOO_FAST or "quota" in error.response["Error"].get("Message", "").lower()
+                # guard: a mail that was too fast is sent again
+                if lasts or not pauses_left:
+                    # guard: a mail beyond the quota waits and is no failure
+                    raise NotNowError from error
                 metrics().add_metric("MailsThrottled", MetricUnit.Count, 1)
                 sleep(_PAUSE_S)
             else:
@@ -105,7 +140,10 @@ class Mail:
         try:
             self._hand_over(_ALWAYS_GOOD, MessageText("Test", "Is the sender in order?"))
         except ClientError as error:
-            if error.response["Error"]["Code"] != _REFUSED:
+            code = error.response["Error"]["Code"]
+            if code in _TOO_MANY:
+                raise NotNowError from error
+            if code != _REFUSED:
                 raise
             raise SenderRefusedError from error
         self._sender_works = True

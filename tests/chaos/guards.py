@@ -238,6 +238,9 @@ GUARDS: Mapping[str, Guard] = {
         value("{bounce: {bounceType: [{exists: true}]}}"),
         "test_the_rule_lets_through_what_silences_an_address",
     ),
+    "a mail beyond the quota waits and is no failure": Guard(
+        instead("raise"), "test_a_mail_beyond_the_quota_waits_in_its_queue_and_is_sent_when_there_is_room"
+    ),
     # --- E-mail addresses and bounds ----------------------------------------------------------------------
     "an address is its owner's only when they have confirmed it": Guard(
         instead("confirmed, pending = requested.email, None"), "test_a_new_address_waits_for_its_code"

@@ -16,12 +16,14 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from domain.messages import MessageText
+from events.consume import NotNowError
 from handlers.edge.observability import FunctionFailedError
 from handlers.edge.slices import MARGIN_MS
 from sql.connection import Database
 from sql.transactions.notify import DueMessage, UndeliverableError
+from sql.transactions.place_order import place_order
 from tests.integration.conftest import Connect
-from tests.integration.shop import Shop
+from tests.integration.shop import Shop, order_command, render
 from tests.unit.test_slices import Context
 
 Ways = Callable[..., Database]
@@ -203,7 +205,9 @@ def test_a_retired_items_picture_leaves_the_bucket_and_its_shopper_gets_an_e_mai
     shop.connection.execute("insert into xpoints.images values (%s, 'mug.png')", (image_id,))
     shop.connection.execute("insert into xpoints.catalog_images values (%s, %s)", (mug, image_id))
     shop.connection.execute(b"update xpoints.catalog_items set retired_at = now()")
-    module = load("retire_item", "cascades", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail")
+    module = load(
+        "retire_item", "cascades", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL="queue"
+    )
 
     event = record("CatalogItemRetired.v1", "catalog_item", mug, "item_id")
     assert module.handler(event, Context(60_000)) == {"batchItemFailures": []}
@@ -293,32 +297,83 @@ def test_a_message_whose_answer_is_lost_is_handed_over_once_in_a_call(
         mail.Mail(SENDER, "mail").send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert len(handed_over) == 1
     config = client.meta.config
+    queues = mail._queues.__wrapped__().meta.config
     longest_s = config.connect_timeout + config.read_timeout + mail._PAUSE_S * mail._PAUSES
+    longest_s += queues.connect_timeout + queues.read_timeout  # and it goes back into its queue
     assert longest_s < MARGIN_MS / 1000, "it ends before the functions do that send"
 
 
+_FAST, _QUOTA = "Maximum sending rate exceeded.", "Daily message quota exceeded."
+
+
 @pytest.mark.parametrize(
-    ("code", "times", "asked", "raised"),
+    ("code", "said", "times", "asked", "raised"),
     [
-        ("TooManyRequestsException", 1, 2, None),
-        ("TooManyRequestsException", 9, 10, None),
-        ("TooManyRequestsException", 10, 10, ClientError),
-        ("LimitExceededException", 1, 1, ClientError),  # the day's: it lasts
-        ("BadRequestException", 1, 2, UndeliverableError),  # the second is to whom SES always delivers
+        ("TooManyRequestsException", _FAST, 1, 2, None),
+        ("ThrottlingException", _FAST, 5, 6, None),
+        ("TooManyRequestsException", _FAST, 6, 6, NotNowError),
+        # The day's lasts: nobody waits for it in a run.
+        ("TooManyRequestsException", _QUOTA, 1, 1, NotNowError),
+        ("ThrottlingException", _QUOTA, 1, 1, NotNowError),
+        ("LimitExceededException", _QUOTA, 1, 1, NotNowError),
+        ("SendingPausedException", "", 1, 1, ClientError),
+        ("BadRequestException", "", 1, 2, UndeliverableError),  # the second is to whom SES always delivers
     ],
 )
 def test_what_ses_refused_for_its_rate_alone_is_asked_again_for_some_seconds(
-    code: str, times: int, asked: int, raised: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+    code: str,
+    said: str,
+    times: int,
+    asked: int,
+    raised: type[Exception] | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mail = importlib.import_module("handlers.edge.mail")
-    answers: list[object] = [ClientError({"Error": {"Code": code}}, "SendEmail")] * times + [{}]
+    refused = ClientError({"Error": {"Code": code, "Message": said}}, "SendEmail")
+    answers: list[object] = [refused] * times + [{}]
     client, pauses = Mock(send_email=Mock(side_effect=answers)), list[float]()
     monkeypatch.setattr(mail, "_client", lambda: client)
     monkeypatch.setattr(mail, "sleep", pauses.append)
     with pytest.raises(raised) if raised else nullcontext():
         mail.Mail(SENDER, "mail").send(DueMessage(uuid4(), "ana@example.com", MessageText("s", "b")))
     assert client.send_email.call_count == asked
-    assert pauses == [mail._PAUSE_S] * (asked - 1 if code == "TooManyRequestsException" else 0)
+    assert pauses == [mail._PAUSE_S] * (0 if raised is UndeliverableError else asked - 1)
+
+
+def test_a_mail_beyond_the_quota_waits_in_its_queue_and_is_sent_when_there_is_room(
+    shop: Shop,
+    aws: None,
+    database: Ways,
+    load: Callable[..., ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However often it is refused it is no failure, so it becomes no dead letter; nor is it sent twice."""
+    customer_id = shop.customer(username="ana")
+    shop.fill_cart(customer_id, {shop.item(1): 1})
+    command = order_command(customer_id, 1, "key-12345")
+    place_order(database("checkout"), command, render)
+    detail = shop.scalar("select detail from xpoints.outbox where id = %s", [command.event_id])
+    body = json.dumps({"detail-type": "OrderPlaced.v1", "detail": json.loads(detail)})
+
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="notify")["QueueUrl"]
+    notify = load("notify", "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL=url)
+    mail = importlib.import_module("handlers.edge.mail")
+    refused = ClientError({"Error": {"Code": "TooManyRequestsException", "Message": _QUOTA}}, "SendEmail")
+    client = Mock(send_email=Mock(side_effect=[refused, refused, {}]))
+    monkeypatch.setattr(mail, "_client", lambda: client)
+    monkeypatch.setattr(mail, "_queues", lambda: sqs)
+    monkeypatch.setattr(mail, "WAIT_S", 0)
+
+    for status in ("PENDING", "PENDING", "SENT"):
+        record = {"messageId": "m", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
+        assert notify.handler({"Records": [record]}, Context(60_000)) == {"batchItemFailures": []}
+        assert shop.scalar("select status from xpoints.notifications") == status
+        waiting = sqs.receive_message(QueueUrl=url).get("Messages", [])
+        assert [each["Body"] for each in waiting] == ([body] if status == "PENDING" else [])
+        for each in waiting:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+    assert client.send_email.call_count == 3
 
 
 def test_a_message_says_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,7 @@ def story(upgrade: Upgrade) -> dict[str, Any]:
         "EVENT_BUS_NAME": "bus",
         "SENDER_ADDRESS": "shop@example.com",
         "MAIL_CONFIGURATION": "mail",
+        "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
         "RELAY_RUN_S": "1",
         **upgrade.environment(),
     }

@@ -26,6 +26,8 @@ OWN = {
     r"^(Relay|EnrolUsers|Operations)Function/Properties/Environment\b": "test_import_budget.py",
     r"Function/Properties/Environment/Variables/(SENDER_ADDRESS|PICTURES_BUCKET)$": "test_import_budget.py",
     r"Function/Properties/Environment/Variables/MAIL_CONFIGURATION$": "test_import_budget.py",
+    r"^(Notify|RetireItem)Function/Properties/Environment/Variables/QUEUE_URL$": "test_import_budget.py",
+    r"^(Notify|RetireItem)FunctionRole/.*/Action/3$": "test_template_rights.py",
     r"^(Relay|Checkout)Function/Properties/ReservedConcurrentExecutions$": "test_template_change.py",
     r"^EnrolUsers\w+/Condition$|/RoleArns/enrolment/0$": "test_template_change.py",
     r"^StorefrontFunction/Properties/Events/ShowHealth\b": "test_api_document.py",

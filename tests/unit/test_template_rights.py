@@ -101,8 +101,14 @@ ATTACHED = {
 BEYOND: dict[str, dict[str, str]] = {
     "StorefrontFunction": {"PicturesBucket/*": "s3:GetObject"},
     "RelayFunction": {"EventBus": "events:DescribeEventBus events:PutEvents"},
-    "NotifyFunction": {"ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail"},
-    "RetireItemFunction": {"ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail"},
+    "NotifyFunction": {
+        "NotifyQueue": f"{TAKE} sqs:SendMessage",
+        "ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail",
+    },
+    "RetireItemFunction": {
+        "RetireItemQueue": f"{TAKE} sqs:SendMessage",
+        "ses:identity/* ses:configuration-set/${MailConfiguration}": "ses:SendEmail",
+    },
     "EnrolUsersFunction": {
         "UserPool": "cognito-idp:AdminCreateUser cognito-idp:AdminGetUser cognito-idp:AdminAddUserToGroup "
         "cognito-idp:AdminSetUserPassword cognito-idp:AdminUpdateUserAttributes"

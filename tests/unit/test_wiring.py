@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "DATABASE_ROLE": "consumers",
     "SENDER_ADDRESS": "orders@shop.example.com",
     "MAIL_CONFIGURATION": "mail",
+    "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
     "USER_POOL_ID": "us-east-1_pool",
     "EVENT_BUS_NAME": "bus",
     "DEMO_PASSWORD": "not-a-password-of-anybody",

@@ -293,7 +293,9 @@ def _follow_up(teller: Teller) -> None:
             clean_cart.handler(batch, Context())
     boto3.client("sesv2").create_email_identity(EmailIdentity=SENDER)
     with teller.as_function("NotifyFunction"):
-        notify = teller.load("notify", "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail")
+        notify = teller.load(
+            "notify", "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL="queue"
+        )
 
         def fail(message: Any) -> None:
             raise RuntimeError(f"550 {message.email} {message.text.body}")
@@ -317,7 +319,9 @@ def _notify_nobody(teller: Teller, ana: UUID) -> None:
     _relay(teller)
     shop.connection.execute("update xpoints.customers set email = null")
     with teller.as_function("NotifyFunction"):
-        notify = teller.load("notify", "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail")
+        notify = teller.load(
+            "notify", "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL="queue"
+        )
         notify.handler(teller.records("OrderPlaced.v1"), Context())
 
 
@@ -333,7 +337,9 @@ def _refuse_an_address(teller: Teller) -> None:
         ("RetireItemFunction", "retire_item", "cascades"),
     ):
         with teller.as_function(function), pytest.MonkeyPatch.context() as patch:
-            loaded = teller.load(module, role, SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail")
+            loaded = teller.load(
+                module, role, SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL="queue"
+            )
             patch.setattr("handlers.edge.mail._client", lambda: Mock(send_email=send_email))
             with suppress(UndeliverableError):
                 loaded._MAIL.send(DueMessage(uuid4(), f"{MARK}@example", MessageText("s", "b")))
@@ -519,9 +525,9 @@ def test_an_order_is_logged_in_as_many_bytes_as_the_model_of_its_cost_says(
         placed = teller.records("OrderPlaced.v1")
         for function, module in (("CleanCartFunction", "clean_cart"), ("NotifyFunction", "notify")):
             with teller.as_function(function):
-                teller.load(module, "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail").handler(
-                    placed, Context()
-                )
+                teller.load(
+                    module, "consumers", SENDER_ADDRESS=SENDER, MAIL_CONFIGURATION="mail", QUEUE_URL="queue"
+                ).handler(placed, Context())
     written = {name: json.dumps(lines, separators=(",", ":")) for name, lines in teller.story.lines.items()}
     written.pop("RelayFunction")  # a run's lines, however many messages it moves
     # Names of functions, ids of messages and moments have other lengths on AWS.

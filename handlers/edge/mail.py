@@ -9,7 +9,7 @@ from uuid import UUID
 from aws_lambda_powertools.metrics import MetricUnit
 
 from domain.messages import MessageText
-from events.consume import NotNowError, PutBack
+from handlers.edge.consume import NotNowError, PutBack
 from handlers.edge.observability import metrics
 from sql.transactions.notify import DueMessage, UndeliverableError
 

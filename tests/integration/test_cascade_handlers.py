@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from domain.messages import MessageText
-from events.consume import NotNowError
+from handlers.edge.consume import NotNowError
 from handlers.edge.observability import FunctionFailedError
 from handlers.edge.slices import MARGIN_MS
 from sql.connection import Database

@@ -33,10 +33,10 @@ __all__ = [
 NAMESPACE = "Rewards"
 
 #: What can become of an event: the words that metrics are named by.
-EFFECTS = frozenset({"done", "partial", "sent", "skipped", "duplicate", "stale", "failed"})
+EFFECTS = frozenset({"done", "partial", "sent", "skipped", "duplicate", "stale", "waiting", "failed"})
 
 #: Words for an event that had its effect before, or has none yet: its age is not the effect's.
-_WITHOUT_LAG = frozenset({"duplicate", "failed"})
+_WITHOUT_LAG = frozenset({"duplicate", "waiting", "failed"})
 
 R = TypeVar("R")
 

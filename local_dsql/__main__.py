@@ -117,7 +117,8 @@ def _url(server: LocalDsql) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C or SIGTERM. Gives the exit status."""
     given = _read_arguments(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # As after Ctrl-C, which a shell's `&` has processes ignore: raising SIGINT would do nothing there.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), own_directory("local-dsql-data", passable=True) as temporary:
         has_tokens = given.tokens or given.keys is not None
         try:

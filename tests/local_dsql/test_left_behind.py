@@ -27,13 +27,14 @@ def temporary() -> Iterator[Path]:
 
 
 def start(temporary: Path) -> subprocess.Popen[str]:
-    """Start a server as a command, and wait until it is there."""
+    """Start a server as a command in a script's background, and wait until it is there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local_dsql", "--plain", "--port", str(free_port())],
         cwd=ROOT,
         env={"PATH": os.defpath, "HOME": str(temporary), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell does for `&`
     )
     assert process.stdout is not None
     assert "ready" in process.stdout.readline()

@@ -85,7 +85,11 @@ class DsqlLinks(Links):
     def take(self, role: str) -> Connection:
         """Give a new connection: a session that was there before has not seen what a release did since."""
         link = Connection.connect(self._conninfo(role), autocommit=True)
-        link.execute(b"set search_path = clock, pg_catalog")
+        try:
+            link.execute(b"set search_path = clock, pg_catalog")
+        except psycopg.Error:  # it fails by chance like any other
+            link.close()
+            raise
         return link
 
     def put_back(self, role: str, link: Connection) -> None:

@@ -1,7 +1,6 @@
 """One connection an execution environment, opened when first needed and replaced before it is too old."""
 
 import os
-import random
 import socket
 import time
 from collections.abc import Callable
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psycopg
 
+from sql.chance import CHANCE
 from sql.errors import Barrier, LoginRefusedError, why_refused
 from sql.pipeline import Connection as Connection
 from sql.token import find_credentials, presign
-
-_SYSTEM = random.SystemRandom()
 
 if TYPE_CHECKING:
     from sql.admission import Admission
@@ -121,7 +119,7 @@ class Database:
         self.discard()
         connection = self._open()
         self._connection = connection
-        self._retire_at = self._clock() + MAX_CONNECTION_AGE_S - _SYSTEM.uniform(0, _AGE_SPREAD_S)
+        self._retire_at = self._clock() + MAX_CONNECTION_AGE_S - CHANCE.uniform(0, _AGE_SPREAD_S)
         self.connections_opened += 1
         return connection
 

@@ -5,7 +5,6 @@ checksum in `xpoints.schema_migrations`. A run that was cut off is simply run ag
 harm, since every statement is safe to repeat and "already exists" counts as done.
 """
 
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +16,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import namedtuple_row
 
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.errors import classify
 from sql.queries import Statement, load
-
-_SYSTEM = random.SystemRandom()
 
 DIRECTORY = Path(__file__).parent / "migrations"
 
@@ -266,5 +264,5 @@ class _Run:
                     raise
                 if isinstance(error, psycopg.OperationalError):
                     self._database.discard()
-            self._sleep(_SYSTEM.uniform(0, min(_PAUSE_CAP_S, _PAUSE_BASE_S * 2**attempt)))
+            self._sleep(CHANCE.uniform(0, min(_PAUSE_CAP_S, _PAUSE_BASE_S * 2**attempt)))
         raise AssertionError("unreachable: the last attempt returns or raises")

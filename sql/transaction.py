@@ -4,7 +4,6 @@ A transaction has two exchanges with the server: one reads what a decision needs
 and commits. Pipelined, each is a single round trip; with pipelining off the same statements go one by one.
 """
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import psycopg
 from psycopg import pq
 
 from domain.refusals import Refusal
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.connection import RetryPolicy as RetryPolicy
 from sql.errors import Fault, RetriesExhaustedError, classify
@@ -22,8 +22,6 @@ from sql.pipeline import Connection
 from sql.pipeline import Row as Row
 from sql.pipeline import Written as Written
 from sql.queries import Query, Statement
-
-_SYSTEM = random.SystemRandom()
 
 if TYPE_CHECKING:
     from sql.admission import Admission
@@ -157,7 +155,7 @@ def run(
     policy: RetryPolicy | None = None,
     *,
     sleep: Callable[[float], None] = time.sleep,
-    uniform: Callable[[float, float], float] = _SYSTEM.uniform,
+    uniform: Callable[[float, float], float] = CHANCE.uniform,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Completed[T]:
     """Run a transaction function, again from its start after a fault that another attempt can fix.

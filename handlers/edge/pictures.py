@@ -4,7 +4,6 @@ Keeping them is a favour to the next reader and never a reason to fail this one.
 """
 
 import os
-import random
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from uuid import UUID
 from aws_lambda_powertools.metrics import MetricUnit
 
 from handlers.edge.observability import logger, metrics
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.errors import FAILURES
 from sql.reads import StoredPicture, keep_picture_urls
@@ -32,7 +32,6 @@ LONGEST_KEPT_URL = 2000
 
 
 #: Draws from the system: a generator that was seeded at import would draw alike in copies of one environment.
-_SYSTEM = random.SystemRandom()
 
 
 class PictureUrls:
@@ -41,7 +40,7 @@ class PictureUrls:
     `chance` gives a number from 0 to 1.
     """
 
-    def __init__(self, bucket: str | None, region: str, chance: Callable[[], float] = _SYSTEM.random) -> None:
+    def __init__(self, bucket: str | None, region: str, chance: Callable[[], float] = CHANCE.random) -> None:
         self._bucket = bucket
         self._region = region
         self._chance = chance

@@ -1,6 +1,5 @@
 """Messages to customers: written once an event, then claimed, let go, sent and closed."""
 
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from domain.messages import (
     order_confirmation,
     put_code,
 )
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.errors import FAILURES
 from sql.inbox import EffectOutcome, UnknownOrderError, Version, once
@@ -142,7 +142,7 @@ def send_due(
     notification_id: UUID,
     send: Callable[[DueMessage], None],
     follows: UUID | None = None,
-    pick: Callable[[int], int] = secrets.randbelow,
+    pick: Callable[[int], int] = CHANCE.randrange,
 ) -> str:
     """Send a message that is due and close it; give `sent`, `duplicate`, or `skipped` and a reason.
 

@@ -1,6 +1,5 @@
 """The checkout: a cart becomes an order, in one transaction of two round trips."""
 
-import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,14 +11,13 @@ from domain.events.orders import OrderedLine, OrderPlaced, StockExhausted
 from domain.idempotency import Answer, Request
 from domain.points import BalanceChange, PointsAccount
 from domain.refusals import Refusal
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.outbox import enqueue
 from sql.queries import Statement, load
 from sql.transaction import Completed
 from sql.transactions.keyed import AcceptedWrite, run_keyed
-
-_SYSTEM = random.SystemRandom()
 
 _CHECKOUT = load("checkout")
 _READ_ACCOUNT = load("ledger")["read_account"].of(PointsAccount)
@@ -68,7 +66,7 @@ def place_order(
     database: Database,
     command: PlaceOrder,
     render: Render,
-    pick: Callable[[int], int] = _SYSTEM.randrange,
+    pick: Callable[[int], int] = CHANCE.randrange,
 ) -> Completed[Answer | Refusal]:
     """Place the order, or find that it was placed already, or refuse it. Raises as `run_keyed` does."""
 

@@ -1,7 +1,6 @@
 """An order's units and points go back: cancelled as a whole, or refunded by line."""
 
 import json
-import random
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,6 +15,7 @@ from domain.points import BalanceChange, PointsAccount, add_points
 from domain.refunds import AcceptedRefund, BoughtLine, BoughtOrder, decide_cancellation, decide_refund
 from domain.refusals import Refusal
 from domain.stock import give_back
+from sql.chance import CHANCE
 from sql.connection import Database
 from sql.ledger import ledger_entry, move_points
 from sql.limits import count_use, read_uses
@@ -23,8 +23,6 @@ from sql.outbox import enqueue
 from sql.queries import Statement, load, part
 from sql.transaction import Completed
 from sql.transactions.keyed import AcceptedWrite, run_keyed
-
-_SYSTEM = random.SystemRandom()
 
 _ORDERS = load("orders")
 _READ_ORDER = _ORDERS["read_order_to_refund"].of(dict)
@@ -68,7 +66,7 @@ def refund_order(
     database: Database,
     command: RefundOrder,
     render: Callable[[RefundOrder, Refunded], tuple[int, str]],
-    pick: Callable[[int], int] = _SYSTEM.randrange,
+    pick: Callable[[int], int] = CHANCE.randrange,
 ) -> Completed[Answer | Refusal]:
     """Give an order's points, and its limited items' stock, back. Raises as `run_keyed` does."""
 

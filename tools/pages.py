@@ -84,7 +84,8 @@ OF_MAKEFILE = {
     *("CURDIR", "MOST_WORKERS", "PAGES_PY", "PY", "SAM", "SBOM", "TOOLS", "UV"),
 }
 
-_ASK_PARSERS = """
+#: Code that finds what commands take, for a process of its own: what a command imports has effects.
+PARSERS = """
 import argparse, json, runpy, sys, warnings
 warnings.simplefilter("ignore")
 
@@ -94,28 +95,38 @@ class Caught(BaseException):
 def caught(parser, *_):
     raise Caught(parser)
 
-def options(parser, words):
-    found = []
+argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = caught
+
+def parsers(modules):
+    for module in modules:
+        sys.argv = [module]
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except Caught as parser:
+            yield module, parser.args[0]
+
+def actions(parser, words=()):
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
-                found += options(below, [*words, name])
-        elif action.option_strings and action.dest != "help":
+                yield from actions(below, [*words, name])
+        else:
+            yield parser, words, action
+"""
+
+_ASK_PARSERS = (
+    PARSERS
+    + """
+def options(parser):
+    for parser, words, action in actions(parser):
+        if action.option_strings and action.dest != "help":
             text = (action.help or "") % {**vars(action), "prog": parser.prog}
             value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
-            found.append([words, action.option_strings[-1], str(value), text])
-    return found
+            yield list(words), action.option_strings[-1], str(value), text
 
-argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = caught
-answers = {}
-for module in json.load(sys.stdin):
-    sys.argv = [module]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except Caught as parser:
-        answers[module] = options(parser.args[0], [])
-print(json.dumps(answers))
+print(json.dumps({module: list(options(parser)) for module, parser in parsers(json.load(sys.stdin))}))
 """
+)
 
 
 class Option(NamedTuple):
@@ -130,7 +141,7 @@ class Option(NamedTuple):
 def commands() -> list[str]:
     """Give the modules that are commands and read options, but for those of the browser's environment."""
     found = []
-    for path in sorted(set(ROOT.glob("[a-z]*/**/*.py")) - set(ROOT.glob("tests/browser/*.py"))):
+    for path in sorted(ROOT.glob("[a-z]*/**/*.py")):
         source = path.read_text(encoding="utf-8")
         if "run_command(main)" in source and re.search(
             "ArgumentParser|read_options|command import main", source

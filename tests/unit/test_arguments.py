@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from local_dsql import arguments
+from tools.pages import PARSERS
 from tools.pages import commands as with_options
 
 ROOT = Path(__file__).parents[2]
@@ -106,24 +107,9 @@ def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(comma
     assert not done.stdout
 
 
-_FIND_OPTIONS = """
-import argparse, json, runpy, sys, warnings
-warnings.simplefilter("ignore")
-
-class Caught(Exception):
-    pass
-
-def caught(parser, *_):
-    raise Caught(parser)
-
-def actions(parser, words):
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, below in action.choices.items():
-                yield from actions(below, [*words, name])
-        elif action.nargs != 0:
-            yield parser, words, action
-
+_FIND_OPTIONS = (
+    PARSERS
+    + """
 def became(parser, action, text):
     try:
         return ["taken", str(parser._get_value(action, text))]
@@ -132,21 +118,19 @@ def became(parser, action, text):
     except Exception as error:
         return ["failed", repr(error)]
 
-argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = caught
 given = json.load(sys.stdin)
 found = []
-for module in given["modules"]:
-    sys.argv = [module]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except Caught as parser:
-        for parser, words, action in actions(parser.args[0], []):
-            name = action.option_strings[-1] if action.option_strings else action.dest
-            is_free = action.type is None and action.choices is None
-            tried = {text: became(parser, action, text) for text in given["texts"]} if action.type else {}
-            found.append([" ".join([module, *words, name]), is_free, tried])
+for module, command in parsers(given["modules"]):
+    for parser, words, action in actions(command):
+        if action.nargs == 0:
+            continue
+        name = action.option_strings[-1] if action.option_strings else action.dest
+        is_free = action.type is None and action.choices is None
+        tried = {text: became(parser, action, text) for text in given["texts"]} if action.type else {}
+        found.append([" ".join([module, *words, name]), is_free, tried])
 print(json.dumps(found))
 """
+)
 
 #: What people type for a number, a time, a path, a name of a Region, and is none of them.
 NONSENSE = (

@@ -159,14 +159,21 @@ def test_a_version_that_answers_wrongly_fails_the_run_and_does_not_keep_the_poin
     shop.assert_sound()
 
 
+def _another_order(answer: Any) -> Any:
+    return {**answer, "body": json.dumps({**json.loads(answer["body"]), "order_id": str(uuid4())})}
+
+
+def _as_if_new(answer: Any) -> Any:
+    return {**answer, "headers": {**answer["headers"], "Idempotency-Replayed": "false"}}
+
+
+@pytest.mark.parametrize("broken", [_another_order, _as_if_new])
 def test_a_request_that_is_served_twice_fails_the_run(
-    run: Callable[..., dict[str, int]], functions: Functions
+    run: Callable[..., dict[str, int]], functions: Functions, broken: Callable[[Any], Any]
 ) -> None:
     def forgets(step: str, version: str, answer: Any) -> Any:
-        if step == "POST /orders" and "Idempotency-Replayed" in answer["headers"]:
-            body = {**json.loads(answer["body"]), "order_id": str(uuid4())}
-            return {**answer, "body": json.dumps(body)}
-        return answer
+        is_replay = step == "POST /orders" and answer["headers"]["Idempotency-Replayed"] == "true"
+        return broken(answer) if is_replay else answer
 
     functions.breaks = forgets
     with pytest.raises(FunctionFailedError, match="SmokeOrderError"):

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from api.__main__ import DOCUMENT
 from demos.live import FILES as FILES_OF_DRILLS
+from domain.points import CreditKind
 from handlers.edge.problems import KINDS
 from tools.template import ROOT, template
 from tools.vendor import FILES
@@ -369,3 +371,13 @@ def test_the_distribution_compresses_and_says_of_which_files_it_may() -> None:
     assert behaviour["Compress"] is True
     # AWS's CachingOptimized, whose keys tell gzip and Brotli apart; without a TTL nothing is compressed.
     assert behaviour["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"
+
+
+def test_every_kind_of_ledger_entry_has_its_word() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "sql").rglob("*.py"))
+    written = set(re.findall(r'_(?:entry|credit)\([^"]*?"([A-Z]+)"', sources)) | set(get_args(CreditKind))
+    # The sample's customers begin with one of these; whoever sees the other has no account any more.
+    shown = (written | {"OPENING"}) - {"FORFEIT"}
+    words = (WEB / "words" / "pages.js").read_text(encoding="utf-8")
+    (kinds,) = re.findall(r"kinds: \{\n(.*?)\n    \}", words, re.DOTALL)
+    assert set(re.findall(r"([A-Z]+): '", kinds)) == shown

@@ -140,8 +140,8 @@ export const words = {
     change: 'Points',
     after: 'Balance',
     kinds: {
-      OPENING: 'Opening balance', PURCHASE: 'Order', REFUND: 'Given back', CREDIT: 'Credit', CORRECTION: 'Correction',
-      TRANSFER_IN: 'Received', TRANSFER_OUT: 'Given', BOOST: 'Household boost', ERASURE: 'Account erased',
+      OPENING: 'Opening balance', PURCHASE: 'Order', REFUND: 'Given back', EARN: 'Earned', GIFT: 'Gift', TRANSFER: 'Transfer',
+      BOOST: 'Household boost',
     },
     give: 'Give points',
     giveText: 'To another member of the shop. It cannot be taken back.',

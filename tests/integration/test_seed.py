@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import pytest
 
-from handlers.staff import ItemRequest
 from operations import seed
 from operations.site import Site, SiteError
 from sql.connection import Database
@@ -235,6 +234,8 @@ def test_a_text_that_the_api_refuses_is_refused_in_a_file(own: Path, column: str
 @pytest.mark.parametrize("text", WRITTEN)
 def test_a_text_that_the_api_takes_is_taken_from_a_file_as_the_api_stores_it(own: Path, text: str) -> None:
     own.write_text("name,points_price\n" + f'"{text}",1\n', encoding="utf-8")
+    from handlers.staff import ItemRequest  # once the API of test_texts has given functions their settings
+
     (item,) = seed.read_catalogue(own).tables["catalog_items"]
     body = json.dumps({"name": text.strip(), "points_price": 1})
     assert item[1] == ItemRequest.model_validate_json(body).name

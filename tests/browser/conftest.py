@@ -159,18 +159,25 @@ def browser_options() -> list[str]:
     return ["--no-sandbox"] if os.geteuid() == 0 else []
 
 
+def open_regions(
+    stack: ExitStack, say: Callable[[str], None] = lambda _: None, **of_home: str
+) -> tuple[LocalRegion, LocalRegion, Connection]:
+    """Start two Regions on one database with the sample in them; `of_home` are parameters of the first."""
+    home = stack.enter_context(LocalRegion("us-east-1", parameters=of_home, say=say))
+    other = {"OtherRegion": home.outputs["PagesRegion"]}
+    away = stack.enter_context(LocalRegion("us-east-2", home.postgres, parameters=other, say=say))
+    database = stack.enter_context(Connection.connect(home.postgres.conninfo(), autocommit=True))
+    data = generate(10)
+    load(database, data)
+    for region in (home, away):
+        upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
+    return home, away, database
+
+
 @pytest.fixture(scope="package")
 def world(browser: Any) -> Iterator[World]:
     with ExitStack() as stack:
-        home = stack.enter_context(LocalRegion("us-east-1", parameters={"DemoUsernames": "browser_0"}))
-        away = stack.enter_context(
-            LocalRegion("us-east-2", home.postgres, parameters={"OtherRegion": home.outputs["PagesRegion"]})
-        )
-        database = stack.enter_context(Connection.connect(home.postgres.conninfo(), autocommit=True))
-        data = generate(10)
-        load(database, data)
-        for region in (home, away):
-            upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
+        home, away, database = open_regions(stack, DemoUsernames="browser_0")
         shop = Shop(database)
         members = [
             Member(f"browser_{number}", shop.customer(POINTS, f"browser_{number}"))

@@ -25,12 +25,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 from demos.shoppers import NotSoError, Shopper, api_client, console
 from local.metrics import metrics_reader
 from local.region import LocalRegion, stopwatch
-from local.sample_data import generate, load
-from local.sample_data.pictures import upload_pictures
 from local_dsql.arguments import whole_number
 from local_dsql.console import run_command
-from sql.connection import Connection
-from tests.browser.conftest import PATIENCE_MS, browser_options, keep_signed_in
+from tests.browser.conftest import PATIENCE_MS, browser_options, keep_signed_in, open_regions
 from tests.integration.shop import Shop
 from tools.browser import find
 
@@ -165,14 +162,7 @@ ALL = [*PICTURES, "drill"]
 def staged(browser: Any, load_s: int) -> Iterator[Stage]:
     say = stopwatch()
     with ExitStack() as stack:
-        home = stack.enter_context(LocalRegion("us-east-1", say=say))
-        other = {"OtherRegion": home.outputs["PagesRegion"]}
-        away = stack.enter_context(LocalRegion("us-east-2", home.postgres, parameters=other, say=say))
-        database = stack.enter_context(Connection.connect(home.postgres.conninfo(), autocommit=True))
-        data = generate(10)
-        load(database, data)
-        for region in (home, away):
-            upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
+        home, away, database = open_regions(stack, say)
         people = Shop(database)
         _admit(people, (home, away))
         yield Stage(home, away, people, browser, load_s)

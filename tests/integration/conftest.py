@@ -1,4 +1,4 @@
-"""A local Aurora DSQL a test session, and in it a freshly migrated database a test.
+"""A local Aurora DSQL a test session, and in it a migrated, empty database a test.
 
     def test_...(connect, database):
         connect().execute("insert ...")       # set-up and inspection, as the owner
@@ -13,15 +13,14 @@ from contextlib import ExitStack
 from itertools import count
 from typing import Any, Protocol
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from local_dsql.cluster import LocalDsql
 from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
+from tests.integration.databases import MigratedDatabases, drop
 
 FIXTURE_APPLICATION = "fixture"
 PROJECT_APPLICATION = "rewards-tests"
@@ -78,25 +77,27 @@ def template_database(dsql: LocalDsql) -> str:
     return TEMPLATE
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres, template_database: str) -> MigratedDatabases:
+    """Where tests have their databases from."""
+    return MigratedDatabases(postgres, template_database)
+
+
 @pytest.fixture
 def empty_database_name(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The name of a database of the test's own, without a schema."""
-    yield from fresh_database(postgres, None)
+    name = f"empty_{next(_numbers)}"
+    postgres.create_database(name)
+    yield name
+    drop(postgres, name)
 
 
 @pytest.fixture
-def database_name(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
-    """The name of a migrated database of the test's own, without a row of data."""
-    yield from fresh_database(postgres, template_database)
-
-
-def fresh_database(postgres: EmbeddedPostgres, template: str | None) -> Iterator[str]:
-    """Make a database, give its name, and drop it when asked for the next."""
-    name = f"test_{next(_numbers)}"
-    postgres.create_database(name, template=template)
+def database_name(databases: MigratedDatabases) -> Iterator[str]:
+    """The name of a migrated database that is the test's own while it runs, without a row of data."""
+    name = databases.take()
     yield name
-    with psycopg.connect(postgres.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    databases.give_back(name)
 
 
 @pytest.fixture

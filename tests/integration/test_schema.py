@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from local_dsql.postgres import EmbeddedPostgres
-from tests.integration.conftest import Connect, fresh_database
+from tests.integration.conftest import Connect
+from tests.integration.databases import MigratedDatabases
 
 # The workshop's tables: each column with its type, in order.
 WORKSHOP = {
@@ -79,9 +79,11 @@ POSITIONAL = {
 
 
 @pytest.fixture(scope="module")
-def database_name(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
+def database_name(databases: MigratedDatabases) -> Iterator[str]:
     """One database for all of them: they look at the schema, and their few rows do not meet."""
-    yield from fresh_database(postgres, template_database)
+    name = databases.take()
+    yield name
+    databases.give_back(name)
 
 
 @pytest.mark.parametrize("table", WORKSHOP)

@@ -23,7 +23,7 @@ _PRELOAD = [
     "botocore.credentials",
     "domain.checkout",
     "domain.events",
-    "sql.outbox",
+    "sql.relay",
     "sql.transaction",
 ]
 

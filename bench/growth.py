@@ -46,10 +46,11 @@ from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
-from sql.outbox import SHARDS, Outbox
+from sql.outbox import SHARDS
 from sql.queries import Query
 from sql.reads import list_items, list_ledger, list_orders, show_cart, show_item
 from sql.references import REFERENCES
+from sql.relay import Outbox
 from sql.transactions.change_cart import set_quantity
 from sql.transactions.place_order import PlaceOrder, place_order
 from sql.transactions.sweep_orphans import sweep

@@ -26,7 +26,8 @@ from events.publish import MAX_ENTRIES, EventsClient
 from events.relay import Relay, RelaySettings
 from local_dsql.console import run_command
 from sql.connection import Database, DatabaseSettings
-from sql.outbox import SHARDS, Outbox
+from sql.outbox import SHARDS
+from sql.relay import Outbox
 
 PUT_EVENTS_MS = 10
 STEADY_EVENTS_PER_S = 200

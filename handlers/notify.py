@@ -1,7 +1,8 @@
 """Consumer of orders, cancellations, and messages that were written: sends the e-mail to the customer."""
 
 from domain.events.customers import NotificationWritten
-from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderPlaced
+from domain.events.refunds import OrderCancelled
 from handlers.edge.consume import Consumer
 from handlers.edge.mail import Mail, count_skipped, put_back
 from handlers.edge.observability import guarded, observe_effect

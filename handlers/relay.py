@@ -18,7 +18,7 @@ from events.publish import EventsClient
 from events.relay import Relay, RelaySettings
 from handlers.edge.observability import guarded, logger, metrics
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
-from sql.outbox import Outbox
+from sql.relay import Outbox
 
 #: Time kept back for the last requests, their record, the leases and the metrics.
 _MARGIN_S = 8.0

@@ -7,6 +7,7 @@ loaded: `load("stock")["read_stock"].of(StockSlot)`.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -56,7 +57,8 @@ def part(record: type[T], row: dict[str, Any]) -> T:
     return record(**{name: row.pop(name) for name in record._fields})  # type: ignore[attr-defined]
 
 
-def load(file: str) -> dict[str, Query[object]]:
+@cache
+def load(file: str) -> Mapping[str, Query[object]]:
     """Read `sql/queries/<file>.sql` into queries by name; a name that stands twice is a ValueError.
 
     Statements that are not the shop's own stand elsewhere: `file` may be a whole path, without its suffix.

@@ -4,8 +4,9 @@ from domain.events import Payload
 from domain.events.customers import CustomerErased, CustomerErasureResumed, NotificationWritten
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from domain.events.mail import MailReturned
-from domain.events.orders import OrderCancelled, OrderPlaced, OrderRefunded, StockExhausted
+from domain.events.orders import OrderPlaced, StockExhausted
 from domain.events.points import PointsCredited, PointsTransferred
+from domain.events.refunds import OrderCancelled, OrderRefunded
 
 #: What comes from another service, as a rule of the template puts it into our form; the bus never has it.
 RECEIVED: dict[str, type[Payload]] = {MailReturned.type_name: MailReturned}

@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from domain.events.orders import OrderRefunded
+from domain.events.refunds import OrderRefunded
 from local.sample_data.catalogue import TABLES_DIRECTORY, Catalogue, ascii_words, random_id
 from local.sample_data.rows import (
     CartItem,

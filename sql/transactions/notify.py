@@ -8,7 +8,8 @@ from uuid import UUID, uuid4, uuid5
 from domain.checkout import AcceptedLine
 from domain.email import CODE_VALID_S, address_hash, hash_code, make_code, show_code
 from domain.events import Envelope
-from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderPlaced
+from domain.events.refunds import OrderCancelled
 from domain.limits import MAILS, wait_s
 from domain.messages import (
     EMAIL_CODE,

@@ -8,7 +8,8 @@ from uuid import UUID
 from domain import refusals
 from domain.checkout import StockSlot
 from domain.events import Origin
-from domain.events.orders import OrderCancelled, OrderedLine, OrderRefunded
+from domain.events.orders import OrderedLine
+from domain.events.refunds import OrderCancelled, OrderRefunded
 from domain.idempotency import Answer, Request
 from domain.limits import CANCELLATIONS, Uses, refuse_beyond
 from domain.points import BalanceChange, PointsAccount, add_points

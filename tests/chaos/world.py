@@ -21,14 +21,15 @@ from domain.checkout import total
 from domain.events import Envelope, Origin, Payload, event_of
 from domain.events.customers import CustomerErased, CustomerErasureResumed
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
-from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderPlaced
+from domain.events.refunds import OrderCancelled
 from domain.idempotency import Answer, Request
 from domain.refusals import Refusal
 from events.relay import Relay, RelaySettings
 from sql.connection import RetryPolicy
 from sql.errors import RetriesExhaustedError
-from sql.outbox import Outbox
 from sql.references import REFERENCES, Reference
+from sql.relay import Outbox
 from sql.transaction import Completed
 from sql.transactions import audit_ledger
 from sql.transactions import retire_item_data as retirement

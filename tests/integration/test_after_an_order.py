@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.events import Envelope, Origin, read_event
-from domain.events.orders import OrderCancelled, OrderedLine, OrderPlaced
+from domain.events.orders import OrderedLine, OrderPlaced
+from domain.events.refunds import OrderCancelled
 from sql.connection import Database
 from sql.inbox import EffectOutcome, UnknownOrderError
 from sql.transactions import notify

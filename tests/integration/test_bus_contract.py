@@ -19,7 +19,7 @@ from events.publish import SOURCE, EventsClient, Publication, is_there
 from events.relay import Relay, RelaySettings
 from handlers.edge.consume import consume
 from sql.connection import Database
-from sql.outbox import Outbox
+from sql.relay import Outbox
 from tests.bus import StubBus
 from tests.integration.conftest import Connect
 

@@ -20,7 +20,7 @@ from operations import command, queues
 from operations.command import main
 from operations.site import Site
 from sql.connection import Database
-from sql.outbox import Outbox
+from sql.relay import Outbox
 from sql.transactions import operations
 from sql.transactions.audit_ledger import PARTS, audit_pass
 from sql.transactions.change_account import erase_account

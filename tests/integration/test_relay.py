@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-import sql.outbox
+import sql.relay
 from domain.outbox import MAX_ATTEMPTS, Held, OutboxMessage, OutboxUnavailableError, Share, Verdict
 from events.publish import MAX_BYTES
 from events.relay import Relay, RelayReport, RelaySettings
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database
-from sql.outbox import SHARDS, Outbox
+from sql.outbox import SHARDS
+from sql.relay import Outbox
 from sql.scan import MAX_BYTES as MAX_BYTES_CHANGED
 from tests.bus import Entry, StubBus, bad_request
 from tests.integration.conftest import Connect
@@ -377,7 +378,7 @@ def test_the_database_refuses_a_lease_that_another_holds_whatever_the_relay_beli
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.outbox(worker=0).hold(15)
-    monkeypatch.setattr("sql.outbox.share_out", lambda shards, *_: Share([], list(shards)))
+    monkeypatch.setattr("sql.relay.share_out", lambda shards, *_: Share([], list(shards)))
     assert kept(setting.outbox(worker=1)) == []
 
 
@@ -527,13 +528,13 @@ def test_what_the_bus_said_of_large_messages_is_recorded_in_transactions_that_ds
     setting.write(45, detail='"%s"' % ("y" * (size_bytes - 2)))
     setting.bus.reject = lambda _: None if code is None else (code, "no")
     batches: list[int] = []
-    query = getattr(sql.outbox, statement)
+    query = getattr(sql.relay, statement)
 
     def note(**parameters: Any) -> Any:
         batches.append(len(parameters["ids"]))
         return query(**parameters)
 
-    monkeypatch.setattr(sql.outbox, statement, note)
+    monkeypatch.setattr(sql.relay, statement, note)
     setting.run_a_round()
     assert sum(batches) >= 45, "more when the database was away and it was tried again"
     assert 2 * max(batches) * size_bytes <= MAX_BYTES_CHANGED, "written in one table, deleted in another"

@@ -10,7 +10,8 @@ import pytest
 from domain.email import address_hash
 from domain.events import read_event
 from domain.events.customers import NotificationWritten
-from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderPlaced
+from domain.events.refunds import OrderCancelled
 from domain.limits import ACCOUNT_CHANGES, CANCELLATIONS, EMAIL_CODES, MAILS, Bound
 from sql.connection import Database
 from sql.transaction import Transaction

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.events import event_of, read_event
-from domain.events.orders import OrderCancelled, OrderPlaced
+from domain.events.orders import OrderPlaced
+from domain.events.refunds import OrderCancelled
 from handlers import operations, storefront
 from handlers.edge.monitoring import Alarms, Listener, Minutes, QueueState, Series, Took
 from sql.connection import Database

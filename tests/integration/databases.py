@@ -13,7 +13,7 @@ from psycopg import sql
 from local_dsql.postgres import EmbeddedPostgres
 
 #: What a table or an index may hold when a test has ended: the dead rows of a few hundred tests.
-_MOST_BYTES = 400_000
+_MOST_BYTES = 1_000_000
 
 _END_SESSIONS = """
 select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity
@@ -39,48 +39,49 @@ _SETTINGS = "select setrole, setconfig from pg_db_role_setting order by setrole"
 _LARGEST = f"select max(pg_relation_size(oid)) from pg_class where {_IS_OURS}"
 
 
+_numbers = count(1)
+
+
 class MigratedDatabases:
     """Databases of one server: copies of `template`, handed out again when they have been emptied."""
 
     def __init__(self, server: EmbeddedPostgres, template: str) -> None:
         self._server = server
         self._template = template
-        self._numbers = count(1)
         self._spare: list[str] = []
-        name = self._copy()
-        with self._connect(name) as connection:
+        self._as_migrated: dict[str, list[Any]] = {}
+        with self._connect(template) as connection:
             tables = [table for (table,) in connection.execute(_TABLES)]
             filled = [table for table in tables if connection.execute(f"table {table} limit 1").fetchone()]
-            self._state = [*(f"table {table} order by 1" for table in filled), _ESTIMATES, _SETTINGS]
-            self._state += [
-                f"select count(*), sum(xmin::text::bigint) from {catalogue} {_but_temporary(catalogue)}"
-                for catalogue in _CATALOGUES
-            ]
-            self._empty = "; ".join(f"delete from {table}" for table in tables if table not in filled)
-            self._as_migrated = self._look(connection)
-        self._spare.append(name)
+        self._empty = "; ".join(f"delete from {table}" for table in tables if table not in filled)
+        self._state = [*(f"table {table} order by 1" for table in filled), _ESTIMATES, _SETTINGS]
+        self._state += [
+            f"select count(*), sum(xmin::text::bigint) from {catalogue} {_but_temporary(catalogue)}"
+            for catalogue in _CATALOGUES
+        ]
 
     def take(self) -> str:
         """Give the name of a database without a row of data."""
-        return self._spare.pop() if self._spare else self._copy()
+        if self._spare:
+            return self._spare.pop()
+        name = f"test_{next(_numbers)}"
+        self._server.create_database(name, template=self._template)
+        with self._connect(name) as connection:
+            self._as_migrated[name] = self._look(connection)
+        return name
 
     def give_back(self, name: str) -> None:
         """End the sessions of a database, and keep it for the next test if it is as it was."""
         with self._connect(name) as connection:
             connection.execute(_END_SESSIONS)
             (largest,) = connection.execute(_LARGEST).fetchone() or (0,)
-            is_kept = largest <= _MOST_BYTES and self._look(connection) == self._as_migrated
+            is_kept = largest <= _MOST_BYTES and self._look(connection) == self._as_migrated[name]
             if is_kept:
                 connection.execute(self._empty)
         if is_kept:
             self._spare.append(name)
         else:
             drop(self._server, name)
-
-    def _copy(self) -> str:
-        name = f"test_{next(self._numbers)}"
-        self._server.create_database(name, template=self._template)
-        return name
 
     def _look(self, connection: psycopg.Connection[Any]) -> list[Any]:
         return [connection.execute(query).fetchall() for query in self._state]

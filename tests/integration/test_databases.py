@@ -6,6 +6,13 @@ import pytest
 from local_dsql.postgres import EmbeddedPostgres
 from tests.integration.databases import MigratedDatabases
 
+
+@pytest.fixture(scope="module")
+def databases(postgres: EmbeddedPostgres, template_database: str) -> MigratedDatabases:
+    """Databases that no other test has had."""
+    return MigratedDatabases(postgres, template_database)
+
+
 A_ROW = "insert into xpoints.images (id, filename) values (gen_random_uuid(), 'mug.png')"
 
 
@@ -44,7 +51,7 @@ def test_rows_go_and_the_database_stays(databases: MigratedDatabases, postgres: 
         "delete from xpoints.schema_migrations where ctid = '(0,1)'",
         "analyze xpoints.images",
         "do $$ begin execute format('alter database %I set work_mem = 64', current_database()); end $$",
-        "insert into xpoints.images select gen_random_uuid(), 'x' from generate_series(1, 10000)",
+        "insert into xpoints.images select gen_random_uuid(), 'x' from generate_series(1, 30000)",
     ],
 )
 def test_a_database_that_is_otherwise_than_migrated_is_no_other_tests(

@@ -30,7 +30,6 @@ from demos.shoppers import (
     reader,
     wait_for,
 )
-from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
 from local_dsql.arguments import whole_number
@@ -276,7 +275,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     stop_on_signals()
-    forget_account()
     say = stopwatch()
     try:
         with LocalRegion(say=say) as region:

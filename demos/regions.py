@@ -38,7 +38,6 @@ from demos.shoppers import (
     reader,
     wait_for,
 )
-from local.keys import forget_account
 from local.region import LocalRegion, stop_on_signals, stopwatch
 from local_dsql.arguments import seconds, whole_number
 from local_dsql.console import run_command
@@ -735,7 +734,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     plan = DrillLoad(options.shoppers, options.load_s, options.takeover_s)
     stop_on_signals()
-    forget_account()
     say = stopwatch()
     board = Board()
     try:

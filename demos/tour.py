@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-from local.keys import forget_account
 from local.made_up import made_up
 from local.region import ROOT, stop_on_signals, stopwatch
 from local.sample_data import DEMO_USERNAME, HOUSEHOLD_USERNAMES
@@ -366,7 +365,6 @@ def main() -> None:
     """Start a Region, take the tour, write the page."""
     argparse.ArgumentParser(prog="python -m demos.tour", description=main.__doc__).parse_args()
     stop_on_signals()
-    forget_account()
     with made_up():
         say = stopwatch()
         say("taking the tour")

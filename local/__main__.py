@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 
 from local import region_file
-from local.keys import forget_account
 from local.metrics import metrics_reader
 from local.reference import publish
 from local.region import LocalRegion, stop_on_signals, stopwatch
@@ -28,7 +27,6 @@ def main() -> None:
     """Start, fill, say how to use it, wait, stop."""
     options = _options()
     stop_on_signals()
-    forget_account()
     say = stopwatch()
     offered = f"{DEMO_USERNAME},{STAFF_USERNAMES[0]}"
     region = LocalRegion(

@@ -19,9 +19,7 @@ def main() -> None:
         program = binaries() / "psql"
     except StartError as error:
         sys.exit(str(error))
-    # Whatever libpq's variables say, they say it of another server.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    os.execve(program, ["psql", region["DATABASE_URL"], *sys.argv[1:]], environment)  # noqa: S606  # its arguments are this user's own
+    os.execv(program, ["psql", region["DATABASE_URL"], *sys.argv[1:]])  # noqa: S606  # its arguments are this user's own
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from domain.usernames import one_form
 from local import region_file
-from local.keys import forget_account
 from local.sample_data import DEMO_USERNAME
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
@@ -27,7 +26,6 @@ def main() -> int:
     )
     parser.add_argument("username", nargs="?", default=DEMO_USERNAME, help="who (default: %(default)s)")
     options = parser.parse_args()
-    forget_account()
     try:
         region = region_file.read()
         client = boto3.Session(

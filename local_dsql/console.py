@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from local_dsql.environment import forget_account, forget_libpq_environment
+
 #: Exit statuses as shells give them to who is ended by SIGINT, and by SIGPIPE.
 INTERRUPTED = 130
 UNREAD = 141
@@ -21,8 +23,11 @@ def _require_text(arguments: Sequence[str]) -> None:
             sys.exit(WRONG_USAGE)
 
 
-def run_command(main: Callable[[], int | None]) -> NoReturn:
+def run_command(main: Callable[[], int | None], keeps: Sequence[str] = ()) -> NoReturn:
     """Run a command and end with its exit status: 0 for None.
+
+    It has nothing of its user's AWS accounts and of libpq's variables, but for those that it `keeps`: names,
+    and "AWS_" for the account.
 
     What a terminal cannot show it shows as `?`. Where nobody reads any more, as in `... | head -1`, it ends
     with UNREAD and says nothing; after Ctrl-C, where it says nothing by itself, with INTERRUPTED.
@@ -34,6 +39,9 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     try:
         try:
             _require_text(sys.argv)
+            if "AWS_" not in keeps:
+                forget_account()
+            forget_libpq_environment(*keeps)
             status = main()
         finally:  # --help ends by SystemExit
             for stream in (sys.stdout, sys.stderr):

@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from local_dsql.environment import forget_libpq_environment
 from local_dsql.guard import StartError
 from local_dsql.ports import HOST, free_port, require_port
 
@@ -225,17 +226,6 @@ class EmbeddedPostgres:
             extra_groups=None if self._user is None else [],
             preexec_fn=_stop_with_parent(),
         )
-
-
-def forget_libpq_environment(*but: str) -> None:
-    """Take libpq's variables (PGSSLMODE, PGSERVICE, ...) out of this process, `but` some.
-
-    They speak of another server.
-
-    They cannot be overruled one by one: a service of PGSERVICE that nobody defines fails each connection.
-    """
-    for name in [name for name in os.environ if name.startswith("PG") and name not in but]:
-        del os.environ[name]
 
 
 def binaries(user: int | None = None) -> Path:

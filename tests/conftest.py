@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-from local.keys import forget_account
+from local_dsql.environment import forget_account
 from tests.not_tested import BROWSER_TESTS, NotTested
 
 # No test may reach a real account, whoever runs it.

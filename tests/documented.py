@@ -29,6 +29,42 @@ ALONE = {
     ".local/dev/bin/python -m tools.dsql_check .local/new.sql": 1,
 }
 
+
+def _limits(*values: int) -> str:
+    """Give the line that sets the limits of all methods, from the stage's own to that of the last."""
+    pairs = zip(_METHODS, values[::2], values[1::2], strict=True)
+    each = (
+        f"'op=replace,path={method}/throttling/{name}Limit,value={value}'"
+        for method, rate, burst in pairs
+        for name, value in (("rate", rate), ("burst", burst))
+    )
+    line = 'aws apigateway update-stage --rest-api-id "$API_ID" --stage-name v1 --patch-operations '
+    return line + " ".join(each)
+
+
+_METHODS = (
+    "/*/*",
+    "/~1orders/POST",
+    "/~1points~1transfers/POST",
+    "/~1account/DELETE",
+    "/~1health/GET",
+    "/~1staff~1operations/GET",
+    "/~1staff~1boosts/POST",
+)
+
+#: Run in a deployed Region by AWS's own models, as the AWS CLI is no part of this: tests/system/test_restore.py.
+BY_MODELS = (
+    'aws apigateway get-stage --rest-api-id "$API_ID" --stage-name v1 --query methodSettings > .local/limits.json',
+    _limits(*[0] * 14),
+    _limits(500, 1000, 200, 400, 50, 100, 5, 10, 50, 100, 10, 20, 10, 20),
+    "aws scheduler list-schedules --query \"Schedules[?contains(Name, 'RelayFunction')].Name\" --output text",
+    'aws scheduler get-schedule --name "$RELAY_SCHEDULE" --query '
+    "'{Name: Name, ScheduleExpression: ScheduleExpression, FlexibleTimeWindow: FlexibleTimeWindow, "
+    "Target: Target}' > .local/relay.json",
+    "aws scheduler update-schedule --cli-input-json file://.local/relay.json --state DISABLED",
+    "aws scheduler update-schedule --cli-input-json file://.local/relay.json --state ENABLED",
+)
+
 #: What deploys to an account, or asks one: checked against what the programs and AWS's own models know.
 NEEDS_AN_ACCOUNT = (
     "./rewards region single --region us-east-1 --cluster-stack rewards-cluster-dev --deletion-protection false",
@@ -54,9 +90,6 @@ NEEDS_AN_ACCOUNT = (
         for deployed, other in (("b", "A"), ("a", "B"))
     ),
     '.local/dev/bin/python -m local.sample_data pictures --bucket "$BUCKET"',
-    'aws apigateway get-stage --rest-api-id "$API_ID" --stage-name v1 --query methodSettings > .local/limits.json',
-    'aws apigateway update-stage --rest-api-id "$API_ID" --stage-name v1 --patch-operations '
-    "'op=replace,path=/*/*/throttling/rateLimit,value=0' 'op=replace,path=/*/*/throttling/burstLimit,value=0'",
     ".local/sam/bin/sam deploy --template-file pipeline.yaml --stack-name rewards-pipeline --region us-east-1 "
     "--capabilities CAPABILITY_IAM --parameter-overrides GitHubRepository=you/your-fork MonthlyBudget=200 "
     "BudgetEmail=you@example.com",
@@ -102,4 +135,4 @@ NOT_RUN = {
     "make invoke FUNCTION=CheckoutFunction CONTAINER=1": "it wants a container engine",
 }
 
-EVERYTHING = [*IN_THE_REGION, *ALONE, *NEEDS_AN_ACCOUNT, *NOT_RUN]
+EVERYTHING = [*IN_THE_REGION, *ALONE, *BY_MODELS, *NEEDS_AN_ACCOUNT, *NOT_RUN]

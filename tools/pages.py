@@ -143,7 +143,7 @@ def commands() -> list[str]:
     found = []
     for path in sorted(ROOT.glob("[a-z]*/**/*.py")):
         source = path.read_text(encoding="utf-8")
-        if "run_command(main)" in source and re.search(
+        if "run_command(main" in source and re.search(
             "ArgumentParser|read_options|command import main", source
         ):
             found.append(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__"))

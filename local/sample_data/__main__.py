@@ -16,12 +16,10 @@ from local.sample_data.progress import Progress, shown
 from local.sample_data.rows import SampleData
 from local_dsql.arguments import output_folder, whole_number
 from local_dsql.console import run_command
-from local_dsql.postgres import forget_libpq_environment
 
 
 def _load(arguments: argparse.Namespace, data: SampleData, progress: Progress) -> str:
     # All but a password of the place that --dsn names.
-    forget_libpq_environment("PGPASSWORD", "PGPASSFILE")
     with psycopg.connect(arguments.dsn, autocommit=True) as connection:
         loaded = load(connection, data, progress)
     if not loaded.rows:
@@ -117,4 +115,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    # A database and a bucket may be anybody's: they are named, and these let in.
+    run_command(main, keeps=("AWS_", "PGPASSWORD", "PGPASSFILE"))

@@ -39,9 +39,11 @@ class Shop:
             )
         return item_id
 
-    def customer(self, points: int = 1000, username: str | None = None) -> UUID:
+    def customer(
+        self, points: int = 1000, username: str | None = None, customer_id: UUID | None = None
+    ) -> UUID:
         """Add a customer with an opening balance, which is a ledger entry like any other."""
-        customer_id = uuid4()
+        customer_id = customer_id or uuid4()
         username = username or f"user_{customer_id.hex[:12]}"
         self.connection.execute(
             "insert into xpoints.customers (id, username, first_name, email) values (%s, %s, 'Ana', %s)",

@@ -30,13 +30,12 @@ from local.container import sam_local
 from local.engine import Engine
 from local.invoke import prepare
 from local_dsql.places import own_directory
+from tests.developer import PLANTED, planted
+from tests.developer import developer as as_developer
 from tools.template import ROOT, read
 
 #: Longer than what starts a Region gives itself (local/region.py): what is late there says so itself.
 TIMEOUT_S = 600.0
-
-#: In every key, token and name of the developer's.
-PLANTED = "PLANTED"
 
 FOLDERS = (
     *("domain", "sql", "events", "handlers", "web", "api"),
@@ -109,45 +108,7 @@ def account() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def developer(account: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Give the environment of a developer with an account, signed in in every way that there is."""
-    home = tmp_path_factory.mktemp("developer")
-    (home / ".aws" / "sso" / "cache").mkdir(parents=True)
-    (home / ".aws" / "sso" / "cache" / "0123.json").write_text(json.dumps({"accessToken": PLANTED}))
-    process = f"sh -c 'touch {home}/asked; exit 1'"
-    for name, section in (("credentials", "{}"), ("config", "profile {}")):
-        (home / ".aws" / name).write_text(
-            "".join(
-                f"[{section.format(profile) if profile != 'default' else profile}]\n"
-                f"aws_access_key_id = {PLANTED}\naws_secret_access_key = {PLANTED}\n"
-                f"credential_process = {process}\nregion = eu-north-1\nendpoint_url = {account.url}\n"
-                for profile in ("default", PLANTED)
-            )
-        )
-    token = home / "token"
-    token.write_text(PLANTED)
-    services = ("SQS", "S3", "STS", "LAMBDA", "SESV2", "EVENTS", "CLOUDFORMATION", "LOGS")
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "AWS_ACCESS_KEY_ID": PLANTED,
-        "AWS_SECRET_ACCESS_KEY": PLANTED,
-        "AWS_SESSION_TOKEN": PLANTED,
-        "AWS_SECURITY_TOKEN": PLANTED,
-        "AWS_PROFILE": PLANTED,
-        "AWS_DEFAULT_PROFILE": PLANTED,
-        "AWS_REGION": "eu-north-1",
-        "AWS_ROLE_ARN": f"arn:aws:iam::123456789012:role/{PLANTED}",
-        "AWS_ROLE_SESSION_NAME": PLANTED,
-        "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{account.url}/{PLANTED}",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN": PLANTED,
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{account.url}/{PLANTED}",
-        **{f"AWS_ENDPOINT_URL_{service}": f"{account.url}/{PLANTED}" for service in services},
-    }
-
-
-def planted(environment: Mapping[str, str]) -> set[str]:
-    """Give the names of an environment's variables that come from the developer."""
-    return {name for name, value in environment.items() if PLANTED in value or value == "eu-north-1"}
+    return {"PATH": os.environ["PATH"], **as_developer(tmp_path_factory.mktemp("developer"), account.url)}
 
 
 class Watch:
@@ -347,28 +308,31 @@ def test_the_operators_command_in_a_shell_with_the_regions_file_sees_nothing_of_
 
     assert done.status == 0, done.error
     assert any("-m operations" in command for command in done.watch.seen)
-    assert not any("-m operations" in command for command in done.watch.found)
+    found = next((names for command, names in done.watch.found.items() if "-m operations" in command), set())
+    assert {name for name in found if name.startswith("AWS_")} == set()
     assert_calls_carry_the_regions_keys(server)
     assert_nothing_asked_the_account(account, developer)
 
 
-#: Runs a module's main with a Region that says what it finds of the developer's, and ends.
-_MAIN_WITHOUT_A_REGION = """
-import importlib, os, sys
-class Region:
-    def __init__(self, *_, **__):
-        sys.exit("found " + " ".join(sorted(n for n, v in os.environ.items() if "PLANTED" in v)))
-module = importlib.import_module(sys.argv.pop(1))
-module.LocalRegion = Region
-module.main()
-"""
+#: What runs beside a Region, or by itself: with what of its own its first process starts nothing else.
+_ALSO_RUN = (
+    ("token",),
+    ("psql", "ARGS=-Atc 'select count(*) from customers'"),
+    ("sale", "ARGS=--buyers 5 --units 2"),
+    ("exercises", "ARGS=in-turn"),
+)
 
 
-@pytest.mark.parametrize("module", ["local.__main__", "demos.demo", "demos.regions"])
-def test_what_starts_regions_forgets_it_first(module: str, up: Up, developer: dict[str, str]) -> None:
-    done = run(up, developer, ".local/dev/bin/python", "-c", _MAIN_WITHOUT_A_REGION, module)
+@pytest.mark.parametrize("words", _ALSO_RUN, ids=lambda words: words[0])
+def test_a_target_of_make_starts_nothing_that_sees_it(
+    words: tuple[str, ...], up: Up, account: Server, developer: dict[str, str]
+) -> None:
+    done = run(up, developer, "make", *words)
 
-    assert done.error.splitlines()[-1] == "found ", done.error
+    assert done.status == 0, done.error
+    begun = re.compile(r"^(\S*/)?(sh|make)\b|^\.local/dev/bin/python -m ")
+    assert {command: names for command, names in done.watch.found.items() if not begun.match(command)} == {}
+    assert_nothing_asked_the_account(account, developer)
 
 
 def test_sam_local_invoke_is_given_the_regions_keys_alone(
@@ -495,3 +459,89 @@ def test_an_edited_template_asks_for_a_new_start(up: Up) -> None:
     up.wait_for("template.yaml has changed: stop `make up` and start it again", before)
     up.process.poll()
     assert up.process.returncode is None
+
+
+# --- What it stands on dies -----------------------------------------------------------------------------
+
+
+def postmaster(root: psutil.Process) -> psutil.Process:
+    """Give the process that is the PostgreSQL server."""
+    (found,) = (each for each in root.children() if each.name() == "postgres")
+    return found
+
+
+def test_it_says_that_its_database_was_killed_and_ends_with_everything(up: Up) -> None:
+    root = psutil.Process(up.process.pid)
+    family = root.children(recursive=True)
+    before = len(up.said())
+
+    postmaster(root).kill()
+
+    up.wait_for("The database has ended, and with it the Region. Start it again: make up.", before)
+    assert up.process.wait(TIMEOUT_S) == 1
+    assert "Traceback" not in up.said()[before:]
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
+    assert not (up.project / ".local" / "region.env").exists()
+
+
+#: Runs `make up` without deploying: its emulator, its database, and what it does about them.
+_UP_WITHOUT_A_SHOP = """
+import sys
+from contextlib import nullcontext
+from local import __main__ as up, region, region_file
+
+class Region(region.LocalRegion):
+    def _start(self, stack):
+        directory = region._run_directory(self.region_name, stack)
+        self._emulator = region.Emulator(directory, self.region_name)
+        self._emulator.start()
+        stack.callback(self._emulator.stop)
+        self.database = self._own_database(directory, stack)
+        self._emulator.wait()
+        self.outputs = {"PicturesBucketName": ""}
+    def enrol(self, users): pass
+    def functions(self): return {}
+
+up.LocalRegion = Region
+up.load = up.upload_pictures = up.publish = region_file.write = lambda *_, **__: None
+up._variables, up._how_to_use = (lambda region: {}), (lambda *_: "ready")
+up.metrics_reader = lambda region: nullcontext()
+sys.argv = ["local", "--no-reload", "--customers", "10", "--users", "1"]
+up.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("killed", "said"),
+    [
+        ("postgres -D", "The database has ended"),
+        ("local_dsql.process", "The database has ended"),
+        ("emulator_process.py", "The AWS emulator has ended"),
+    ],
+)
+def test_it_says_what_was_killed_and_ends(killed: str, said: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _UP_WITHOUT_A_SHOP],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        family = psutil.Process(process.pid).children(recursive=True)
+        # The guard before a command has the command's words, too.
+        *_, found = (each for each in family if killed in " ".join(each.cmdline()))
+        found.kill()
+
+        _, error = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 1
+    assert f"{said}, and with it the Region. Start it again: make up." in error, error
+    assert "Traceback" not in error
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []

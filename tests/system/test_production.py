@@ -10,22 +10,28 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
 import pytest
 
 from local.region import ROOT, LocalRegion
+from sql.connection import Connection
 from tests.authenticator import code
+from tests.integration.shop import Shop
+from tests.system.waiting import until
 
 CHOSEN = "Chosen-By-Myself-1"
+
+#: Who tries new versions: the id that the deployment names.
+SMOKE_CUSTOMER = UUID("5a0e5a0e-5a0e-4a0e-8a0e-5a0e5a0e5a0e")
 
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[LocalRegion]:
     """A Region of its own, as production is deployed."""
-    with LocalRegion(parameters={"DemoPassword": ""}) as region:
+    with LocalRegion(parameters={"DemoPassword": "", "SmokeCustomerId": str(SMOKE_CUSTOMER)}) as region:
         yield region
 
 
@@ -173,3 +179,70 @@ def test_one_who_has_not_come_yet_is_mailed_again(shop: LocalRegion) -> None:
     )
     assert len(mails(shop, "eva@example.com")) == 2
     assert first_sign_in(shop, "eva", "eva@example.com")
+
+
+@pytest.fixture
+def tried(shop: LocalRegion) -> Iterator[Shop]:
+    """The Region's database with the test customer and something to buy, and no run but the test's own."""
+    scheduler = shop.client("scheduler")
+    (name,) = (
+        each["Name"] for each in scheduler.list_schedules()["Schedules"] if "SmokeOrder" in each["Name"]
+    )
+    schedule = scheduler.get_schedule(Name=name)
+    wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
+    scheduler.update_schedule(**{key: schedule[key] for key in wanted}, State="DISABLED")
+    with Connection.connect(shop.database.conninfo(), autocommit=True) as connection:
+        made = Shop(connection)
+        made.customer(100, "smoke", SMOKE_CUSTOMER)
+        made.item(5, "Sticker", stock=[3])
+        yield made
+
+
+def test_the_smoke_order_tries_a_version_and_fails_where_its_checkout_is_broken(
+    shop: LocalRegion, tried: Shop
+) -> None:
+    functions, checkout = shop.client("lambda"), shop.resources["CheckoutFunction"]
+
+    def run(**event: bool) -> tuple[str | None, Any]:
+        answer = functions.invoke(
+            FunctionName=shop.outputs["SmokeOrderFunctionName"], Payload=json.dumps(event)
+        )
+        return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+    def left() -> tuple[list[str], int]:
+        query = "select status from xpoints.orders where customer_id = %s"
+        return [status for (status,) in tried.rows(query, [SMOKE_CUSTOMER])], tried.balance(SMOKE_CUSTOMER)
+
+    def logged(message: str) -> list[Any]:
+        found = [json.loads(line) for line in shop.logs() if f'"{message}"' in line]
+        return [line for line in found if line.get("message") == message]
+
+    def outcomes() -> list[str]:
+        return [line["outcome"] for line in logged("checkout")]
+
+    assert run() == (None, {"smoke_orders": 0}), "no version is on trial"
+    assert left() == ([], 100)
+
+    before = len(outcomes())
+    assert run(now=True) == (None, {"smoke_orders": 1})
+    assert left() == (["CANCELLED"], 100)
+    assert until(lambda: outcomes()[before + 1 :] and outcomes()[before:]) == ["placed", "replayed"]
+
+    # As CodeDeploy does: the alias lets a tenth of the requests go to a new version.
+    variables = functions.get_function_configuration(FunctionName=checkout)["Environment"]["Variables"]
+    broken = {**variables, "DATABASE_PORT": "1"}
+    functions.update_function_configuration(FunctionName=checkout, Environment={"Variables": broken})
+    version = functions.publish_version(FunctionName=checkout)["Version"]
+    functions.update_function_configuration(FunctionName=checkout, Environment={"Variables": variables})
+    functions.update_alias(
+        FunctionName=checkout, Name="live", RoutingConfig={"AdditionalVersionWeights": {version: 0.1}}
+    )
+    assert run()[0] == "Unhandled"
+    assert left() == (["CANCELLED"], 100)
+    (failed,) = until(lambda: logged("smoke order failed"))
+    assert (failed["step"], failed["version"], failed["status"]) == ("POST /orders", version, 503)
+
+    # And takes it back.
+    functions.update_alias(FunctionName=checkout, Name="live", RoutingConfig={"AdditionalVersionWeights": {}})
+    assert run() == (None, {"smoke_orders": 0})
+    tried.assert_sound()

@@ -92,6 +92,8 @@ def _schemathesis(
         *("--url", deployed.region.api_url),
         *(() if token is None else ("-H", f"Authorization: Bearer {token}")),
         *("--checks", "all", "--phases", phases),
+        # Most of the time is spent waiting for answers.
+        *("--workers", "4"),
         *("--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color", "--warnings", "off"),
         *options,
     ]

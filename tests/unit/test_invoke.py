@@ -20,7 +20,6 @@ from local import region_file
 from local.engine import NO_ENGINE, Engine, engine, reachable
 from local.functions import Function
 from local.invoke import Outcome, UsageError, choose, main, prepare, read_event
-from local.keys import forget_account
 from local.log_lines import show_log
 from local_dsql.guard import StartError
 
@@ -171,19 +170,6 @@ def test_what_a_function_logs_is_shown_for_people(capsys: pytest.CaptureFixture[
         "metrics  Placed=1.0",
         "[plain] text",
     ]
-
-
-def test_nothing_that_leads_to_an_account_is_left() -> None:
-    environment = {"AWS_PROFILE": "mine", "AWS_ENDPOINT_URL_SQS": "http://there", "HOME": "/home/me"}
-
-    forget_account(environment)
-
-    assert environment == {
-        "HOME": "/home/me",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 # --- Engines --------------------------------------------------------------------------------------------

@@ -213,8 +213,22 @@ def test_who_closes_the_shop_for_a_restore_is_told_every_method_with_a_limit_of_
     text = (ROOT / "docs" / "deploy.md").read_text()
     section = text.split("\n## From a backup\n", 1)[1].split("\n## ", 1)[0]
     settings = template()["Resources"]["Api"]["Properties"]["MethodSettings"]
-    own = {f"{each['ResourcePath']}/{each['HttpMethod']}" for each in settings[1:]}
-    assert set(re.findall(r"`(/~1[^`]+)`", section)) == own
+    defaults = template()["Parameters"]
+
+    def said(value: Any) -> str:
+        return str(defaults[value["Ref"]]["Default"] if isinstance(value, dict) else value)
+
+    wanted = {
+        (f"{each['ResourcePath']}/{each['HttpMethod']}", name): said(
+            each[f"Throttling{name.capitalize()}Limit"]
+        )
+        for each in settings
+        for name in ("rate", "burst")
+    }
+    found = re.findall(r"'op=replace,path=(\S+)/throttling/(rate|burst)Limit,value=(\d+)'", section)
+    closing, opening = found[: len(wanted)], found[len(wanted) :]
+    assert {(method, name): value for method, name, value in closing} == dict.fromkeys(wanted, "0")
+    assert {(method, name): value for method, name, value in opening} == wanted
 
 
 def test_the_firewall_stands_before_the_api() -> None:

@@ -1,0 +1,122 @@
+"""What a command finds of whatever its user has set up: AWS accounts, and libpq's variables.
+
+The same on a running Region: tests/system/test_make_up.py.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.developer import developer, planted
+from tests.documents import ROOT
+from tests.unit.test_arguments import NO_COMMANDS, commands
+
+#: What may be for an account, or for somebody's database, and what of it stays.
+KEEPS = {
+    "operations": {"AWS_", "BOTO_CONFIG"},
+    "local.sample_data": {"AWS_", "BOTO_CONFIG", "PGPASSWORD", "PGPASSFILE"},
+}
+
+#: These want a browser's environment to be imported; each is run by it alone.
+_WANT_A_BROWSER = ("tests.browser.",)
+
+#: Runs every command up to its main, and says what is found there, by AWS's own library, too.
+_IN_PLACE_OF_MAIN = """
+import contextlib, io, json, os, runpy, sys, warnings
+import botocore.session
+from local_dsql import console
+
+warnings.simplefilter("ignore")
+before, run_command, found = dict(os.environ), console.run_command, {}
+
+def look():
+    session = botocore.session.Session()
+    keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
+    client = session.create_client("s3", region_name="us-east-1", **keys)
+    try:
+        credentials = session.get_credentials()
+        has = None if credentials is None else credentials.method
+    except Exception as error:
+        has = repr(error)
+    found[module] = {
+        "environment": dict(os.environ), "credentials": has, "endpoint": client.meta.endpoint_url,
+        "region": session.get_config_variable("region"), "profile": session.profile,
+    }
+
+console.run_command = lambda main, **more: run_command(look, **more)
+for module in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update(before)
+    sys.argv = [module]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__")
+print(json.dumps(found))
+"""
+
+
+@cache
+def run_here() -> tuple[str, ...]:
+    """Give the commands that can be imported here."""
+    return tuple(each for each in commands() if not each.startswith(_WANT_A_BROWSER))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Give what each command's main finds of a developer's: environment, credentials, addresses."""
+    home = tmp_path_factory.mktemp("home")
+    # Nobody listens there: who asks is told by the credentials' chain.
+    variables = {**developer(home, "http://127.0.0.1:9"), "PGPASSWORD": "theirs", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_PLACE_OF_MAIN],
+        input=json.dumps(run_here()),
+        cwd=ROOT,
+        env={**variables, "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "1", "AWS_METADATA_SERVICE_TIMEOUT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (home / "asked").exists(), "somebody's credential_process was run"
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("command", run_here())
+def test_a_commands_main_finds_nothing_of_its_users_but_what_it_is_for(
+    command: str, found: dict[str, Any]
+) -> None:
+    keeps = KEEPS.get(command, set())
+    left = found[command]
+    names = planted(left["environment"]) | {name for name in left["environment"] if name.startswith("PG")}
+    assert {name for name in names if not name.startswith(tuple(keeps) or ("-",))} == set()
+    if "AWS_" not in keeps:
+        assert (left["credentials"], left["region"], left["profile"]) == (None, None, None)
+        assert left["endpoint"].endswith(".amazonaws.com"), left["endpoint"]
+    else:
+        assert "AWS_PROFILE" in names, "it may be meant for an account"
+
+
+def test_what_make_runs_and_the_pages_name_is_such_a_command() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    texts = [makefile, (ROOT / "rewards").read_text("utf-8"), *(page.read_text("utf-8") for page in pages)]
+    called = {
+        name.rstrip(".") for text in texts for name in re.findall(r"(?:PY\)|python\"?) -m ([\w.]+)", text)
+    }
+    ours = {name for name in called if (ROOT / name.split(".")[0]).is_dir()}
+
+    assert len(ours) > 15
+    # The latter takes this project's code and statements, and starts nothing.
+    assert ours - {*commands(), "tests.former_release"} == set()
+    assert {"tests.former_release.__main__"} < NO_COMMANDS
+
+
+def test_tests_begin_without_the_users_account_too() -> None:
+    assert "forget_account()" in (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
+    assert os.environ["AWS_CONFIG_FILE"] == os.devnull

@@ -111,7 +111,7 @@ class _Bench:
             self.artifacts.function(function)
         for name, source in (("bare", _BARE), ("libraries", LIBRARIES)):
             (directory / name).mkdir()
-            (directory / name / f"{name}.py").write_text(source)
+            (directory / name / f"{name}.py").write_text(source, encoding="utf-8")
             command = [sys.executable, "-m", "compileall", "-q", str(directory / name)]
             subprocess.run(command, check=True)
         #: Processor time of every start of a function.
@@ -136,7 +136,9 @@ class _Bench:
         environment |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         command = [str(PYTHON), "-P", *options, "-c", code]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8"
+        )
         return done.stdout + done.stderr
 
     def _output(self) -> Path:

@@ -143,7 +143,7 @@ def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int
         "postgres",
     ]
     before = _children_cpu_s()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     rate, processed = _RATE.search(done.stdout), _PROCESSED.search(done.stdout)
     if done.returncode != 0 or rate is None or processed is None or "aborted" in done.stderr:
         raise RuntimeError(f"pgbench failed ({done.returncode}): {done.stderr[-2000:]}")

@@ -175,7 +175,9 @@ def breaking_changes(published: Schema, now: Schema) -> Iterator[str]:
 
 def accept(golden: Path, now: Schema) -> list[str]:
     """Make a schema the one that is promised unless it breaks what was promised; give the breaches."""
-    if golden.exists() and (broken := list(breaking_changes(json.loads(golden.read_text()), now))):
+    if golden.exists() and (
+        broken := list(breaking_changes(json.loads(golden.read_text(encoding="utf-8")), now))
+    ):
         return broken
     golden.write_text(to_text(now), encoding="utf-8")
     return []

@@ -70,7 +70,7 @@ def run(ready: Ready, show: Any) -> Any:
     Raises StartError when there was none.
     """
     said: list[str] = []
-    with tempfile.TemporaryFile("w+") as answer:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as answer:
         process = subprocess.Popen(
             ready.command,
             env=ready.environment,
@@ -78,6 +78,7 @@ def run(ready: Ready, show: Any) -> Any:
             stdout=answer,
             stderr=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             errors="replace",
         )
         assert process.stderr is not None

@@ -28,6 +28,7 @@ def made_up(environment: Mapping[str, str] = os.environ, umask: int = -1) -> Ite
         umask=umask,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
         # Where this runs in the background of a shell, Ctrl-C is ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

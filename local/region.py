@@ -346,8 +346,10 @@ class LocalRegion:
 
     def _sam(self, arguments: list[str | Path], directory: Path) -> Guarded:
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))},
             **self._emulator.environment,
+            # It draws with more than a terminal of ASCII has.
+            "PYTHONUTF8": "1",
             "BUNDLE_FOR": "host",
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "0.2",
@@ -376,11 +378,11 @@ def _deploy_at_once(built: Path) -> None:
     text, made = re.subn(
         r"(\n  GradualDeployment:\n(?: {4}.*\n)*? {4}Default: )['\"]true['\"]",
         r"\1'false'",
-        built.read_text(),
+        built.read_text(encoding="utf-8"),
     )
     if made != 1:
         raise StartError(f"{built} has no parameter GradualDeployment with the default 'true'")
-    built.write_text(text)
+    built.write_text(text, encoding="utf-8")
 
 
 def _finish(step: Guarded, name: str) -> None:

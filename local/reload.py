@@ -125,6 +125,7 @@ class Reloader:
             env={**self._region.environment, "PYTHONPATH": f"{together}:{layer}"},
             capture_output=True,
             text=True,
+            encoding="utf-8",
             check=False,
         )
         if done.stdout.strip():

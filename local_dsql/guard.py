@@ -46,10 +46,10 @@ class Guarded:
         # Linux alone keeps this list; elsewhere ps does.
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         if children.exists():
-            found = children.read_text().split()
+            found = children.read_text(encoding="utf-8").split()
         else:
             listed = subprocess.run(
-                ["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False
+                ["pgrep", "-P", str(self.pid)], capture_output=True, text=True, encoding="utf-8", check=False
             )
             found = listed.stdout.split()
         if not found:
@@ -81,7 +81,7 @@ class Guarded:
 
     def last_lines(self, count: int = 40) -> str:
         """Give the end of what the command has written."""
-        return "\n".join(self.output.read_text(errors="replace").splitlines()[-count:])
+        return "\n".join(self.output.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 
 def _main(command: list[str]) -> int:

@@ -192,11 +192,11 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and server.poll() is None:
             with contextlib.suppress(FileNotFoundError):
-                lines = status.read_text().split()
+                lines = status.read_text(encoding="utf-8").split()
                 if lines and lines[0] == str(server.pid) and lines[-1] == "ready":
                     return
             time.sleep(0.01)
-        said = log.read_text(errors="replace")[-2000:]
+        said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise StartError(f"PostgreSQL did not start on port {self.port}: {said}")
 
     def _stop(self) -> None:

@@ -51,14 +51,20 @@ def fetch() -> Path | None:
     environment = {**os.environ, "PLAYWRIGHT_BROWSERS_PATH": str(_CACHE)}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=_FETCH_TIMEOUT_S,
+            check=False,
         )
         said = done.stderr + done.stdout
     except subprocess.TimeoutExpired:
         said = f"no end within {_FETCH_TIMEOUT_S:.0f} s"
     found = _fetched()
     if found is None:
-        _REASON.write_text(_shortened(said))
+        _REASON.write_text(_shortened(said), encoding="utf-8")
     return found
 
 
@@ -72,7 +78,7 @@ def _shortened(said: str) -> str:
 
 def why_not() -> str:
     """Say why no browser was fetched."""
-    return _REASON.read_text() if _REASON.exists() else "none was looked for: make test does"
+    return _REASON.read_text(encoding="utf-8") if _REASON.exists() else "none was looked for: make test does"
 
 
 def main() -> None:

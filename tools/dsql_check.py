@@ -103,7 +103,7 @@ def lint(statements: list[Statement]) -> list[Finding]:
             by_file[str(path)] = statement
         command = [f"{sysconfig.get_path('scripts')}/dsql-lint", "--format", "json", *by_file]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
         except FileNotFoundError as error:
             raise RuntimeError("dsql-lint is not installed; run `make tools`") from error
     if done.returncode not in (0, 1):

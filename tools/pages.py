@@ -159,6 +159,7 @@ def options() -> dict[str, list[Option]]:
         cwd=ROOT,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=True,
     )
     return {module: [Option(*one) for one in found] for module, found in json.loads(done.stdout).items()}
@@ -167,7 +168,9 @@ def options() -> dict[str, list[Option]]:
 def targets() -> dict[str, str]:
     """Give the target of make that runs a module, where there is one."""
     found: dict[str, str] = {}
-    for target, recipe in re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M):
+    for target, recipe in re.findall(
+        r"^([a-z-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M
+    ):
         for module in re.findall(r"\$\(PY\) -m ([\w.]+)", recipe):
             found.setdefault(module, f"make {target}")
     found |= {f"bench.{path.stem}": f"make bench BENCH={path.stem}" for path in (ROOT / "bench").glob("*.py")}

@@ -300,6 +300,7 @@ class ProxyProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             bufsize=1,
         )
         self.port = int(self._read_line()["port"])

@@ -190,14 +190,14 @@ class Runtime:
             if process.cmdline()[:1] == [str(PYTHON)]:
                 schedstat = Path(f"/proc/{process.pid}/schedstat")
                 if schedstat.exists():
-                    return int(schedstat.read_text().split()[0]) / 1e6
+                    return int(schedstat.read_text(encoding="utf-8").split()[0]) / 1e6
                 spent = process.cpu_times()
                 return 1000 * (spent.user + spent.system)
         raise StartError("The function is not running. Invoke it first.")
 
     def log(self) -> str:
         """Give what was printed so far, the emulator's own lines included."""
-        return self._output.read_text(errors="replace")
+        return self._output.read_text(encoding="utf-8", errors="replace")
 
 
 def _emulator() -> Path:

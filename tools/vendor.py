@@ -69,7 +69,9 @@ def _npm(arguments: list[str], directory: Path) -> list[dict[str, str]]:
     npm = shutil.which("npm")
     if npm is None:
         raise VendorError("npm is not on PATH: install Node.js, which this step alone needs")
-    done = subprocess.run([npm, *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [npm, *arguments], cwd=directory, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     if done.returncode:
         raise VendorError(f"npm {' '.join(arguments)} failed:\n{done.stderr.strip()}")
     answer: list[dict[str, str]] = json.loads(done.stdout)
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.vendor", description=__doc__)
     parser.add_argument("packages", nargs="*", metavar="PACKAGE=VERSION", help=f"of {', '.join(FILES)}")
     options = parser.parse_args(arguments)
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     wanted = dict(one.partition("=")[::2] for one in options.packages) or {
         name: entry["version"] for name, entry in record.items()
     }
@@ -94,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VendorError as error:
         print(error, file=sys.stderr)
         return 1
-    RECORD.write_text(json.dumps(record, indent=2) + "\n")
+    RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

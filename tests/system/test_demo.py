@@ -1,7 +1,8 @@
 """`make demo`, in short: it goes through, and it does not when something is not as it must be."""
 
+import os
 import subprocess
-import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,13 +10,44 @@ import pytest
 from demos import demo
 from local.region import ROOT, LocalRegion
 from local.sample_data import SampleData, load
+from tests.developer import developer
 
 
-def test_the_demo_tells_its_story_and_everything_adds_up() -> None:
-    command = [sys.executable, "-m", "demos.demo", "--orders", "4", "--in-flight", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_the_demo_tells_its_story_and_everything_adds_up(tmp_path: Path) -> None:
+    """By somebody who has all set up otherwise: account, database, proxies, Python, language, rights."""
+    home = tmp_path / "home"
+    shadow = tmp_path / "shadow"
+    for folder in (home, shadow):
+        folder.mkdir()
+    for module in ("psycopg", "yaml", "boto3", "httpx"):
+        (shadow / f"{module}.py").write_text("raise SystemExit('another one of this name')")
+    nobody = "http://127.0.0.1:9"
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    environment = {
+        "PATH": os.environ["PATH"],
+        **developer(home, nobody),
+        **dict.fromkeys((*proxies, *map(str.lower, proxies)), nobody),
+        "PYTHONPATH": str(shadow),
+        "PYTHONWARNINGS": "error",
+        "PYTHONOPTIMIZE": "1",
+        "PYTHONIOENCODING": "ascii",
+        # An encoding of ASCII for files and arguments, too.
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+    }
+    done = subprocess.run(
+        ["make", "demo", "ARGS=--orders 4 --in-flight 2"],
+        cwd=ROOT,
+        env=environment,
+        umask=0o077,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not (home / "asked").exists()
     for chapter in range(1, 8):
         assert f"\n{chapter}. " in done.stdout
     for shown in (

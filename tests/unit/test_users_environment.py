@@ -1,15 +1,18 @@
-"""What a command finds of whatever its user has set up: AWS accounts, and libpq's variables.
+"""What a command finds of whatever its user has set up: accounts, libpq's variables, proxies, encodings.
 
 The same on a running Region: tests/system/test_make_up.py.
 """
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -120,3 +123,104 @@ def test_what_make_runs_and_the_pages_name_is_such_a_command() -> None:
 def test_tests_begin_without_the_users_account_too() -> None:
     assert "forget_account()" in (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
     assert os.environ["AWS_CONFIG_FILE"] == os.devnull
+
+
+# --- Each place that goes out says all that it needs ----------------------------------------------------
+
+#: What runs here or on AWS; tests begin like commands (tests/conftest.py).
+CODE = [
+    path
+    for path in sorted(ROOT.glob("[a-z]*/**/*.py"))
+    if path.relative_to(ROOT).parts[0] != "tests" and ".local" not in path.parts
+]
+
+#: What the functions on AWS are made of: no command begins them, so what connects says everything itself.
+_ON_AWS = {"domain", "sql", "events", "handlers"}
+
+#: Connects with everything named, after taking libpq's variables away.
+_THE_DATABASE = "sql/connection.py"
+
+#: Leaves the machine with the account's own settings, a proxy among them: what it is for.
+_GOES_OUT = {
+    "handlers/edge/custom_resource.py": "CloudFormation's URL",
+    "local/sample_data/__main__.py": "somebody's bucket",
+    "operations/site.py": "somebody's account; an endpoint of this machine is spared the proxy",
+    "operations/region_command.py": "somebody's account",
+    "local_dsql/__main__.py": "printed for its user",
+}
+
+
+class Place(NamedTuple):
+    """A call: where it stands, what is called, and the names that it is given."""
+
+    file: str
+    line: int
+    called: str
+    named: dict[str, str]
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.called}"
+
+
+def calls(path: Path) -> Iterator[Place]:
+    """Give a file's calls."""
+    file = str(path.relative_to(ROOT))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            named = {each.arg or "**": ast.unparse(each.value) for each in node.keywords}
+            first = ast.unparse(node.args[0]) if node.args else ""
+            yield Place(file, node.lineno, ast.unparse(node.func), named, first)
+
+
+@cache
+def all_calls() -> tuple[Place, ...]:
+    """Give every call of the code."""
+    return tuple(place for path in CODE for place in calls(path))
+
+
+def test_what_connects_is_begun_by_a_command_or_names_everything() -> None:
+    connects = re.compile(r"(psycopg|(Async)?Connection|asyncpg)\.(connect|create_pool)$|ConnectionPool$")
+    places = [place for place in all_calls() if connects.search(place.called)]
+
+    assert len(places) > 15
+    on_aws = [place for place in places if place.file.split("/")[0] in _ON_AWS]
+    assert {place.file for place in on_aws} == {_THE_DATABASE}
+    _, names = (ROOT / _THE_DATABASE).read_text("utf-8").split("def _open")
+    assert names.index("_forget_libpq_environment()") < names.index("Connection.connect(")
+    for place in set(places) - set(on_aws):
+        # A server's own words for how to reach it, or what a person wrote in full.
+        assert re.search(r"conninfo|arguments\.dsn", place.first), str(place)
+
+
+def test_what_speaks_http_to_this_machine_asks_no_proxy() -> None:
+    speaks = re.compile(r"(httpx\.(get|post|put|request|stream|Client|AsyncClient)|requests\.\w+|urlopen)$")
+    places = [place for place in all_calls() if speaks.search(place.called)]
+    asks = [str(place) for place in places if place.named.get("trust_env") != "False"]
+
+    assert places
+    assert [place for place in asks if place.split(":")[0] not in _GOES_OUT] == []
+
+
+def test_a_client_of_aws_on_this_machine_asks_no_proxy() -> None:
+    makes = re.compile(r"(boto3|[sS]ession(\(.*\))?)\.client$", re.S)
+    places = [place for place in all_calls() if makes.search(place.called)]
+    here = [place for place in places if place.file.split("/")[0] not in _ON_AWS]
+
+    assert here
+    for place in here:
+        assert place.file in _GOES_OUT or "proxies={}" in place.named.get("config", ""), str(place)
+
+
+def test_text_is_read_and_written_in_one_encoding_whatever_the_terminals() -> None:
+    def is_text(place: Place) -> bool:
+        if place.called.endswith((".read_text", ".write_text")):
+            return "utf-8" not in place.first
+        if place.called.startswith("subprocess."):
+            return place.named.get("text") == "True"
+        return False
+
+    places = [place for place in all_calls() if is_text(place)]
+
+    assert len(places) > 20
+    assert [str(place) for place in places if "encoding" not in place.named] == []

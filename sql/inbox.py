@@ -25,8 +25,21 @@ class EffectOutcome(StrEnum):
     STALE = "stale"  # a newer version of the aggregate has had its effect here
 
 
+_READ_ORDER = _QUERIES["read_order_of_event"]
+
+
 class UnknownOrderError(Exception):
     """The event tells of an order that is not there, or not like that: no effect. Find out who sent it."""
+
+
+class OrderOfEvent(NamedTuple):
+    """An order as the database has it, and whether the event that tells of it is one of its own."""
+
+    customer_id: UUID
+    status: str
+    total_points: int
+    refunded_points: int
+    is_its_event: bool
 
 
 class Version(NamedTuple):
@@ -34,6 +47,35 @@ class Version(NamedTuple):
 
     aggregate_id: UUID
     number: int
+
+
+def read_order(event: Envelope[Any]) -> Statement[OrderOfEvent]:
+    """Give the statement that reads the order which an event of an order tells of, for `known_order`."""
+    return _READ_ORDER.of(OrderOfEvent)(
+        order_id=event.data.order_id,
+        version=event.aggregate_version,
+        event_id=event.id,
+        event_type=event.type,
+    )
+
+
+def known_order(orders: Sequence[OrderOfEvent], event: Envelope[Any]) -> OrderOfEvent:
+    """Give the order that an event tells of. Raises UnknownOrderError where the database knows better.
+
+    An event that is not the order's own has no effect and no row in the inbox: under a true one's id it would
+    have that one taken for a duplicate, and with a version to come make the true ones stale.
+    """
+    order_id = event.data.order_id
+    # guard: an event's word is not taken for an order
+    if not orders:
+        raise UnknownOrderError(f"there is no order {order_id}")
+    (order,) = orders
+    # guard: an event's word is not taken for whose it is
+    if event.aggregate_id != order_id or not order.is_its_event:
+        raise UnknownOrderError(
+            f"order {order_id} has no {event.type} {event.id} as version {event.aggregate_version}"
+        )
+    return order
 
 
 def once(

@@ -102,7 +102,8 @@ grant usage on schema xpoints to consumers;
 
 grant select on
     xpoints.catalog_items, xpoints.consumed_versions, xpoints.customers, xpoints.inbox,
-    xpoints.notifications, xpoints.order_items, xpoints.orders, xpoints.shopping_cart_items
+    xpoints.notifications, xpoints.order_events, xpoints.order_items, xpoints.orders,
+    xpoints.shopping_cart_items
     to consumers;
 
 grant insert on xpoints.consumed_versions, xpoints.inbox, xpoints.notifications to consumers;

@@ -21,10 +21,13 @@ values (%(aggregate_id)s, %(consumer)s, %(version)s)
 on conflict (aggregate_id, consumer) do update set version = excluded.version, processed_at = now()
 
 -- name: read_order_of_event
--- The order that an event tells of, as it is; no row where there is none: then the event is not ours.
-select o.customer_id, o.status, o.total_points, o.refunded_points,
-    coalesce(o.version, 1) as version
-from xpoints.orders o where o.id = %(order_id)s
+-- The order that an event tells of, as it is, and whether the event is one of its own: written down with what it
+-- tells of, in one transaction. No row where there is no such order.
+select o.customer_id, o.status, o.total_points, o.refunded_points, e.event_id is not null as is_its_event
+from xpoints.orders o
+left join xpoints.order_events e on e.order_id = o.id and e.version = %(version)s
+    and e.event_id = %(event_id)s and e.event_type = %(event_type)s
+where o.id = %(order_id)s
 
 -- name: delete_ordered_cart_lines
 -- Lines of which everything was ordered, by the order itself and as long as its cart is not cleaned.

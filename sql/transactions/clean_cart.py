@@ -3,14 +3,13 @@
 from domain.events import Envelope
 from domain.events.orders import OrderPlaced
 from sql.connection import Database
-from sql.inbox import EffectOutcome, UnknownOrderError, once
+from sql.inbox import EffectOutcome, OrderOfEvent, known_order, once, read_order
 from sql.queries import Statement, load
 from sql.transaction import Completed
 
 CONSUMER = "clean-cart"
 
 _QUERIES = load("consumers")
-_READ_ORDER = _QUERIES["read_order_of_event"]
 _DELETE_LINES = _QUERIES["delete_ordered_cart_lines"]
 _REDUCE_LINES = _QUERIES["reduce_ordered_cart_lines"]
 _MARK_CLEANED = _QUERIES["mark_cart_cleaned"]
@@ -24,9 +23,8 @@ def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Ef
     """
     order_id = event.data.order_id
 
-    def decide(orders: list[object]) -> tuple[Statement[object], ...]:
-        if not orders:
-            raise UnknownOrderError(f"there is no order {order_id}")
+    def decide(orders: list[OrderOfEvent]) -> tuple[Statement[object], ...]:
+        known_order(orders, event)
         # Deleting comes first: what reducing leaves of a line could be small enough to look fully ordered.
         return (
             _DELETE_LINES(order_id=order_id),
@@ -35,4 +33,4 @@ def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[Ef
             _MARK_CLEANED(order_id=order_id),
         )
 
-    return once(database, CONSUMER, event, (_READ_ORDER(order_id=order_id),), decide)
+    return once(database, CONSUMER, event, (read_order(event),), decide)

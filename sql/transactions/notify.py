@@ -23,7 +23,15 @@ from domain.messages import (
 from sql.chance import CHANCE
 from sql.connection import Database
 from sql.errors import FAILURES
-from sql.inbox import EffectOutcome, UnknownOrderError, Version, once
+from sql.inbox import (
+    EffectOutcome,
+    OrderOfEvent,
+    UnknownOrderError,
+    Version,
+    known_order,
+    once,
+    read_order,
+)
 from sql.limits import count_use, read_uses
 from sql.queries import Statement, load
 from sql.transaction import Transaction, run
@@ -76,17 +84,6 @@ class _Due(NamedTuple):
 _READ_DUE = _QUERIES["read_due_notification"].of(_Due)
 
 
-class _Order(NamedTuple):
-    customer_id: UUID
-    status: str
-    total_points: int
-    refunded_points: int
-    version: int
-
-
-_READ_ORDER = _QUERIES["read_order_of_event"].of(_Order)
-
-
 def confirm_order(
     database: Database, event: Envelope[OrderPlaced], send: Callable[[DueMessage], None]
 ) -> str:
@@ -97,15 +94,15 @@ def confirm_order(
     """
     order_id = event.data.order_id
 
-    def decide(orders: list[_Order], lines: list[AcceptedLine]) -> list[Statement[Any]] | None:
-        order = _known(orders, event)
+    def decide(orders: list[OrderOfEvent], lines: list[AcceptedLine]) -> list[Statement[Any]] | None:
+        order = known_order(orders, event)
         # guard: a cancelled order is not confirmed
         if order.status == "CANCELLED":
             return None
         text = order_confirmation(order_id, lines, order.total_points)
         return [_insert(confirmation_of(order_id), order.customer_id, event.id, "order-confirmation", text)]
 
-    reads = (_READ_ORDER(order_id=order_id), _READ_LINES(order_id=order_id))
+    reads = (read_order(event), _READ_LINES(order_id=order_id))
     if _once(database, event, reads, decide) is EffectOutcome.STALE:
         return EffectOutcome.STALE.value
     return send_due(database, confirmation_of(order_id), send)
@@ -121,8 +118,8 @@ def confirm_cancellation(
     order_id = event.data.order_id
     notification_id = uuid5(order_id, "order-cancellation")
 
-    def decide(orders: list[_Order]) -> list[Statement[Any]]:
-        order = _known(orders, event)
+    def decide(orders: list[OrderOfEvent]) -> list[Statement[Any]]:
+        order = known_order(orders, event)
         # guard: only a cancelled order's cancellation is told of
         if order.status != "CANCELLED":
             raise UnknownOrderError(f"order {order_id} is {order.status} and not cancelled")
@@ -133,7 +130,7 @@ def confirm_cancellation(
             _insert(notification_id, order.customer_id, event.id, "order-cancellation", text),
         ]
 
-    if _once(database, event, (_READ_ORDER(order_id=order_id),), decide) is EffectOutcome.STALE:
+    if _once(database, event, (read_order(event),), decide) is EffectOutcome.STALE:
         return EffectOutcome.STALE.value
     return send_due(database, notification_id, send, follows=confirmation_of(order_id))
 
@@ -240,22 +237,6 @@ def _once(
 ) -> EffectOutcome:
     version = Version(event.aggregate_id, event.aggregate_version)
     return once(database, CONSUMER, event, reads, decide, version).value
-
-
-def _known(orders: list[_Order], event: Envelope[OrderPlaced] | Envelope[OrderCancelled]) -> _Order:
-    order_id = event.data.order_id
-    # guard: an event's word is not taken for an order
-    if not orders:
-        raise UnknownOrderError(f"there is no order {order_id}")
-    (order,) = orders
-    # A version that is still to come would make the true events until then stale.
-    # guard: an event's word is not taken for an order's version
-    if event.aggregate_id != order_id or event.aggregate_version > order.version:
-        raise UnknownOrderError(
-            f"order {order_id} has version {order.version}, and the event tells of {event.aggregate_version} "
-            f"of {event.aggregate_id}"
-        )
-    return order
 
 
 def _insert(

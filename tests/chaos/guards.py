@@ -197,8 +197,8 @@ GUARDS: Mapping[str, Guard] = {
     "an event's word is not taken for an order": Guard(
         NEVER, "test_an_order_that_does_not_exist_is_not_confirmed"
     ),
-    "an event's word is not taken for an order's version": Guard(
-        NEVER, "test_an_event_of_a_version_that_is_still_to_come_makes_no_true_one_stale"
+    "an event's word is not taken for whose it is": Guard(
+        NEVER, "test_an_event_that_is_not_the_orders_own_uses_up_no_true_ones_id"
     ),
     "a catalogue's texts are those that the API takes": Guard(
         NEVER, "test_a_text_that_the_api_refuses_is_refused_in_a_file"

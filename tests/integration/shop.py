@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from domain.checkout import AcceptedOrder
+from domain.events import Envelope
 from domain.idempotency import Request
 from domain.search import item_words
 from sql.connection import Connection
@@ -65,6 +66,15 @@ class Shop:
         customer_id = self.customer(username=username)
         self.connection.execute("insert into xpoints.staff_members (customer_id) values (%s)", [customer_id])
         return customer_id
+
+    def record_event(self, event: Envelope[Any]) -> None:
+        """Write an event of an order into the order's history, as what announces it does."""
+        self.connection.execute(
+            "insert into xpoints.order_events "
+            "(order_id, version, event_id, event_type, points, lines, occurred_at) "
+            "values (%s, %s, %s, %s, 0, '[]', %s)",
+            (event.aggregate_id, event.aggregate_version, event.id, event.type, event.occurred_at),
+        )
 
     def fill_cart(self, customer_id: UUID, quantities: dict[UUID, int]) -> None:
         """Put items into a cart."""

@@ -302,7 +302,9 @@ def cancelled(shop: Shop, placed: Envelope[OrderPlaced]) -> Envelope[OrderCancel
         order_id=order.order_id, customer_id=order.customer_id, points=order.total_points, lines=order.lines
     )
     origin = Origin(uuid4(), datetime.now(UTC), "us-east-1", "request-2")
-    return origin.announce(payload, order.order_id, placed.aggregate_version + 1)
+    event = origin.announce(payload, order.order_id, placed.aggregate_version + 1)
+    shop.record_event(event)
+    return event
 
 
 def test_a_cancelled_order_is_told_of_once_after_its_confirmation(
@@ -399,7 +401,8 @@ def _forged(placed: Envelope[OrderPlaced], **changes: Any) -> Envelope[OrderPlac
         total_points=changes.get("total_points", order.total_points),
         lines=changes.get("lines", order.lines),
     )
-    return Origin(uuid4(), datetime.now(UTC), "us-east-1", "forged").announce(payload, payload.order_id)
+    origin = Origin(changes.get("id", placed.id), datetime.now(UTC), "us-east-1", "forged")
+    return origin.announce(payload, payload.order_id)
 
 
 def test_an_order_that_does_not_exist_is_not_confirmed(
@@ -436,6 +439,35 @@ def test_an_event_of_another_aggregate_than_its_order_makes_nothing_stale(
     assert (shop.count("inbox"), shop.count("notifications")) == (0, 0)
 
 
+def test_an_event_that_is_not_the_orders_own_uses_up_no_true_ones_id(
+    shop: Shop,
+    consumers: Database,
+    placed: Envelope[OrderPlaced],
+    order: Callable[..., Envelope[OrderPlaced]],
+) -> None:
+    """A true event's id with another order, an id of nobody's with this one, and one of another type."""
+    mailbox, other_customer = Mailbox(), shop.customer(username="bob")
+    shop.fill_cart(other_customer, {shop.item(1): 1})
+    other = order(other_customer, 1, "key-of-bob")
+    forged = [
+        _forged(placed, id=other.id),
+        _forged(other, id=placed.id),
+        _forged(placed, id=uuid4()),
+        _forged(placed, id=cancelled(shop, other).id),
+    ]
+    shop.connection.execute("update xpoints.orders set status = 'PLACED', refunded_points = 0, version = 1")
+    for event in forged:
+        with pytest.raises(UnknownOrderError):
+            confirm_order(consumers, event, mailbox.send)
+        with pytest.raises(UnknownOrderError):
+            clean_cart(consumers, event)
+    assert (shop.count("inbox"), shop.count("notifications"), mailbox.messages) == (0, 0, [])
+
+    for event in (placed, other):
+        assert clean_cart(consumers, event).value is EffectOutcome.DONE
+        assert confirm_order(consumers, event, mailbox.send) == "sent"
+
+
 def test_an_order_that_is_not_cancelled_is_not_told_to_be(
     shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
 ) -> None:
@@ -468,8 +500,7 @@ def test_whose_cart_is_cleaned_and_of_what_is_the_databases_word(
     assert clean_cart(consumers, _forged(placed, customer_id=other, lines=lines)).value is EffectOutcome.DONE
     assert cart(shop, other) == {item_id: 5}
     assert cart(shop, placed.data.customer_id) == {}
-    assert clean_cart(consumers, _forged(placed)).value is EffectOutcome.DONE, "another event of a clean cart"
-    assert cart(shop, other) == {item_id: 5}
+    assert clean_cart(consumers, placed).value is EffectOutcome.DUPLICATE
 
 
 # --- Whom nobody writes to -------------------------------------------------------------------------------

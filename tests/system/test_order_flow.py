@@ -275,6 +275,7 @@ def _announced(scene: Scene, buyer: Buyer, item: UUID) -> dict[str, Any]:
     line = OrderedLine(item_id=item, quantity=1, unit_points=10)
     placed = OrderPlaced(order_id=order_id, customer_id=buyer.id, total_points=10, lines=(line,))
     envelope = Origin(uuid4(), datetime.now(UTC), "us-east-1", "test").announce(placed, order_id)
+    scene.shop.record_event(envelope)
     return {"source": SOURCE, "detail-type": envelope.type, "detail": envelope.model_dump(mode="json")}
 
 

@@ -41,8 +41,11 @@ def aws(region: LocalRegion, command: str, variables: dict[str, str], folder: Pa
             given = {**json.loads((folder / Path(values[0]).name).read_text()), **given}
         elif flag != "--output":
             name, member = members[flag]
-            pairs = [dict(part.split("=", 1) for part in value.split(",")) for value in values]
-            given[name] = pairs if member.type_name == "list" else values[0]
+            given[name] = (
+                [dict(part.split("=", 1) for part in value.split(",")) for value in values]
+                if member.type_name == "list"
+                else values[0]
+            )
     answer = getattr(client, xform_name(names[operation]))(**given)
     found = answer if query is None else jmespath.search(query, answer)
     if written:
@@ -52,7 +55,7 @@ def aws(region: LocalRegion, command: str, variables: dict[str, str], folder: Pa
 
 def lines(heading: str) -> list[str]:
     """Give the commands below a heading of the page."""
-    section = DEPLOY.read_text("utf-8").split(f"\n### {heading}\n", 1)[1].split("\n### ", 1)[0]
+    section = DEPLOY.read_text("utf-8").split(f"\n### {heading}\n", 1)[1].split("\n#", 1)[0]
     return [
         command
         for block in blocks(DEPLOY)
@@ -83,6 +86,7 @@ def test_the_shop_is_closed_and_opened_by_the_pages_lines(region: LocalRegion, t
     assert status("GET", "/health") == 200
 
     keep, close, listed, keep_schedule, disable = lines("1. Close the shop")
+    opened, enable = lines("6. Open")
     aws(region, keep, variables, tmp_path)
     aws(region, close, variables, tmp_path)
     (variables["RELAY_SCHEDULE"],) = aws(region, listed, variables, tmp_path)
@@ -97,7 +101,6 @@ def test_the_shop_is_closed_and_opened_by_the_pages_lines(region: LocalRegion, t
         assert set(limits().values()) == {(0, 0)}
         assert schedule()["State"] == "DISABLED"
     finally:
-        opened, enable = lines("6. Open")
         aws(region, opened, variables, tmp_path)
         aws(region, enable, variables, tmp_path)
     assert limits() == before

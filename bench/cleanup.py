@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
 from bench.harness import machine, ratios, read_options, say, spread, table, take_turns, write_json
 from bench.shop import REGION, Shop, open_shop
-from domain.events import Origin
+from domain.events import Origin, event_of
 from domain.events.items import CatalogItemRetired
 from local_dsql.console import run_command
 from sql.connection import Database, DatabaseSettings
@@ -96,7 +96,7 @@ def _expire(shop: Shop) -> tuple[int, int]:
 
 def _retire(shop: Shop) -> tuple[int, int]:
     """Take the item out of all carts, with a message for each; the slice ends before they are sent."""
-    event = Origin(uuid4(), datetime.now(UTC), REGION, "bench").announce(
+    event = Origin(event_of(_ITEM), datetime.now(UTC), REGION, "bench").announce(
         CatalogItemRetired(item_id=_ITEM), _ITEM
     )
     left: Callable[[], Any] = lambda: shop.admin.execute(  # noqa: E731

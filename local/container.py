@@ -56,8 +56,9 @@ def sam_local(
         _build(function.id, artifact, found.architecture)
         template, event_file = directory / "template.yaml", directory / "event.json"
         variables = _seen_inside(environment, reached_by)
-        template.write_text(yaml.safe_dump(_template(function, artifact, found.architecture, variables)))
-        event_file.write_text(json.dumps(_event_inside(event, reached_by)))
+        text = yaml.safe_dump(_template(function, artifact, found.architecture, variables))
+        template.write_text(text, encoding="utf-8")
+        event_file.write_text(json.dumps(_event_inside(event, reached_by)), encoding="utf-8")
         command = [str(ROOT / ".local" / "sam" / "bin" / "sam"), "local", "invoke", function.id]
         command += ["--template-file", str(template), "--event", str(event_file)]
         command += [*_reaching(found), *options]

@@ -15,13 +15,16 @@ from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from domain.events import Envelope, Origin, Payload
+from domain.events import Envelope, Origin, Payload, event_of
 from sql.connection import Database
 from sql.inbox import EffectOutcome, once
 from sql.outbox import enqueue
 from sql.queries import Query, Statement, load
 from sql.scan import NO_ID
 from sql.transaction import Transaction, run
+
+#: No cascade has more: each slice does what a function's time is enough for.
+_MOST_SLICES = 10_000
 
 _FIND_INBOX_ROW = load("consumers")["find_inbox_row"]
 
@@ -67,6 +70,14 @@ class Slice:
 
     def __str__(self) -> str:
         return f"{self.outcome.value} ({self.rows} rows)"
+
+
+def is_of(event: Envelope[Any], fact_id: UUID, consumer: str) -> bool:
+    """Tell whether an event is the one by which a fact's cascade began, or one of its slices'.
+
+    Under the id of another's event it would have that one taken for a duplicate.
+    """
+    return event.id in islice(slice_ids(event_of(fact_id), consumer), _MOST_SLICES)
 
 
 def run_slice(

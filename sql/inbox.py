@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.events import Envelope
+from domain.events import FIRST_VERSION, Envelope, event_of
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.transaction import Completed, Transaction, run
@@ -33,13 +33,13 @@ class UnknownOrderError(Exception):
 
 
 class OrderOfEvent(NamedTuple):
-    """An order as the database has it, and whether the event that tells of it is one of its own."""
+    """An order as the database has it, and whether the event that tells of it is in its history."""
 
     customer_id: UUID
     status: str
     total_points: int
     refunded_points: int
-    is_its_event: bool
+    is_in_history: bool
 
 
 class Version(NamedTuple):
@@ -70,8 +70,9 @@ def known_order(orders: Sequence[OrderOfEvent], event: Envelope[Any]) -> OrderOf
     if not orders:
         raise UnknownOrderError(f"there is no order {order_id}")
     (order,) = orders
+    own = order.is_in_history or (event.id, event.aggregate_version) == (event_of(order_id), FIRST_VERSION)
     # guard: an event's word is not taken for whose it is
-    if event.aggregate_id != order_id or not order.is_its_event:
+    if event.aggregate_id != order_id or not own:
         raise UnknownOrderError(
             f"order {order_id} has no {event.type} {event.id} as version {event.aggregate_version}"
         )

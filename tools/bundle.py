@@ -246,7 +246,9 @@ def _point_to(layer: Path, directory: Path) -> None:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site = directory / "python" / "lib" / version / "site-packages"
     site.mkdir(parents=True)
-    (site / "dependencies.pth").write_text(f"import sys; sys.path.insert(0, {str(layer / 'python')!r})\n")
+    (site / "dependencies.pth").write_text(
+        f"import sys; sys.path.insert(0, {str(layer / 'python')!r})\n", encoding="utf-8"
+    )
 
 
 def _link_tree(source: Path, target: Path) -> None:

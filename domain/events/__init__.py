@@ -91,6 +91,10 @@ def read_event(contract: type[P], detail: bytes | str, published_at: datetime | 
     return event
 
 
+#: Of an aggregate, in the event that tells of its beginning.
+FIRST_VERSION = 1
+
+
 def event_of(fact_id: UUID) -> UUID:
     """Give the id of the event that announces a fact: a ledger entry, or that a customer or an item went.
 
@@ -112,7 +116,7 @@ class Origin(NamedTuple):
     trace_id: str | None = None
 
     def announce(
-        self, payload: P, aggregate_id: UUID, version: int = 1, causation_id: str | None = None
+        self, payload: P, aggregate_id: UUID, version: int = FIRST_VERSION, causation_id: str | None = None
     ) -> Envelope[P]:
         """Put what happened into its envelope. `version` counts the changes of the aggregate."""
         return envelope_of(type(payload))(

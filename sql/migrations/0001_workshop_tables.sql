@@ -42,7 +42,13 @@ create table if not exists xpoints.catalog_items (
     thumbnail_id uuid,
     -- ours: optimistic concurrency, and when it was taken off the shelf
     version int default 1,
-    retired_at timestamptz
+    retired_at timestamptz,
+    -- What the API takes. "Not a number" and the infinities, which JSON cannot say, are outside of each.
+    constraint catalog_items_figures check (
+        usd_price between 0 and 999999.99 and rating between 0 and 5
+        and weight between 0 and 1000000 and width between 0 and 1000000
+        and height between 0 and 1000000 and depth between 0 and 1000000
+    )
 );
 
 -- Which pictures an item has.

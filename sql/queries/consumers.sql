@@ -21,9 +21,9 @@ values (%(aggregate_id)s, %(consumer)s, %(version)s)
 on conflict (aggregate_id, consumer) do update set version = excluded.version, processed_at = now()
 
 -- name: read_order_of_event
--- The order that an event tells of, as it is, and whether the event is one of its own: written down with what it
--- tells of, in one transaction. No row where there is no such order.
-select o.customer_id, o.status, o.total_points, o.refunded_points, e.event_id is not null as is_its_event
+-- The order that an event tells of, as it is, and whether the event is in its history: what happened after it was
+-- placed is written down with the event's id, in one transaction. No row where there is no such order.
+select o.customer_id, o.status, o.total_points, o.refunded_points, e.event_id is not null as is_in_history
 from xpoints.orders o
 left join xpoints.order_events e on e.order_id = o.id and e.version = %(version)s
     and e.event_id = %(event_id)s and e.event_type = %(event_type)s

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from domain.events import Envelope
 from domain.events.customers import CustomerErased, CustomerErasureResumed
 from domain.points import BalanceChange
-from sql.cascade import Advance, Checkpoint, Slice, by_rest, enqueue_next_slice, run_slice
+from sql.cascade import Advance, Checkpoint, Slice, by_rest, enqueue_next_slice, is_of, run_slice
 from sql.connection import Database
 from sql.ledger import forfeit_entry
 from sql.queries import Statement, load
@@ -56,6 +56,9 @@ def erase_customer_data(
     customer_id = event.data.customer_id
     # guard: an event's word is not taken for an erasure
     _username(snapshot(database, _FIND_ERASED(customer_id=customer_id))[0], customer_id)
+    # guard: an event's word is not taken for whose erasure it is
+    if not is_of(event, customer_id, CONSUMER):
+        raise NotErasedError(f"event {event.id} is none of the erasure of customer {customer_id}")
 
     def close_account(_: UUID | None) -> Advance:
         return run(database, lambda transaction: _close(transaction, customer_id, event.id)).value

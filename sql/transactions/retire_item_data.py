@@ -11,7 +11,7 @@ from uuid import UUID
 from domain.events import Envelope
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
 from domain.messages import item_retired
-from sql.cascade import Advance, Checkpoint, Slice, by_range, enqueue_next_slice, run_slice
+from sql.cascade import Advance, Checkpoint, Slice, by_range, enqueue_next_slice, is_of, run_slice
 from sql.connection import Database
 from sql.queries import Statement, load
 from sql.scan import MAX_ROWS, NO_ID
@@ -70,6 +70,9 @@ def retire_item_data(
     found = run(database, lambda transaction: transaction.read(_FIND_RETIRED(item_id=item_id))[0]).value
     if not found:
         raise NotRetiredError(f"item {item_id} is not marked retired")
+    # guard: an event's word is not taken for whose retirement it is
+    if not is_of(event, item_id, CONSUMER):
+        raise NotRetiredError(f"event {event.id} is none of the retirement of item {item_id}")
     text = item_retired(found[0])
 
     def remove_picture(_: UUID | None) -> Advance:

@@ -283,6 +283,12 @@ GUARDS: Mapping[str, Guard] = {
     "an event's word is not taken for an erasure": Guard(
         DROP, "test_a_slice_that_is_resumed_asks_whether_the_customer_is_erased"
     ),
+    "an event's word is not taken for whose erasure it is": Guard(
+        NEVER, "test_an_event_of_anothers_cascade_uses_up_no_slice_of_it"
+    ),
+    "an event's word is not taken for whose retirement it is": Guard(
+        NEVER, "test_an_event_of_anothers_cascade_uses_up_no_slice_of_it"
+    ),
     "a lost Region's cleanups are measured by the others": Guard(
         instead("from xpoints.region_cleanups where region = 'us-east-1'"),
         "test_what_a_lost_region_has_still_to_delete_is_measured_in_the_others",

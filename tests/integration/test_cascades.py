@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,10 +13,11 @@ import pytest
 
 from domain.audit import Difference
 from domain.events import Envelope, Origin, read_event
+from domain.events import event_of as first_event_of
 from domain.events.contracts import CONTRACTS
 from domain.events.customers import CustomerErased, CustomerErasureResumed
 from domain.events.items import CatalogItemRetired, ItemRetirementResumed
-from sql.cascade import Slice, SliceOutcome, UnknownStepError
+from sql.cascade import Slice, SliceOutcome, UnknownStepError, slice_ids
 from sql.connection import Database
 from sql.queries import Statement
 from sql.references import REFERENCES
@@ -120,8 +122,15 @@ def audit(jobs: Database) -> set[Difference]:
 
 
 def event_of(payload: Any, aggregate_id: UUID) -> Envelope[Any]:
-    origin = Origin(uuid4(), datetime.now(UTC), REGION, "correlation-1")
+    """Give the event by which a cascade begins, or its first slice's."""
+    first, following = islice(slice_ids(first_event_of(aggregate_id), _consumer(payload)), 2)
+    is_first = isinstance(payload, CustomerErased | CatalogItemRetired)
+    origin = Origin(first if is_first else following, datetime.now(UTC), REGION, "correlation-1")
     return origin.announce(payload, aggregate_id, 2)
+
+
+def _consumer(payload: Any) -> str:
+    return "erase-customer" if hasattr(payload, "customer_id") else "retire-item"
 
 
 def erased(shop: Shop, customer_id: UUID) -> Envelope[Any]:
@@ -678,3 +687,17 @@ def test_a_line_that_slips_into_a_cart_behind_the_cascade_is_swept_up(
     for reference in REFERENCES:
         sweep(database("jobs"), reference, lambda: False)
     assert shop.count("shopping_cart_items") == 0
+
+
+def test_an_event_of_anothers_cascade_uses_up_no_slice_of_it(shop: Shop, world: World) -> None:
+    ana, bob, mug, cap = shop.customer(), shop.customer(), shop.item(), shop.item()
+    true = [erased(shop, ana), erased(shop, bob), retired(shop, mug), retired(shop, cap)]
+    other = [true[1], true[0], true[3], true[2]]
+    for event, of in zip(true, other, strict=True):
+        with pytest.raises((NotErasedError, NotRetiredError)):
+            world.take(event.model_copy(update={"id": of.id}))
+        with pytest.raises((NotErasedError, NotRetiredError)):
+            world.take(event.model_copy(update={"id": uuid4()}))
+    assert shop.count("inbox") == 0
+    for event in true:
+        assert world.take(event).outcome is SliceOutcome.DONE

@@ -1,8 +1,10 @@
 """What the migrations make: the workshop's nine tables, and roles that can do what they need, no more."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import psycopg
+import psycopg.sql
 import pytest
 
 from tests.integration.conftest import Connect
@@ -272,7 +274,7 @@ GRANTS = {
     "order_items:s orders:s outbox:i points_balances:su request_log:i staff_members:s stock:siud "
     "transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
-    "consumers": "catalog_items:s consumed_versions:siu customers:s email_changes:su inbox:si "
+    "consumers": "catalog_items:s consumed_versions:siu customers:s email_changes:su inbox:si order_events:s "
     "notifications:siu order_items:s orders:su shopping_cart_items:sud suppressed_addresses:si "
     "usage_counts:siu",
     "cascades": "catalog_images:sd catalog_items:su customers:su email_changes:sd idempotency_records:sd "
@@ -386,3 +388,28 @@ def test_no_role_but_admin_changes_the_schema(connect: Connect, role: str) -> No
 @pytest.mark.parametrize("role", ROLES)
 def test_the_record_of_migrations_is_written_by_nobody_but_admin(connect: Connect, role: str) -> None:
     assert is_refused(connect, role, "delete", "schema_migrations")
+
+
+def test_no_column_takes_a_number_that_is_none(connect: Connect) -> None:
+    connection = connect()
+    connection.execute("insert into xpoints.catalog_items (id, name) values (%s, 'Mug')", [UUID(int=7)])
+    columns = connection.execute(
+        """
+        select c.table_name, c.column_name, c.data_type
+        from information_schema.columns c
+        join information_schema.tables t using (table_schema, table_name)
+        where c.table_schema = 'xpoints' and t.table_type = 'BASE TABLE'
+            and c.data_type in ('real', 'double precision', 'numeric')
+        """
+    ).fetchall()
+    assert {table for table, _, _ in columns} == {"catalog_items"}, "say here how a row of it is made"
+    for table, column, kind in columns:
+        for value in ("NaN", "Infinity", "-Infinity", "-1"):
+            change = psycopg.sql.SQL("update {} set {} = %s::{}").format(
+                psycopg.sql.Identifier("xpoints", table),
+                psycopg.sql.Identifier(column),
+                psycopg.sql.SQL(kind),
+            )
+            # A numeric of so many digits has no infinity at all.
+            with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.NumericValueOutOfRange)):
+                connection.execute(change, [value])

@@ -14,7 +14,7 @@ import pytest
 from demos.invariants import ALWAYS, AT_REST, Breach, breaches
 from demos.shoppers import SOURCE, BusTap, Shopper, api_client, reader, wait_for
 from domain.email import address_hash
-from domain.events import Origin
+from domain.events import Origin, event_of
 from domain.events.orders import OrderedLine, OrderPlaced
 from domain.messages import confirmation_of
 from local.region import STACK_NAME, LocalRegion
@@ -274,8 +274,7 @@ def _announced(scene: Scene, buyer: Buyer, item: UUID) -> dict[str, Any]:
     )
     line = OrderedLine(item_id=item, quantity=1, unit_points=10)
     placed = OrderPlaced(order_id=order_id, customer_id=buyer.id, total_points=10, lines=(line,))
-    envelope = Origin(uuid4(), datetime.now(UTC), "us-east-1", "test").announce(placed, order_id)
-    scene.shop.record_event(envelope)
+    envelope = Origin(event_of(order_id), datetime.now(UTC), "us-east-1", "test").announce(placed, order_id)
     return {"source": SOURCE, "detail-type": envelope.type, "detail": envelope.model_dump(mode="json")}
 
 

@@ -188,13 +188,13 @@ def test_what_connects_is_begun_by_a_command_or_names_everything() -> None:
     assert {place.file for place in on_aws} == {_THE_DATABASE}
     _, names = (ROOT / _THE_DATABASE).read_text("utf-8").split("def _open")
     assert names.index("_forget_libpq_environment()") < names.index("Connection.connect(")
-    for place in set(places) - set(on_aws):
+    for place in (place for place in places if place not in on_aws):
         # A server's own words for how to reach it, or what a person wrote in full.
         assert re.search(r"conninfo|arguments\.dsn", place.first), str(place)
 
 
 def test_what_speaks_http_to_this_machine_asks_no_proxy() -> None:
-    speaks = re.compile(r"(httpx\.(get|post|put|request|stream|Client|AsyncClient)|requests\.\w+|urlopen)$")
+    speaks = re.compile(r"(httpx\.(get|post|put|request|stream|Client|AsyncClient)|^requests\.\w+|urlopen)$")
     places = [place for place in all_calls() if speaks.search(place.called)]
     asks = [str(place) for place in places if place.named.get("trust_env") != "False"]
 
@@ -215,7 +215,7 @@ def test_a_client_of_aws_on_this_machine_asks_no_proxy() -> None:
 def test_text_is_read_and_written_in_one_encoding_whatever_the_terminals() -> None:
     def is_text(place: Place) -> bool:
         if place.called.endswith((".read_text", ".write_text")):
-            return "utf-8" not in place.first
+            return "utf-8" not in place.first and not place.first.startswith("encoding")
         if place.called.startswith("subprocess."):
             return place.named.get("text") == "True"
         return False

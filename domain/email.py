@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from hashlib import pbkdf2_hmac, sha256
-from uuid import UUID
+from uuid import UUID, uuid5
 
 #: How long a code holds, and how many others may be tried.
 CODE_VALID_S = 3600
@@ -24,6 +24,14 @@ def address_form(email: str) -> str:
 def address_hash(email: str) -> str:
     """Give the name that an address goes by where it must not stand itself: a hash of its form, in hex."""
     return sha256(address_form(email).encode()).hexdigest()
+
+
+def sending_of(notification_id: UUID, hashed: str) -> UUID:
+    """Give the name of a message's being sent to an address, by the address's hash.
+
+    Who knows neither cannot tell from it whose address it is, nor that two messages went to one.
+    """
+    return uuid5(notification_id, hashed)
 
 
 def make_code(pick: Callable[[int], int]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 CONFIGURATION = "MailConfiguration"
 
 NOTIFICATION = "22222222-2222-4222-8222-222222222222"
+SENDING = "33333333-3333-5333-8333-333333333333"
 
 
 def ses_event(
@@ -19,13 +20,14 @@ def ses_event(
     The members and their values are those of SES's developer guide.
     """
     tags = {"ses:configuration-set": [configuration], "ses:from-domain": ["shop.example.com"]}
+    of_message = {"notification": [notification], "sending": [SENDING]}
     mail = {
         "timestamp": "2026-01-01T11:59:58.000Z",
         "source": "orders@shop.example.com",
         "messageId": "0100018c-example",
         "destination": [address],
         "commonHeaders": {"to": [address], "subject": "Your order"},
-        "tags": {**tags, **({"notification": [notification]} if notification else {})},
+        "tags": {**tags, **(of_message if notification else {})},
     }
     if kind in ("complaint", "not-spam"):
         what, detail_type = "Complaint", "Email Complaint Received"

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from domain.email import address_hash, sending_of
 from domain.messages import MessageText
 from handlers.edge.consume import NotNowError, PutBack
 from handlers.edge.observability import metrics
@@ -15,6 +16,7 @@ from sql.transactions.notify import DueMessage, UndeliverableError
 
 if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
+    from mypy_boto3_sesv2.type_defs import MessageTagTypeDef
     from mypy_boto3_sqs import SQSClient
 
 #: SES's error for an address that is none: the recipient's or the sender's, it does not say whose.
@@ -154,7 +156,7 @@ class Mail:
             FromEmailAddress=self._sender_address,
             ConfigurationSetName=self._configuration,
             # guard: what returns is known by the message that it was
-            EmailTags=[{"Name": "notification", "Value": str(notification)}] if notification else [],
+            EmailTags=_tags(notification, email) if notification else [],
             Destination={"ToAddresses": [email]},
             Content={
                 "Simple": {
@@ -165,3 +167,11 @@ class Mail:
                 }
             },
         )
+
+
+def _tags(notification: UUID, email: str) -> list["MessageTagTypeDef"]:
+    sending = sending_of(notification, address_hash(email))
+    return [
+        {"Name": "notification", "Value": str(notification)},
+        {"Name": "sending", "Value": str(sending)},
+    ]

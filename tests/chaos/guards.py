@@ -228,6 +228,9 @@ GUARDS: Mapping[str, Guard] = {
         instead("addresses = addresses or [str(notification_id)]"),
         "test_nobody_is_silenced_by_an_event_about_what_was_not_sent",
     ),
+    "what returned from a former address silences no other": Guard(
+        NEVER, "test_what_returned_from_a_former_address_does_not_silence_the_new_one"
+    ),
     "a message that went nowhere silences nobody": Guard(
         DROP, "test_nobody_is_silenced_by_an_event_about_what_was_not_sent"
     ),

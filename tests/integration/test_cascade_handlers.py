@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
+from domain.email import address_hash, sending_of
 from domain.messages import MessageText
 from handlers.edge.consume import NotNowError
 from handlers.edge.observability import FunctionFailedError
@@ -384,7 +385,11 @@ def test_a_message_says_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     mail.Mail(SENDER, "mail").send(message)
     (call,) = client.send_email.call_args_list
     assert call.kwargs["ConfigurationSetName"] == "mail"
-    assert call.kwargs["EmailTags"] == [{"Name": "notification", "Value": str(message.id)}]
+    sending = sending_of(message.id, address_hash(message.email))
+    assert call.kwargs["EmailTags"] == [
+        {"Name": "notification", "Value": str(message.id)},
+        {"Name": "sending", "Value": str(sending)},
+    ]
 
 
 def _ses(refuses: Callable[[str, str], bool]) -> Mock:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from domain.email import address_hash
+from domain.email import address_hash, sending_of
 from domain.events import Envelope, envelope_of, read_event
 from domain.events.mail import MailReturned
 from domain.events.orders import OrderPlaced
@@ -103,8 +103,11 @@ def order(shop: Shop, database: Callable[..., Database]) -> Order:
     return place
 
 
-def returned(notification_id: UUID, kind: str = "Bounce") -> Envelope[MailReturned]:
+def returned(
+    notification_id: UUID, kind: str = "Bounce", address: str = "ana@example.com"
+) -> Envelope[MailReturned]:
     """Give the event that says that a message returned."""
+    sending = sending_of(notification_id, address_hash(address))
     event_id = uuid4()
     return envelope_of(MailReturned)(
         id=event_id,
@@ -115,7 +118,9 @@ def returned(notification_id: UUID, kind: str = "Bounce") -> Envelope[MailReturn
         aggregate_version=1,
         region="us-east-1",
         correlation_id=str(event_id),
-        data=MailReturned.model_validate({"notification_ids": (notification_id,), "kind": kind}),
+        data=MailReturned.model_validate(
+            {"notification_ids": (notification_id,), "sending_ids": (sending,), "kind": kind}
+        ),
     )
 
 
@@ -166,3 +171,25 @@ def test_nobody_is_silenced_by_an_event_about_what_was_not_sent(shop: Shop, cons
     for notification_id in (written, uuid4()):
         assert suppress_address(consumers, returned(notification_id)).value is EffectOutcome.STALE
     assert suppressed(shop) == {}
+
+
+def test_what_returned_from_a_former_address_does_not_silence_the_new_one(
+    shop: Shop, consumers: Database, order: Order
+) -> None:
+    """The answer to the first sending was lost, so the message went out again, to the address of then."""
+    placed = order(shop.customer(username="ana"), "key-first")
+
+    def lost(message: DueMessage) -> None:
+        raise ConnectionError("it was taken, and nobody heard so")
+
+    with pytest.raises(ConnectionError):
+        confirm_order(consumers, placed, lost)
+    shop.connection.execute("update xpoints.customers set email = 'new@example.com' where username = 'ana'")
+    assert confirm_order(consumers, placed, lambda _: None) == "sent"
+    notification_id = confirmation_of(placed.data.order_id)
+
+    assert suppress_address(consumers, returned(notification_id)).value is EffectOutcome.STALE
+    assert suppressed(shop) == {}
+    again = returned(notification_id, address="new@example.com")
+    assert suppress_address(consumers, again).value is EffectOutcome.DONE
+    assert suppressed(shop) == {address_hash("new@example.com"): "bounce"}

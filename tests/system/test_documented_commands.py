@@ -25,6 +25,12 @@ ALSO_TYPED = (
     'ln -s "$PWD/rewards" "$HOME/rewards" && HTTP_PROXY=http://127.0.0.1:9 "$HOME/rewards" queues list',
     "PGSSLMODE=require PGSERVICE=nobody ./rewards audit",
     "umask 077 && ./rewards outbox status",
+    "PYTHONPATH=/nowhere PYTHONHOME=/nowhere PYTHONWARNINGS=error PYTHONOPTIMIZE=2 LC_ALL=C ./rewards audit",
+    "ALL_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 CDPATH=/ sh tests/../rewards queues list",
+    "PYTHONHOME=/nowhere PYTHONWARNINGS=error HTTP_PROXY=http://127.0.0.1:9 make token",
+    "PYTHONPATH=/nowhere PYTHONWARNINGS=error ALL_PROXY=http://127.0.0.1:9 LC_ALL=C "
+    "make invoke FUNCTION=StorefrontFunction",
+    "PGSSLMODE=require PGSERVICE=nobody PGOPTIONS=-cx=y PGHOST=nowhere make psql ARGS=\"-Atc 'select 1'\"",
     "PYTHONIOENCODING=ascii LANG=C ./rewards customer carlos_salazar_121",
     "make psql ARGS=\"-Atc 'select count(*) >= 1000 from customers'\" | grep -x t",
     '. .local/region.env && curl -fsS -H "Authorization: $TOKEN" "$API/cart"',

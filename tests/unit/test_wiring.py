@@ -103,6 +103,7 @@ def test_what_ses_says_comes_in_the_form_of_our_events_and_without_the_person() 
     assert message["detail-type"] == event.type == MailReturned.type_name
     assert event.data.kind == "Bounce"
     assert event.data.notification_ids == (UUID("22222222-2222-4222-8222-222222222222"),)
+    assert event.data.sending_ids == (UUID("33333333-3333-5333-8333-333333333333"),)
     assert event.model_dump(mode="json").items() >= {"id": bounced["id"], "region": "us-east-1"}.items()
 
 

@@ -367,3 +367,27 @@ def test_what_needs_an_account_is_of_a_kind_that_is_checked() -> None:
     for command in NEEDS_AN_ACCOUNT:
         assert re.search(r"^aws |\./rewards|/sam (deploy|delete)|python -m", command), command
     assert prose(ROOT / "README.md").count("`make") > 5
+
+
+#: What a command that needs an account begins with or holds, and how the list on docs/deploy.md names it.
+_IN_THE_LIST = {
+    r"\./rewards region": "`./rewards region single`",
+    r"\./rewards outbox status": "`--role admin`",
+    "pipeline.yaml": "[pipeline.md](pipeline.md)",
+    "--guided": "`sam deploy --guided`",
+    "sam deploy": "`sam deploy`",
+    "aws lambda invoke": "the smoke order",
+    "sample_data pictures": "`./rewards seed`",
+    "sam delete": "`sam delete`",
+    "aws cloudformation": "its protection from deletion",
+    "aws backup": "`aws backup`",
+}
+
+
+def test_the_list_of_what_the_emulator_does_not_show_has_each_command_that_needs_an_account() -> None:
+    section = prose(ROOT / "docs" / "deploy.md").split("\n## What the emulator does not show\n", 1)[1]
+    section = section.split("\n## ", 1)[0]
+    for command in NEEDS_AN_ACCOUNT:
+        named = [said for words, said in _IN_THE_LIST.items() if re.search(words, command)]
+        assert named, f"enter {command} in docs/deploy.md, and here"
+        assert [said for said in named if said not in section] == []

@@ -8,13 +8,16 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import jmespath  # type: ignore[import-untyped]  # it has no types
 from botocore import xform_name
 
 from local.region import LocalRegion
+from sql.connection import Connection
 from tests.documents import ROOT, blocks, commands
+from tests.integration.shop import Shop
 from tools.template import template
 
 DEPLOY = ROOT / "docs" / "deploy.md"
@@ -66,11 +69,16 @@ def lines(heading: str) -> list[str]:
 
 def test_the_shop_is_closed_and_opened_by_the_pages_lines(region: LocalRegion, tmp_path: Path) -> None:
     variables = {"API_ID": region.outputs["ApiId"]}
+    username = f"closing_{uuid4().hex[:8]}"
+    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+        customer_id = Shop(connection).customer(username=username)
+    region.enrol([{"username": username, "email": "closing@example.com", "customer_id": str(customer_id)}])
+    headers = {"Authorization": region.sign_in(username)}
 
     def status(method: str, path: str) -> int:
         filled = re.sub(r"\{\w+\}", "7d3e0b0e-53d7-4a0c-a7c3-0f6a50b8b1d4", path)
         url = f"{region.api_url}{filled}"
-        return httpx.request(method, url, timeout=30, trust_env=False).status_code
+        return httpx.request(method, url, headers=headers, timeout=30, trust_env=False).status_code
 
     def limits() -> Any:
         stage = region.client("apigateway").get_stage(restApiId=variables["API_ID"], stageName="v1")

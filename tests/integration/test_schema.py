@@ -274,9 +274,9 @@ GRANTS = {
     "order_items:s orders:s outbox:i points_balances:su request_log:i staff_members:s stock:siud "
     "transactions:si",
     "relay": "outbox:sud outbox_dead_letters:si relay_leases:siud relays:siud",
-    "consumers": "catalog_items:s consumed_versions:siu customers:s email_changes:su inbox:si order_events:s "
-    "notifications:siu order_items:s orders:su shopping_cart_items:sud suppressed_addresses:si "
-    "usage_counts:siu",
+    "consumers": "catalog_items:s consumed_versions:siu customers:s email_changes:su inbox:si "
+    "notifications:siu order_events:s order_items:s orders:su shopping_cart_items:sud "
+    "suppressed_addresses:si usage_counts:siu",
     "cascades": "catalog_images:sd catalog_items:su customers:su email_changes:sd idempotency_records:sd "
     "image_urls:sd images:sud inbox:si notifications:siud outbox:i points_balances:sd region_cleanups:si "
     "regions:s shopping_cart_items:sd staff_members:sd suppressed_addresses:s transactions:i "

@@ -25,9 +25,6 @@ class EffectOutcome(StrEnum):
     STALE = "stale"  # a newer version of the aggregate has had its effect here
 
 
-_READ_ORDER = _QUERIES["read_order_of_event"]
-
-
 class UnknownOrderError(Exception):
     """The event tells of an order that is not there, or not like that: no effect. Find out who sent it."""
 
@@ -49,9 +46,12 @@ class Version(NamedTuple):
     number: int
 
 
+_READ_ORDER = _QUERIES["read_order_of_event"].of(OrderOfEvent)
+
+
 def read_order(event: Envelope[Any]) -> Statement[OrderOfEvent]:
     """Give the statement that reads the order which an event of an order tells of, for `known_order`."""
-    return _READ_ORDER.of(OrderOfEvent)(
+    return _READ_ORDER(
         order_id=event.data.order_id,
         version=event.aggregate_version,
         event_id=event.id,

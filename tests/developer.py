@@ -47,7 +47,6 @@ def developer(home: Path, account_url: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": PLANTED,
         "AWS_SESSION_TOKEN": PLANTED,
         "AWS_SECURITY_TOKEN": PLANTED,
-        "AWS_CREDENTIAL_EXPIRATION": f"2100-01-01T00:00:00Z-{PLANTED}",
         "AWS_PROFILE": PLANTED,
         "AWS_DEFAULT_PROFILE": PLANTED,
         "AWS_REGION": REGION,

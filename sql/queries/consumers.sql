@@ -25,7 +25,7 @@ on conflict (aggregate_id, consumer) do update set version = excluded.version, p
 -- placed is written down with the event's id, in one transaction. No row where there is no such order.
 select o.customer_id, o.status, o.total_points, o.refunded_points, e.event_id is not null as is_in_history
 from xpoints.orders o
-left join xpoints.order_events e on e.order_id = o.id and e.version = %(version)s
+left join xpoints.order_events e on e.order_id = o.id and e.version = %(version)s::bigint
     and e.event_id = %(event_id)s and e.event_type = %(event_type)s
 where o.id = %(order_id)s
 

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from domain.email import address_hash, sending_of
+from domain.events import event_of
 from domain.messages import MessageText
 from handlers.edge.consume import NotNowError
 from handlers.edge.observability import FunctionFailedError
@@ -84,7 +85,7 @@ def load(monkeypatch: pytest.MonkeyPatch, database: Ways) -> Iterator[Callable[.
 
 def record(kind: str, aggregate_type: str, aggregate_id: UUID, field: str) -> dict[str, Any]:
     detail = {
-        "id": str(uuid4()),
+        "id": str(event_of(aggregate_id)),
         "type": kind,
         "occurred_at": "2026-01-01T00:00:00Z",
         "aggregate_type": aggregate_type,

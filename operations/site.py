@@ -123,13 +123,13 @@ def find_site(stack: str, region: str | None, profile: str | None, role: str) ->
     except ValueError as error:
         # botocore's own word for an AWS_ENDPOINT_URL that is none.
         raise SiteError(
-            f"{error}. Set AWS_ENDPOINT_URL to a URL such as `make up` prints, or unset it."
+            f"{error}. Set AWS_ENDPOINT_URL to a URL such as .local/region.env has, or unset it."
         ) from None
     except (BotoCoreError, ClientError) as error:
         raise SiteError(
             f"The stack {stack} in {session.region_name} cannot be read: {error}\n"
-            "Give --stack, --region and --profile; for a Region on this machine set the AWS_ variables that "
-            "`make up` prints."
+            "Give --stack, --region and --profile; for a Region on this machine, in the shell: "
+            ". .local/region.env"
         ) from error
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", ())}
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", ())}

@@ -380,7 +380,7 @@ _IN_THE_LIST = {
     "sample_data pictures": "`./rewards seed`",
     "sam delete": "`sam delete`",
     "aws cloudformation": "its protection from deletion",
-    "aws backup": "`aws backup`",
+    "aws backup": "AWS Backup",
 }
 
 

@@ -1,12 +1,19 @@
 """What SES says of a message that returned, as it comes on EventBridge's default bus."""
 
 from typing import Any
+from uuid import UUID
+
+from domain.email import address_hash, sending_of
 
 #: The configuration set, named as the template's resource is.
 CONFIGURATION = "MailConfiguration"
 
 NOTIFICATION = "22222222-2222-4222-8222-222222222222"
-SENDING = "33333333-3333-5333-8333-333333333333"
+
+
+def sending(notification: str | None, address: str) -> str:
+    """Give the tag of a message's being sent to an address."""
+    return str(sending_of(UUID(notification), address_hash(address))) if notification else ""
 
 
 def ses_event(
@@ -20,7 +27,7 @@ def ses_event(
     The members and their values are those of SES's developer guide.
     """
     tags = {"ses:configuration-set": [configuration], "ses:from-domain": ["shop.example.com"]}
-    of_message = {"notification": [notification], "sending": [SENDING]}
+    of_message = {"notification": [notification], "sending": [sending(notification, address)]}
     mail = {
         "timestamp": "2026-01-01T11:59:58.000Z",
         "source": "orders@shop.example.com",

@@ -18,7 +18,7 @@ from events.contracts import SCHEMAS
 from events.publish import SOURCE
 from sql.transactions.expire import EXPIRIES
 from sql.transactions.notify import CLAIM_S
-from tests.mail import ses_event
+from tests.mail import NOTIFICATION, sending, ses_event
 from tools.bundle import handler_module
 from tools.template import ROOT, events, functions, resources, template, the, variables
 from tools.wiring import event_types
@@ -103,7 +103,7 @@ def test_what_ses_says_comes_in_the_form_of_our_events_and_without_the_person() 
     assert message["detail-type"] == event.type == MailReturned.type_name
     assert event.data.kind == "Bounce"
     assert event.data.notification_ids == (UUID("22222222-2222-4222-8222-222222222222"),)
-    assert event.data.sending_ids == (UUID("33333333-3333-5333-8333-333333333333"),)
+    assert event.data.sending_ids == (UUID(sending(NOTIFICATION, "ana@example.com")),)
     assert event.model_dump(mode="json").items() >= {"id": bounced["id"], "region": "us-east-1"}.items()
 
 

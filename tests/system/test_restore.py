@@ -83,7 +83,7 @@ def test_the_shop_is_closed_and_opened_by_the_pages_lines(region: LocalRegion, t
     def limits() -> Any:
         stage = region.client("apigateway").get_stage(restApiId=variables["API_ID"], stageName="v1")
         settings = stage["methodSettings"]
-        # As AWS has them, methods begin with ~1; what the template says the emulator keeps with a slash before.
+        # On AWS a method's begins with ~1. Of what the template says the emulator keeps the slash before it.
         newest_last = sorted(settings, key=lambda name: not name.startswith("/"))
         return {
             name.lstrip("/"): (settings[name]["throttlingRateLimit"], settings[name]["throttlingBurstLimit"])

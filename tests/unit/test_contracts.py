@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from domain.events import Origin, Payload, read_event, write_event
+from domain.events import Origin, Payload, event_of, read_event, write_event
 from domain.events.contracts import CONTRACTS, PUBLISHED
 from domain.events.orders import OrderedLine, OrderPlaced
 from events.contracts import (
@@ -278,3 +278,22 @@ def test_the_asyncapi_document_refers_to_what_is_there() -> None:
         else:
             assert (Path(SCHEMAS) / reference).exists()
     assert set(document["components"]["messages"]) == set(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("CleanCart", "order_id"),
+        ("Notify", "order_id"),
+        ("EraseCustomer", "customer_id"),
+        ("RetireItem", "item_id"),
+    ],
+)
+def test_a_functions_sample_is_taken_for_its_orders_or_its_cascades_own(name: str, fact: str) -> None:
+    sample = json.loads(
+        (Path(__file__).parents[2] / "events" / "samples" / f"{name}Function.json").read_text("utf-8")
+    )
+    for record in sample["Records"]:
+        detail = json.loads(record["body"])["detail"]
+        assert detail["id"] == str(event_of(UUID(detail["data"][fact])))
+        assert detail["aggregate_id"] == detail["data"][fact]

@@ -34,7 +34,7 @@ OWN = {
 """The server's own statements of every session, by the names that they are prepared under."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Prepared:
     """A statement as a client prepared it, with the parameter types that it said."""
 

@@ -120,7 +120,7 @@ class Database:
         """When rows of a table were last deleted, or written where foreign keys play: by oid."""
         self.types: dict[int, str] = {}
         self.effects: dict[str, Effect] = {}
-        """What writes mean, by their texts, in this version of the schema."""
+        """What writes mean, by their texts, in this version of the schema; another dict in another one."""
         self._tables: tuple[int, Tables] | None = None
         self._changed: dict[str, list[tuple[int, str]]] = {}
         self._changed_schemas: dict[str, int] = {}
@@ -136,12 +136,12 @@ class Database:
     def learn(self, tables: Tables) -> None:
         """Keep what is known of the tables in this version."""
         self._tables = (self.version, tables)
-        self.effects.clear()
+        self.effects = {}
 
     def keep(self, query: Query, effect: Effect) -> None:
         """Keep what a write means, for when it comes again."""
         if len(self.effects) >= _MOST_EFFECTS:
-            self.effects.clear()
+            self.effects = {}
         self.effects[query.text] = effect
 
     def forget_tables(self) -> None:
@@ -151,7 +151,7 @@ class Database:
     def change(self, changes: Iterable[Table]) -> None:
         """Note that DDL was committed."""
         self.version += 1
-        self.effects.clear()
+        self.effects = {}
         for table in changes:
             if table.name:
                 self._changed.setdefault(table.name, []).append((self.version, table.schema))

@@ -32,6 +32,8 @@ SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
 _HEADER = Struct("!BI")
 header_at = _HEADER.unpack_from
 """The letter and the length of the message at an offset."""
+length_at = Struct("!I").unpack_from
+"""The length of the message whose letter stands before an offset."""
 
 _TEXT_OID = 25
 _WAKE_ABOVE_BYTES = 1 << 20
@@ -164,7 +166,11 @@ def startup_parameters(body: bytes) -> dict[bytes, bytes]:
     return {name: value for name, value in zip(parts[0::2], parts[1::2], strict=False) if name}
 
 
-class Link(asyncio.Protocol):
+_RECEIVED = memoryview(bytearray(64 * 1024))
+"""What all connections read into, one after the other: a buffer made for each reading costs more than it."""
+
+
+class Link(asyncio.BufferedProtocol):
     """A connection of messages: what has come is in `data`, until it is taken.
 
     One task at a time may wait for more.
@@ -190,7 +196,15 @@ class Link(asyncio.Protocol):
         if connected is not None:
             connected(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        """Give what is to be read into."""
+        return _RECEIVED
+
+    def buffer_updated(self, count: int) -> None:
+        """Take out what was read."""
+        self.received(bytes(_RECEIVED[:count]))
+
+    def received(self, data: bytes) -> None:
         """Keep what came; wake who waits for it."""
         self.data = data if not self.data else self.data + data
         if self.offer is not None and self.offer():

@@ -1,20 +1,23 @@
 """Batches that go through as they came: every statement known, and nothing has happened to the transaction.
 
 Most are such: Bind, Describe and Execute of prepared statements, and a Sync. Of these no message becomes an
-object and no task is woken: they leave in one write as soon as they have come, and so does their answer.
-What does not go well, for whatever reason, is undone and run again by the session, which knows what an error
-means: no answer has left before all of it was good.
+object and no task is woken: they leave in one write as soon as they have come, and so does their answer. A
+client sends the same statements in the same order again and again: what they have in common is a shape, and
+is worked out once. What does not go well, for whatever reason, is undone and run again by the session, which
+knows what an error means: no answer has left before all of it was good.
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_dsql import wire
 from local_dsql.backend import OWN, Portal, Prepared, Run
 from local_dsql.effects import Effect
 from local_dsql.state import Transaction
-from local_dsql.statements import Kind, Rows
-from local_dsql.wire import header_at
+from local_dsql.statements import Kind, Query, Rows
+from local_dsql.wire import header_at, length_at
 
 if TYPE_CHECKING:
     from local_dsql.session.conversation import Session
@@ -23,49 +26,126 @@ _EXECUTE = wire.execute()
 _DESCRIBE_EXECUTE = wire.describe_portal() + _EXECUTE
 _FRAME, _SNAPSHOT = (wire.bind(b"", b"dsql_" + name) + _EXECUTE for name in (b"frame", b"snapshot"))
 assert {"frame", "snapshot"} <= OWN.keys()
-_ERROR, _READY, _COMPLETE, _ROW = b"EZCD"
+_ERROR, _READY, _COMPLETE = b"EZC"
 _READY_PREFIX = wire.READY[b"I"][:5]
+_READY_BYTES = len(wire.READY[b"I"])
 _MUCH_BYTES = 1 << 20
+_MOST_SHAPES = 256
 
-_Execution = tuple[Prepared, int, int, int, Effect | None]
-"""A statement, where its Bind, the values in it and its end stand, and what it means if it writes."""
+_FRAME_ANSWER = wire.BIND_COMPLETE + wire.message(b"C", b"SAVEPOINT\0")
+_SNAPSHOT_ANSWER = wire.BIND_COMPLETE + wire.text_row("1") + wire.message(b"C", b"SELECT 1\0")
+_BEGUN = {
+    is_described: wire.BIND_COMPLETE + wire.NO_DATA * is_described + wire.message(b"C", b"BEGIN\0")
+    for is_described in (False, True)
+}
+"""What BEGIN is answered, with and without a Describe."""
+
+
+@dataclass(slots=True)
+class _Shape:
+    """What batches of the same statements in the same order have in common."""
+
+    prepared: Sequence[Prepared]
+    effects: Sequence[Effect | None]
+    """What each statement means, if it writes."""
+    known: dict[str, Effect]
+    """Where the effects are from: the database has another one as soon as they may have changed."""
+    begins: bool = False
+    commits: bool = False
+    takes_snapshot: bool = False
+    """Whether one of its statements takes the snapshot."""
+    writes: int = 0
+    """How many of its statements write."""
+    row_count: int = 0
+    """How many rows they write at most, without those of `by_values`."""
+    by_values: Sequence[int] = ()
+    """Which of them write at most a row a value that they are given."""
+    tables: frozenset[int] = frozenset()
+    removes: frozenset[int] = frozenset()
+    relates: frozenset[int] = frozenset()
+    is_random: bool = False
+    enlarges: bool = False
+    queries: Sequence[Query] = ()
+    """Its statements without BEGIN and COMMIT."""
+
+
+def _shape(prepared: Sequence[Prepared], known: dict[str, Effect]) -> _Shape | None:
+    """Work a shape out; None where one of the statements is for the session to look at."""
+    last = len(prepared) - 1
+    effects: list[Effect | None] = []
+    shape = _Shape(prepared, effects, known)
+    by_values, queries = [], []
+    for number, each in enumerate(prepared):
+        query = each.query
+        kind = query.kind
+        if (
+            not query.is_plain
+            or (kind is Kind.BEGIN and number > 0)
+            or (kind is Kind.COMMIT and number < last)
+        ):
+            return None
+        effect = known.get(query.text) if kind is Kind.WRITE else None
+        effects.append(effect)
+        if kind is Kind.READ or kind is Kind.WRITE:
+            queries.append(query)
+        if kind is not Kind.WRITE:
+            continue
+        if effect is None or effect.is_counted or effect.takes_sequence or effect.rows is Rows.UNKNOWN:
+            return None
+        if effect.rows is Rows.BY_VALUES:
+            by_values.append(number)
+        else:
+            shape.row_count += effect.row_count
+        shape.writes += 1
+        shape.tables |= effect.tables
+        shape.removes |= effect.removes
+        shape.relates |= effect.relates
+        shape.is_random = shape.is_random or effect.is_random
+        shape.enlarges = shape.enlarges or query.enlarges
+    shape.begins = prepared[0].query.kind is Kind.BEGIN
+    shape.commits = prepared[last].query.kind is Kind.COMMIT
+    shape.takes_snapshot = bool(queries)
+    shape.by_values, shape.queries = by_values, queries
+    return shape
 
 
 class _Batch:
     """A batch under way."""
 
     __slots__ = (
-        "begins",
-        "commits",
+        "begun",
         "completed",
         "data",
-        "executions",
         "has_failed",
+        "keeps_rows",
         "output",
         "own",
+        "own_answer",
         "passed_on",
+        "places",
         "rows",
+        "shape",
+        "status",
         "transaction",
-        "writes",
     )
 
     def __init__(
-        self,
-        data: bytes,
-        executions: list[_Execution],
-        transaction: Transaction,
-        *,
-        begins: bool,
-        commits: bool,
+        self, data: bytes, places: list[tuple[int, int, int]], shape: _Shape, transaction: Transaction
     ) -> None:
-        self.data, self.executions, self.transaction = data, executions, transaction
-        self.begins, self.commits = begins, commits
-        self.writes = any(effect is not None for *_, effect in executions)
-        self.own = 0
-        """How many statements of the server's own come after the first, BEGIN."""
-        self.completed = 0
+        self.data, self.shape, self.transaction = data, shape, transaction
+        self.places = places
+        """Of each statement: where its Bind, the values in it and its end stand."""
+        self.status = b"T" if transaction.is_block and not shape.commits else b"I"
+        """PostgreSQL's state once all has gone well."""
+        self.keeps_rows = shape.writes > 0 and self.status == b"T"
+        """Whether one of its writes may have to be run again."""
         self.rows: list[int] = []
-        """What each statement's tag says, where a write may have to be run again."""
+        """What each statement's tag says, where that is kept."""
+        self.begun = self.own_answer = b""
+        """What BEGIN is answered, and the server's own statements behind it."""
+        self.own = 0
+        """How many these are."""
+        self.completed = 0
         self.output: list[bytes] = []
         self.has_failed = self.passed_on = False
 
@@ -77,6 +157,7 @@ class FastPath:
         self._session = session
         self._client, self._link = session.client, session.backend.link
         self._batch: _Batch | None = None
+        self._shapes: dict[tuple[Prepared | None, ...], _Shape] = {}
         self.undoes: _Batch | None = None
         """What has failed, to be undone before the session runs it."""
         self._client.offer, self._link.offer = self.take, self.answer
@@ -95,94 +176,83 @@ class FastPath:
         return True
 
     def _read(self, data: bytes) -> _Batch | None:
-        """Read a batch from the beginning of what has come; None for any that the session has to look at."""
+        """Read a batch, if what has come is one; None for any that the session has to look at."""
         session = self._session
-        database, transaction = session.database, session.transaction
         if session.server.chance.is_on:
             return None
-        if transaction is not None and not transaction.is_untouched:
-            return None
-        statements, effects = session.statements, database.effects
-        executions: list[_Execution] = []
-        begins = commits = False
-        is_behind = session.version != database.version
-        position, end = 0, len(data)
-        while end - position > 5:
+        statements = session.statements
+        prepared: list[Prepared | None] = []
+        places: list[tuple[int, int, int]] = []
+        position, last = 0, len(data) - len(wire.SYNC_MESSAGE)
+        while position < last:
             letter, length = header_at(data, position)
-            if letter != wire.BIND or commits or data[position + 5]:
+            if letter != wire.BIND or data[position + 5]:
                 return None
-            following = position + 1 + length
-            second = data.find(0, position + 6)
-            prepared = statements.get(data[position + 6 : second])
-            if prepared is None or not prepared.query.is_plain:
-                return None
-            query = prepared.query
-            kind = query.kind
-            if is_behind and database.has_changed(query, session.version):
-                return None
-            effect = None
-            if kind is Kind.WRITE:
-                effect = effects.get(query.text)
-                if effect is None:
-                    return None
-            elif kind is Kind.BEGIN:
-                if transaction is not None or executions:
-                    return None
-                begins = True
-            elif kind is Kind.COMMIT:
-                commits = True
-            executions.append((prepared, position, second + 1, following, effect))
-            if data.startswith(_DESCRIBE_EXECUTE, following):
-                position = following + len(_DESCRIBE_EXECUTE)
-            elif data.startswith(_EXECUTE, following):
-                position = following + len(_EXECUTE)
+            end = position + 1 + length
+            values = data.find(0, position + 6) + 1
+            prepared.append(statements.get(data[position + 6 : values - 1]))
+            places.append((position, values, end))
+            if data.startswith(_DESCRIBE_EXECUTE, end):
+                position = end + len(_DESCRIBE_EXECUTE)
+            elif data.startswith(_EXECUTE, end):
+                position = end + len(_EXECUTE)
             else:
                 return None
-        if not executions or not data.startswith(wire.SYNC_MESSAGE, position):
+        if not prepared or not data.startswith(wire.SYNC_MESSAGE, position):
             return None
-        in_block = begins or transaction is not None
-        if not in_block and (commits or len(executions) > 1):
+        shape = self._shape(tuple(prepared))
+        transaction = session.transaction
+        if shape is None or (transaction is not None and (shape.begins or not transaction.is_untouched)):
             return None
-        length = position + len(wire.SYNC_MESSAGE)
         if transaction is None:
-            transaction = Transaction(begins, database.moment, database.version)
-        batch = _Batch(
-            data if length == end else data[:length], executions, transaction, begins=begins, commits=commits
-        )
-        return batch if self._may_go(batch, in_block) else None
+            transaction = Transaction(shape.begins, session.database.moment, session.database.version)
+        batch = _Batch(data, places, shape, transaction)
+        return batch if self._may_go(batch) else None
 
-    def _may_go(self, batch: _Batch, in_block: bool) -> bool:
+    def _shape(self, prepared: tuple[Prepared | None, ...]) -> _Shape | None:
+        known = self._session.database.effects
+        shape = self._shapes.get(prepared)
+        if shape is None or shape.known is not known:
+            if None in prepared:
+                return None
+            shape = _shape([each for each in prepared if each is not None], known)
+            if shape is not None:
+                if len(self._shapes) >= _MOST_SHAPES:
+                    self._shapes.clear()
+                self._shapes[prepared] = shape
+        return shape
+
+    def _may_go(self, batch: _Batch) -> bool:
         """Tell whether nothing that the batch does asks for more than to be passed on."""
-        session, transaction = self._session, batch.transaction
+        session, shape, transaction = self._session, batch.shape, batch.transaction
         limits, database = session.limits, session.database
-        if in_block and time.monotonic() - transaction.began_at > limits.transaction_age_s:
+        if session.version != database.version and any(
+            database.has_changed(query, session.version) for query in shape.queries
+        ):
             return False
-        removed = database.removed
-        rows = transaction.rows
-        for prepared, _, start, end, effect in batch.executions:
-            if effect is None:
-                continue
-            if effect.is_counted or effect.takes_sequence:
+        if not transaction.is_block:
+            # Outside of a block: one statement, and nothing of it is ever run again.
+            if len(shape.prepared) > 1 or shape.commits:
                 return False
-            if in_block:
+        elif not shape.begins and time.monotonic() - transaction.began_at > limits.transaction_age_s:
+            return False
+        if shape.writes:
+            if transaction.is_block:
                 # What may have to be run again has to come to the same; nothing of it is kept after COMMIT.
-                if effect.is_random and not batch.commits:
+                if shape.enlarges if shape.commits else shape.is_random:
                     return False
-                if removed and any(removed.get(oid, 0) > transaction.started for oid in effect.tables):
+                removed = database.removed
+                if removed and any(removed.get(oid, 0) > transaction.started for oid in shape.tables):
                     return False
-                if batch.commits and prepared.query.enlarges:
-                    return False
-            if effect.rows is Rows.FIXED:
-                rows += effect.row_count
-            elif effect.rows is Rows.BY_VALUES:
-                rows += (end - start + len(prepared.query.text)) // 2
-            else:
+            rows = transaction.rows + shape.row_count
+            for number in shape.by_values:
+                _, start, end = batch.places[number]
+                rows += (end - start + len(shape.prepared[number].query.text)) // 2
+            if rows > limits.transaction_rows:
                 return False
-        if batch.writes and rows > limits.transaction_rows:
-            return False
-        if not batch.commits:
+        if not shape.commits:
             return True
-        wrote = batch.writes or transaction.data_statements > 0
+        wrote = shape.writes > 0 or transaction.data_statements > 0
         return not (
             transaction.enlarges
             or transaction.version != database.version
@@ -191,25 +261,26 @@ class FastPath:
         )
 
     def _send(self, batch: _Batch) -> None:
-        session, client = self._session, self._client
+        session, shape = self._session, batch.shape
         transaction, data = batch.transaction, batch.data
-        client.data = client.data[len(data) :]
+        self._client.data = b""
         self._batch = batch
         session.server.begins_work(session)
         session.transaction = transaction
-        if batch.begins:
-            # BEGIN's Bind, and its Execute with or without a Describe.
-            bound = batch.executions[0][3]
-            described = data.startswith(_DESCRIBE_EXECUTE, bound)
-            at = bound + len(_DESCRIBE_EXECUTE if described else _EXECUTE)
-            takes_snapshot = len(batch.executions) > 1 and not (batch.commits and len(batch.executions) == 2)
-            batch.own = 1 if takes_snapshot else 2
-            data = data[:at] + (_FRAME if takes_snapshot else _FRAME + _SNAPSHOT) + data[at:]
-        if batch.commits:
-            marks = [effect for *_, effect in batch.executions if effect is not None]
-            for effect in marks:
-                transaction.removes |= effect.removes
-                transaction.relates |= effect.relates
+        if shape.begins:
+            end = batch.places[0][2]
+            is_described = data.startswith(_DESCRIBE_EXECUTE, end)
+            end += len(_DESCRIBE_EXECUTE if is_described else _EXECUTE)
+            batch.begun = _BEGUN[is_described]
+            if shape.takes_snapshot:
+                batch.own, batch.own_answer = 1, _FRAME_ANSWER
+                data = data[:end] + _FRAME + data[end:]
+            else:
+                batch.own, batch.own_answer = 2, _FRAME_ANSWER + _SNAPSHOT_ANSWER
+                data = data[:end] + _FRAME + _SNAPSHOT + data[end:]
+        if shape.commits:
+            transaction.removes |= shape.removes
+            transaction.relates |= shape.relates
             if transaction.removes or transaction.relates:
                 session.database.mark(transaction)
         self._link.write(data)
@@ -221,48 +292,81 @@ class FastPath:
             return False
         link = self._link
         data = link.data
-        if data[-6:-1] != _READY_PREFIX and len(data) < _MUCH_BYTES and not link.lost:
+        if data[-_READY_BYTES:-1] != _READY_PREFIX and len(data) < _MUCH_BYTES and not link.lost:
             return True
         if link.lost:
             self._client.close()
             return True
+        if not batch.keeps_rows and not batch.output and self._is_whole_and_good(batch, data):
+            if batch.own:
+                batch.output.append(batch.begun)
+                data = data[len(batch.begun) + len(batch.own_answer) :]
+            batch.output.append(data)
+            link.data = b""
+            self._finish(batch, batch.status)
+            return True
+        self._look_at_each(batch, data)
+        return True
+
+    @staticmethod
+    def _is_whole_and_good(batch: _Batch, data: bytes) -> bool:
+        """Tell whether this is an answer as most are; if not, each of its messages is to be looked at.
+
+        A block is open after an answer without an error. Outside of one the last message tells: a
+        CommandComplete ends with a word, an ErrorResponse with two zero bytes.
+        """
+        if data[-1:] != batch.status or (batch.status == b"I" and data[-8:-7] == b"\0"):
+            return False
+        if batch.own and not (
+            data.startswith(batch.begun) and data.startswith(batch.own_answer, len(batch.begun))
+        ):
+            return False
+        # What looks like the ReadyForQuery at the end may be a part of a row.
+        position, last = 0, len(data) - _READY_BYTES
+        while position < last:
+            position += 1 + length_at(data, position + 1)[0]
+        return position == last
+
+    def _look_at_each(self, batch: _Batch, data: bytes) -> None:
+        """Take an answer message by message, as far as it has come."""
         position, end = 0, len(data)
         # Where what is shown begins, and where the answer to the statement at hand does.
         shown = begun = 0
-        completed, own = batch.completed, batch.own
-        output = batch.output
-        keeps_rows = batch.writes and not batch.commits
-        while end - position >= 5:
+        completed = batch.completed
+        output: list[bytes] = []
+        rows: list[int] = []
+        is_whole = False
+        while end - position >= 5 and not is_whole:
             letter, length = header_at(data, position)
             following = position + 1 + length
             if following > end:
                 break
             if letter == _COMPLETE:
-                if 0 < completed <= own:
+                if 0 < completed <= batch.own:
                     output.append(data[shown:begun])
                     shown = following
-                elif keeps_rows:
+                elif batch.keeps_rows:
                     tag = data[position + 5 : following - 1].rpartition(b" ")[2]
-                    batch.rows.append(int(tag) if tag.isdigit() else 0)
+                    rows.append(int(tag) if tag.isdigit() else 0)
                 completed += 1
                 begun = following
             elif letter == _ERROR:
                 batch.has_failed = True
-            elif letter == _READY:
-                output.append(data[shown:following])
-                link.data = data[following:]
-                self._finish(batch, data[position + 5 : position + 6])
-                return True
+            is_whole = letter == _READY
             position = following
-        if len(data) >= _MUCH_BYTES:
-            batch.completed = completed
-            output.append(data[shown:position])
-            link.data = data[position:]
-            if not batch.writes and not batch.has_failed:
-                batch.passed_on = True
-                self._client.write(b"".join(output))
-                output.clear()
-        return True
+        if not is_whole and end < _MUCH_BYTES:
+            return
+        output.append(data[shown:position])
+        self._link.data = data[position:]
+        batch.completed = completed
+        batch.output += output
+        batch.rows += rows
+        if is_whole:
+            self._finish(batch, data[position - 1 : position])
+        elif not batch.shape.writes and not batch.has_failed:
+            batch.passed_on = True
+            self._client.write(b"".join(batch.output))
+            batch.output.clear()
 
     def _finish(self, batch: _Batch, status: bytes) -> None:
         session, client, transaction = self._session, self._client, batch.transaction
@@ -285,29 +389,26 @@ class FastPath:
     def _note(self, batch: _Batch) -> None:
         """Note what a good batch has done, for what may become of its transaction."""
         session, transaction = self._session, batch.transaction
-        for prepared, *_, effect in batch.executions:
-            query = prepared.query
-            if query.kind in (Kind.READ, Kind.WRITE):
-                transaction.queries.append(query)
-            if effect is None:
-                continue
-            transaction.data_statements += 1
-            transaction.removes |= effect.removes
-            transaction.relates |= effect.relates
-        if batch.commits:
+        shape = batch.shape
+        if shape.commits:
             session.committed(transaction)
             return
+        transaction.queries += shape.queries
+        transaction.data_statements += shape.writes
+        transaction.removes |= shape.removes
+        transaction.relates |= shape.relates
         if not transaction.is_block:
             return
-        if batch.writes:
-            for (prepared, _, start, end, effect), rows in zip(batch.executions, batch.rows, strict=True):
+        if shape.writes:
+            done = zip(shape.prepared, shape.effects, batch.places, batch.rows, strict=True)
+            for prepared, effect, (_, start, end), rows in done:
                 if effect is None:
                     continue
-                run = Run(prepared, batch.data[start:end], -1, batch, rows=rows, tables=effect.tables)
                 transaction.rows += rows
                 if rows:
+                    run = Run(prepared, batch.data[start:end], -1, batch, rows=rows, tables=effect.tables)
                     session.note_effect(run, transaction, rows)
-        prepared, at, start, end, _ = batch.executions[-1]
+        prepared, (at, start, end) = shape.prepared[-1], batch.places[-1]
         if prepared.query.kind is not Kind.BEGIN:
             session.portals[b""] = Portal(
                 prepared, batch.data[start:end], batch.data[at:end], transaction.epoch
@@ -327,7 +428,7 @@ class FastPath:
         if batch is None:
             return
         session, transaction = self._session, batch.transaction
-        if transaction.is_block and not batch.begins:
+        if transaction.is_block and not batch.shape.begins:
             await session.roll_back_to_frame(transaction)
             return
         if transaction.is_block:

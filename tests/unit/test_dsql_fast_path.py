@@ -63,18 +63,22 @@ class Scene:
         self.effect = Effect(
             frozenset({7}), Rows.FIXED, 1, False, frozenset(), frozenset(), False, False, False
         )
-        self.database.effects[TEXTS[b"write"]] = self.effect
+        self.know(self.effect)
         self.session.is_resting = True
+
+    def know(self, effect: Effect) -> None:
+        """Have the database know what the write means."""
+        self.database.effects = {TEXTS[b"write"]: effect}
 
     def send(self, *names: bytes) -> bytes:
         """Send a batch; give what PostgreSQL gets of it at once."""
-        self.client.data_received(batch(*names))
+        self.client.received(batch(*names))
         return self.to_postgres.taken()
 
     def begin(self) -> Transaction:
         """Have a transaction open."""
         self.send(b"begin", b"read")
-        self.link.data_received(done(b"BEGIN") + SAVEPOINT + done(b"SELECT 0") + wire.READY[b"T"])
+        self.link.received(done(b"BEGIN") + SAVEPOINT + done(b"SELECT 0") + wire.READY[b"T"])
         self.to_client.taken()
         assert self.session.transaction is not None
         return self.session.transaction
@@ -102,14 +106,14 @@ def test_a_known_batch_goes_through_as_it_came_with_the_frame_behind_begin(scene
     frame = wire.bind(b"", b"dsql_frame") + wire.execute()
     assert sent == execution(b"begin") + frame + execution(b"read") + wire.SYNC_MESSAGE
     rows = done(b"SELECT 1", wire.text_row("x"))
-    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"])
+    scene.link.received(done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"])
     assert scene.to_client.taken() == done(b"BEGIN") + rows + wire.READY[b"T"]
     assert scene.session.backend.status == b"T"
 
 
 def test_begin_alone_takes_the_snapshot(scene: Scene) -> None:
     assert b"dsql_snapshot" in scene.send(b"begin")
-    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
+    scene.link.received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
     assert scene.to_client.taken() == done(b"BEGIN") + wire.READY[b"T"]
 
 
@@ -118,38 +122,38 @@ def test_an_answer_in_pieces_is_shown_whole(scene: Scene) -> None:
     # A value that looks like the end of the answer, at the end of a piece.
     answer = done(b"SELECT 1", wire.message(b"D", b"\0\1\0\0\0\6" + wire.READY[b"I"])) + wire.READY[b"I"]
     cut = answer.index(wire.READY[b"I"]) + len(wire.READY[b"I"])
-    scene.link.data_received(answer[:cut])
+    scene.link.received(answer[:cut])
     assert scene.to_client.taken() == b""
-    scene.link.data_received(answer[cut:])
+    scene.link.received(answer[cut:])
     assert scene.to_client.taken() == answer
 
 
 def test_much_of_a_reading_is_passed_on_before_its_end(scene: Scene) -> None:
     scene.send(b"read")
     row = wire.text_row("x" * 1000)
-    scene.link.data_received(wire.BIND_COMPLETE + wire.NO_DATA + row * 1200 + row[:10])
+    scene.link.received(wire.BIND_COMPLETE + wire.NO_DATA + row * 1200 + row[:10])
     assert scene.to_client.taken() == wire.BIND_COMPLETE + wire.NO_DATA + row * 1200
-    scene.link.data_received(row[10:] + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"])
+    scene.link.received(row[10:] + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"])
     assert scene.to_client.taken() == row + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"]
 
 
 def test_what_was_written_is_kept_to_be_run_again(scene: Scene) -> None:
     transaction = scene.begin()
     scene.send(b"write", b"read")
-    scene.link.data_received(done(b"UPDATE 1") + done(b"SELECT 5") + wire.READY[b"T"])
+    scene.link.received(done(b"UPDATE 1") + done(b"SELECT 5") + wire.READY[b"T"])
     (run,) = transaction.runs
     assert (run.query.text, run.rows, run.values) == (TEXTS[b"write"], 1, wire.text_values([b"1"]))
     assert transaction.rows == 1
     assert transaction.data_statements == 1
     scene.send(b"commit")
-    scene.link.data_received(done(b"COMMIT") + wire.READY[b"I"])
+    scene.link.received(done(b"COMMIT") + wire.READY[b"I"])
     assert scene.session.transaction is None
 
 
 def test_what_fails_is_given_back_and_nothing_of_it_shown(scene: Scene) -> None:
     transaction = scene.begin()
     scene.send(b"read", b"write", b"commit")
-    scene.link.data_received(done(b"SELECT 0") + wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"])
+    scene.link.received(done(b"SELECT 0") + wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"])
     assert scene.to_client.taken() == b""
     assert scene.client.data == batch(b"read", b"write", b"commit")
     assert transaction.runs == []
@@ -161,7 +165,7 @@ def test_what_fails_is_given_back_and_nothing_of_it_shown(scene: Scene) -> None:
 def test_one_batch_is_under_way_at_a_time(scene: Scene) -> None:
     scene.send(b"read")
     assert scene.send(b"read") == b""
-    scene.link.data_received(done(b"SELECT 0") + wire.READY[b"I"])
+    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
     assert scene.to_postgres.taken() == batch(b"read")
 
 
@@ -186,8 +190,8 @@ def test_other_batches_are_left_to_the_session(scene: Scene, names: tuple[bytes,
 def test_a_write_that_asks_for_more_is_left_to_the_session(scene: Scene, changed: dict[str, object]) -> None:
     scene.begin()
     assert scene.send(b"write") != b""
-    scene.link.data_received(done(b"UPDATE 0") + wire.READY[b"T"])
-    scene.database.effects[TEXTS[b"write"]] = scene.effect._replace(**changed)  # type: ignore[arg-type]
+    scene.link.received(done(b"UPDATE 0") + wire.READY[b"T"])
+    scene.know(scene.effect._replace(**changed))  # type: ignore[arg-type]
     assert scene.send(b"write") == b""
 
 
@@ -215,7 +219,7 @@ def test_a_commit_that_may_meet_locks_is_left_to_the_session(scene: Scene) -> No
 def test_a_table_that_was_changed_is_left_to_the_session(scene: Scene) -> None:
     scene.database.change({Table("", "u")})
     assert scene.send(b"read") != b""
-    scene.link.data_received(done(b"SELECT 0") + wire.READY[b"I"])
+    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
     scene.database.change({Table("", "t")})
     assert scene.send(b"read") == b""
 

@@ -4,13 +4,14 @@ A step is one message and what is to become of its answer. The server's own stat
 client's: they ride in the same write, and their answers are left out of what the client gets.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from local_dsql import wire
 from local_dsql.refusals import Refusal
-from local_dsql.statements import Query
+from local_dsql.statements import Kind, Query, Table
 from local_dsql.wire import Link, header_at
 
 PARSED, BOUND, DESCRIBED, EXECUTED, CLOSED = b"1", b"2", b"Tn", b"CIsG", b"3"
@@ -71,6 +72,12 @@ class Run:
     def query(self) -> Query:
         """The statement."""
         return self.prepared.query
+
+    @property
+    def written_tables(self) -> list[Table]:
+        """The tables that it writes."""
+        query = self.query
+        return [each.table for each in (query.references if query.kind is Kind.COPY_IN else query.writes)]
 
 
 @dataclass(slots=True)
@@ -168,6 +175,7 @@ class Backend:
         self._client = client
         self._completed = completed
         self._names: dict[object, bytes] = {}
+        self._numbers = itertools.count(1)
 
     def own(
         self,
@@ -190,7 +198,8 @@ class Backend:
         name = self._names.get(key)
         if name is not None:
             return name, []
-        name = self._names[key] = b"dsql_%d" % (len(self._names) + 1)
+        # Never a number twice: what was forgotten may have been prepared all the same.
+        name = self._names[key] = b"dsql_%d" % next(self._numbers)
         return name, [Step(wire.parse(name, text, oids), PARSED, index=index, key=key)]
 
     async def start(self) -> None:

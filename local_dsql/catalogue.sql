@@ -292,6 +292,42 @@ begin
     return total;
 end $$;
 
+-- What is larger than DSQL takes of the rows that this transaction has written into the given tables and that still
+-- stand: a value's type, `row`, or nothing. Sizes are those of what is stored, after PostgreSQL's compression. A value
+-- over 2 kB is stored in pieces in a table of its own, and PostgreSQL counts these: where there were few nothing is scanned.
+create or replace function pg_dsql.too_large(table_names text[], value_bytes int8, row_bytes int8, look_above int8)
+returns text language plpgsql security definer as $$
+declare
+    piece_bytes constant int8 := 1996;
+    each text;
+    sizes text;
+    row_size text;
+    found_kind text;
+begin
+    foreach each in array table_names loop
+        continue when not exists (
+            select from pg_class c
+            where c.oid = each::regclass and c.reltoastrelid <> 0
+                and pg_stat_get_xact_tuples_inserted(c.reltoastrelid) * piece_bytes > look_above
+        );
+        select string_agg(format('(%L, pg_column_size(t.%I))', y.typname, a.attname), ', '),
+            string_agg(format('coalesce(pg_column_size(t.%I), 0)', a.attname), ' + ')
+            into sizes, row_size
+        from pg_attribute a join pg_type y on y.oid = a.atttypid
+        where a.attrelid = each::regclass and a.attnum > 0 and not a.attisdropped;
+        execute format(
+            'select v.kind from %s t, lateral (values %s, (''row'', %s)) v (kind, size)'
+            || ' where age(t.xmin) <= age(pg_current_xact_id()::xid)'
+            || ' and v.size > case v.kind when ''row'' then $2 else $1 end limit 1',
+            each::regclass, sizes, row_size
+        ) into found_kind using value_bytes, row_bytes;
+        if found_kind is not null then
+            return found_kind;
+        end if;
+    end loop;
+    return null;
+end $$;
+
 -- --- A doomed transaction's own copies --------------------------------------------------------------------
 -- For each table that it writes: the rows that it may have changed (dsql_<oid>), where they came from
 -- (dsql_<oid>_from), and a view of the whole table as the transaction sees it (dsql_<oid>_all).

@@ -12,6 +12,7 @@ from typing import Any, Self
 from psycopg.conninfo import make_conninfo
 
 from local_dsql.guard import Guarded, StartError
+from local_dsql.limits import QUERY_MEMORY_KIB
 from local_dsql.places import own_directory
 from local_dsql.ports import HOST, require_port
 from local_dsql.postgres import EmbeddedPostgres
@@ -23,8 +24,12 @@ from local_dsql.tokens import Key
 _START_TIMEOUT_S = 30.0
 _PACKAGE_PARENT = Path(__file__).resolve().parents[1]
 
-POSTGRES_SETTINGS = {"deadlock_timeout": "20ms"}
-"""What the PostgreSQL behind has to be told: who parks others finds out soon that both wait."""
+POSTGRES_SETTINGS = {
+    # Who parks others finds out soon that both wait.
+    "deadlock_timeout": "20ms",
+    "temp_file_limit": f"{QUERY_MEMORY_KIB}kB",
+}
+"""What the PostgreSQL behind has to be told."""
 
 
 class LocalDsql:

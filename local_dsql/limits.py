@@ -19,7 +19,7 @@ TRANSACTION_AGE_S = 300
 """From BEGIN; told at the statement or COMMIT that comes after it (guide)."""
 
 QUERY_MEMORY_KIB = 128 * 1024
-"""Memory and temporary space of one query (guide; measured in the message)."""
+"""Memory and temporary space of one query (guide; measured in the message): here the temporary files."""
 
 # --- Connections ---------------------------------------------------------------------------------------
 
@@ -48,6 +48,9 @@ ROW_BYTES = 2 * MIB
 
 COLUMN_BYTES = 1 * MIB
 """A value outside of keys, as it is stored: DSQL compresses long text and jsonb (guide)."""
+
+SIZES_LOOKED_AT_ABOVE = 64 * 1024
+"""A server's own figure: what a statement has to be given or to have stored for its rows to be measured."""
 
 KEY_BYTES = 1_981
 """A primary key's or index entry's columns, a secondary one's with the primary key's; the guide says 1 KiB,

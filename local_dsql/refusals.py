@@ -22,9 +22,11 @@ from pglast.enums.primnodes import OnCommitAction
 from local_dsql.dialect import Node, Statement, columns, is_a, type_name, walk, words
 from local_dsql.limits import (
     CHAR_LENGTH,
+    COLUMN_BYTES,
     DECLARED_KEY_BYTES,
     KEY_COLUMNS,
     NUMERIC_PRECISION,
+    QUERY_MEMORY_KIB,
     SEQUENCE_CACHE,
     STATISTICS_TARGET,
     TABLE_COLUMNS,
@@ -731,7 +733,9 @@ TOO_MANY_SCHEMAS = Refusal("54000", "more than 10 schemas not allowed")
 TOO_MANY_TABLES = Refusal("54000", "creating more than 1000 tables not allowed")
 TOO_MANY_VIEWS = Refusal("54000", "creating more than 5000 views not allowed")
 TOO_MANY_SEQUENCES = Refusal("54000", "creating more than 5000 sequences is not allowed")
-QUERY_MEMORY = Refusal("54000", "query requires more than allowed temp space of 131072 KB to execute")
+QUERY_MEMORY = Refusal(
+    "54000", f"query requires more than allowed temp space of {QUERY_MEMORY_KIB} KB to execute"
+)
 
 TOO_MANY_CONNECTIONS = Refusal("53300", "Unable to accept connection, too many open connections.")
 CONNECTION_RATE = Refusal("53400", "Unable to accept connection, rate exceeded.")
@@ -756,7 +760,7 @@ def transaction_age(seconds: int) -> Refusal:
 
 def value_too_large(kind: str) -> Refusal:
     """Give what is said of a value over 1 MiB of a type (text, varchar, bytea, json, jsonb)."""
-    return Refusal("54000", f"datatype limit greater than 1048576 bytes not supported for {kind}")
+    return Refusal("54000", f"datatype limit greater than {COLUMN_BYTES} bytes not supported for {kind}")
 
 
 def drop_key_column(column: str) -> Refusal:

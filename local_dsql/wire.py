@@ -75,6 +75,12 @@ def text_values(values: Sequence[bytes | None]) -> bytes:
     return b"".join((*parts, b"\0\0"))
 
 
+def text_array(elements: Sequence[str]) -> bytes:
+    """Give a value of type text[], as text."""
+    quoted = ('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in elements)
+    return ("{" + ",".join(quoted) + "}").encode(errors="surrogateescape")
+
+
 def results_as_text(values: bytes) -> bytes:
     """Give the body of a Bind with the same values and all results as text."""
     count = int.from_bytes(values[:2], "big")

@@ -1,7 +1,6 @@
 """COMMIT: whether it may be, and what it leaves for others to meet."""
 
 import asyncio
-import json
 import logging
 import random
 import time
@@ -11,7 +10,6 @@ from local_dsql.backend import BOUND, EXECUTED, Failure, Portal, Run, Step
 from local_dsql.refusals import Refusal
 from local_dsql.session.replay import DEADLOCKS, MOST_RETRIES, RETRY_S, Replaying
 from local_dsql.state import Transaction
-from local_dsql.statements import Kind
 
 log = logging.getLogger(__name__)
 
@@ -101,21 +99,14 @@ class Committing(Replaying):
         )
         if not may_be_too_large:
             return None
-        names = {write.table.sql for run in transaction.runs for write in run.query.writes}
-        names |= {
-            reference.table.sql
-            for run in transaction.runs
-            if run.query.kind is Kind.COPY_IN
-            for reference in run.query.references
-        }
-        array = "{" + ",".join(json.dumps(name) for name in sorted(names)) + "}"
+        names = {table.sql for run in transaction.runs for table in run.written_tables}
         name, steps = self.backend.prepared(
             "/* local_dsql */ select pg_dsql.written_bytes($1::text[])", b"\0\0", -1
         )
         answers: list[bytes] = []
         self._steps += [
             *steps,
-            Step(wire.bind(b"", name, wire.text_values([array.encode()])), BOUND),
+            Step(wire.bind(b"", name, wire.text_values([wire.text_array(sorted(names))])), BOUND),
             Step(wire.execute(), EXECUTED, watch=answers.append),
         ]
         failure = await self._send(sync=False)

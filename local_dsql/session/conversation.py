@@ -237,6 +237,9 @@ class Session(Executing):
         elif sqlstate == "54000" and failure.words.startswith("index row "):
             answer = wire.error(*refusals.KEY_TOO_LARGE)
             self.server.count(refusals.KEY_TOO_LARGE)
+        elif sqlstate == "53400" and failure.words.startswith("temporary file size exceeds"):
+            answer = wire.error(*refusals.QUERY_MEMORY)
+            self.server.count(refusals.QUERY_MEMORY)
         elif sqlstate in ("40001", "40P01") and "(OC00" not in failure.words:
             answer = wire.error(*refusals.CONFLICT)
             self.server.count(refusals.CONFLICT)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from local_dsql import wire
 from local_dsql.backend import OWN, Portal, Prepared, Run
 from local_dsql.effects import Effect
+from local_dsql.limits import SIZES_LOOKED_AT_ABOVE
 from local_dsql.state import Transaction
 from local_dsql.statements import Kind, Query, Rows
 from local_dsql.wire import header_at, length_at
@@ -64,7 +65,6 @@ class _Shape:
     removes: frozenset[int] = frozenset()
     relates: frozenset[int] = frozenset()
     is_random: bool = False
-    enlarges: bool = False
     queries: Sequence[Query] = ()
     """Its statements without BEGIN and COMMIT."""
 
@@ -92,6 +92,8 @@ def _shape(prepared: Sequence[Prepared], known: dict[str, Effect]) -> _Shape | N
             continue
         if effect is None or effect.is_counted or effect.takes_sequence or effect.rows is Rows.UNKNOWN:
             return None
+        if query.enlarges:
+            return None
         if effect.rows is Rows.BY_VALUES:
             by_values.append(number)
         else:
@@ -101,7 +103,6 @@ def _shape(prepared: Sequence[Prepared], known: dict[str, Effect]) -> _Shape | N
         shape.removes |= effect.removes
         shape.relates |= effect.relates
         shape.is_random = shape.is_random or effect.is_random
-        shape.enlarges = shape.enlarges or query.enlarges
     shape.begins = prepared[0].query.kind is Kind.BEGIN
     shape.commits = prepared[last].query.kind is Kind.COMMIT
     shape.takes_snapshot = bool(queries)
@@ -237,9 +238,11 @@ class FastPath:
         elif not shape.begins and time.monotonic() - transaction.began_at > limits.transaction_age_s:
             return False
         if shape.writes:
+            if len(batch.data) > SIZES_LOOKED_AT_ABOVE:
+                return False
             if transaction.is_block:
                 # What may have to be run again has to come to the same; nothing of it is kept after COMMIT.
-                if shape.enlarges if shape.commits else shape.is_random:
+                if shape.is_random and not shape.commits:
                     return False
                 removed = database.removed
                 if removed and any(removed.get(oid, 0) > transaction.started for oid in shape.tables):

@@ -1,10 +1,11 @@
 """Limits: at the statement, at COMMIT, of time and of connections; most with less than DSQL gives."""
 
+import base64
 import contextlib
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,127 @@ def test_a_key_that_is_too_large_is_told_so_in_the_words_of_dsql(connect: Connec
             session.execute(write, [key], prepare=True)
         assert (caught.value.sqlstate, caught.value.diag.message_primary) == ("54000", "key size too large")
     session.execute("insert into t values (%s)", [key[:1_900]])
+
+
+def text_of(count: int) -> str:
+    """Give as many characters that PostgreSQL cannot compress."""
+    return base64.b64encode(random.Random(count).randbytes(count))[:count].decode()
+
+
+@pytest.fixture
+def wide(connect: Connect) -> Connection:
+    session = connect()
+    session.execute("create table wide (id int primary key, v text, b bytea, c varchar)")
+    return session
+
+
+def refusal(session: Connection, statement: str, values: Sequence[Any] | None = None) -> str:
+    """Give SQLSTATE and message of a statement that fails; empty for one that does not."""
+    try:
+        session.execute(statement.encode(), values)
+    except psycopg.Error as error:
+        return f"{error.sqlstate} {error.diag.message_primary}"
+    return ""
+
+
+def too_large(kind: str) -> str:
+    return f"54000 datatype limit greater than 1048576 bytes not supported for {kind}"
+
+
+Storing = Callable[[Connection, int], str]
+
+
+def _copied(session: Connection, count: int) -> str:
+    try:
+        with session.cursor() as cursor, cursor.copy("copy wide (id, v) from stdin") as rows:
+            rows.write_row((1, text_of(count)))
+    except psycopg.Error as error:
+        return f"{error.sqlstate} {error.diag.message_primary}"
+    return ""
+
+
+def _in_two_halves(session: Connection, count: int) -> str:
+    session.execute("insert into wide (id, v) values (1, %s)", [text_of(count - 1)])
+    return failure(session, "update wide set v = v || 'x' where id = 1")
+
+
+STORING: dict[str, tuple[str, Storing]] = {
+    "a literal": ("text", lambda s, n: failure(s, f"insert into wide (id, v) values (1, '{text_of(n)}')")),
+    "text": ("text", lambda s, n: refusal(s, "insert into wide (id, v) values (1, %s)", [text_of(n)])),
+    "binary": ("text", lambda s, n: refusal(s, "insert into wide (id, v) values (1, %b)", [text_of(n)])),
+    "bytes": (
+        "bytea",
+        lambda s, n: refusal(s, "insert into wide (id, b) values (1, %b)", [random.Random(n).randbytes(n)]),
+    ),
+    "with returning": (
+        "varchar",
+        lambda s, n: refusal(s, "insert into wide (id, c) values (1, %s) returning id", [text_of(n)]),
+    ),
+    "made of two": (
+        "text",
+        lambda s, n: refusal(
+            s, "insert into wide (id, v) values (1, %s::text || %s)", [text_of(n // 2), text_of(n - n // 2)]
+        ),
+    ),
+    "grown by an update": ("text", _in_two_halves),
+    "copied": ("text", _copied),
+}
+
+
+@pytest.mark.parametrize(("kind", "store"), STORING.values(), ids=STORING)
+@pytest.mark.parametrize("block", [False, True], ids=["autocommit", "block"])
+def test_a_value_of_1_mib_passes_and_one_byte_more_is_refused(
+    wide: Connection, kind: str, store: Storing, block: bool
+) -> None:
+    if block:
+        wide.execute("begin")
+    assert store(wide, 1024 * 1024) == ""
+    wide.execute("commit" if block else "select 1")
+    wide.execute("delete from wide")
+    if block:
+        wide.execute("begin")
+    assert store(wide, 1024 * 1024 + 1) == too_large(kind)
+    if block:
+        assert failure(wide, "select 1").startswith("25P02")
+        wide.execute("rollback")
+    longest = "select coalesce(max(length(v)), 0) <= 1048576, max(length(b)), max(length(c)) from wide"
+    assert wide.execute(longest).fetchone() == (True, None, None)
+
+
+def test_what_compresses_counts_as_it_is_stored(wide: Connection) -> None:
+    wide.execute("insert into wide (id, v) values (1, %s), (2, repeat('x', 3000000))", ["y" * 3_000_000])
+
+
+def test_a_prepared_batch_with_a_value_that_is_too_large_commits_nothing(wide: Connection) -> None:
+    for count in (10, 10, 1024 * 1024 + 1):
+        with contextlib.suppress(psycopg.Error), wide.pipeline(), wide.transaction():
+            wide.execute("insert into wide (id, v) values (%s, %s)", [count, text_of(count)], prepare=True)
+            wide.execute("delete from wide where id = 10", prepare=True)
+    assert wide.execute("select count(*) from wide").fetchone() == (0,)
+
+
+def test_a_row_of_2_mib_passes_and_one_byte_more_is_refused(wide: Connection) -> None:
+    mib = 1024 * 1024
+    insert = "insert into wide (id, v, c) values (%s, %s, %s)"
+    row_limit = "54000 maximum row size exceeded"
+    assert refusal(wide, insert, [1, text_of(mib), text_of(mib - 4)]) == ""
+    assert refusal(wide, insert, [2, text_of(mib), text_of(mib - 3)]) == row_limit
+    assert refusal(wide, insert, [2, text_of(mib - 100_000), text_of(mib)]) == ""
+    update = "update wide set b = %s where id = 2"
+    assert refusal(wide, update, [random.Random(1).randbytes(99_996)]) == ""
+    assert refusal(wide, update, [random.Random(1).randbytes(99_997)]) == row_limit
+    assert wide.execute("select id, length(b) from wide order by id").fetchall() == [(1, None), (2, 99_996)]
+
+
+def test_a_query_has_so_much_memory(connect: Connect) -> None:
+    sort = (
+        "select count(*) from (select repeat(md5(g::text), 30) x from generate_series(1, {}) g "
+        "order by 1 offset 0) s"
+    )
+    session = connect()
+    assert failure(session, sort.format(1_000)) == ""
+    words = "54000 query requires more than allowed temp space of 131072 KB to execute"
+    assert failure(session, sort.format(160_000)) == words
 
 
 def test_less_than_the_limit_of_bytes_passes(session: Connection) -> None:

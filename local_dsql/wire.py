@@ -34,6 +34,8 @@ header_at = _HEADER.unpack_from
 """The letter and the length of the message at an offset."""
 length_at = Struct("!I").unpack_from
 """The length of the message whose letter stands before an offset."""
+bind_at = Struct("!BIB").unpack_from
+"""The same of a Bind, and its portal's first byte: 0 for the portal without a name."""
 
 _TEXT_OID = 25
 _WAKE_ABOVE_BYTES = 1 << 20

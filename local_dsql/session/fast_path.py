@@ -18,7 +18,7 @@ from local_dsql.effects import Effect
 from local_dsql.limits import SIZES_LOOKED_AT_ABOVE
 from local_dsql.state import Transaction
 from local_dsql.statements import Kind, Query, Rows
-from local_dsql.wire import header_at, length_at
+from local_dsql.wire import bind_at, header_at, length_at
 
 if TYPE_CHECKING:
     from local_dsql.session.conversation import Session
@@ -65,6 +65,8 @@ class _Shape:
     removes: frozenset[int] = frozenset()
     relates: frozenset[int] = frozenset()
     is_random: bool = False
+    answered: bytes = b""
+    """The last answer that was found to be whole: writes are answered the same again and again."""
     queries: Sequence[Query] = ()
     """Its statements without BEGIN and COMMIT."""
 
@@ -184,10 +186,11 @@ class FastPath:
         statements = session.statements
         prepared: list[Prepared | None] = []
         places: list[tuple[int, int, int]] = []
+        bind = wire.BIND
         position, last = 0, len(data) - len(wire.SYNC_MESSAGE)
         while position < last:
-            letter, length = header_at(data, position)
-            if letter != wire.BIND or data[position + 5]:
+            letter, length, portal = bind_at(data, position)
+            if letter != bind or portal:
                 return None
             end = position + 1 + length
             values = data.find(0, position + 6) + 1
@@ -324,11 +327,16 @@ class FastPath:
             data.startswith(batch.begun) and data.startswith(batch.own_answer, len(batch.begun))
         ):
             return False
+        if data == batch.shape.answered:
+            return True
         # What looks like the ReadyForQuery at the end may be a part of a row.
         position, last = 0, len(data) - _READY_BYTES
         while position < last:
             position += 1 + length_at(data, position + 1)[0]
-        return position == last
+        is_whole = position == last
+        if is_whole and batch.shape.writes:
+            batch.shape.answered = data
+        return is_whole
 
     def _look_at_each(self, batch: _Batch, data: bytes) -> None:
         """Take an answer message by message, as far as it has come."""

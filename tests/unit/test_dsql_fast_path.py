@@ -162,6 +162,35 @@ def test_what_fails_is_given_back_and_nothing_of_it_shown(scene: Scene) -> None:
     assert scene.send(b"read") == b""
 
 
+def test_a_batch_that_comes_again_is_judged_by_its_own_answer(scene: Scene) -> None:
+    names = (b"begin", b"write", b"commit")
+    good = done(b"UPDATE 1") + done(b"COMMIT") + wire.READY[b"I"]
+    for answer in (good, good, good.replace(b"UPDATE 1", b"UPDATE 0"), good):
+        scene.send(*names)
+        scene.link.received(done(b"BEGIN") + SAVEPOINT + answer)
+        assert scene.to_client.taken() == done(b"BEGIN") + answer
+        assert scene.session.transaction is None
+    scene.send(*names)
+    failed = wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"]
+    scene.link.received(done(b"BEGIN") + SAVEPOINT + failed)
+    assert scene.to_client.taken() == b""
+    assert scene.client.data == batch(*names)
+
+
+@pytest.mark.parametrize("pieces", [(7,), (40, 60), (90,)])
+def test_what_follows_begin_is_cut_out_however_the_answer_comes(
+    scene: Scene, pieces: tuple[int, ...]
+) -> None:
+    scene.send(b"begin", b"read")
+    # A value that looks like the end of the answer, so that a piece is looked at before its time.
+    rows = done(b"SELECT 1", wire.message(b"D", b"\0\1\0\0\0\6" + wire.READY[b"T"]))
+    answer = done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"]
+    cut = answer.index(wire.READY[b"T"]) + len(wire.READY[b"T"])
+    for start, end in zip((0, *pieces, cut), (*pieces, cut, len(answer)), strict=True):
+        scene.link.received(answer[start:end])
+    assert scene.to_client.taken() == done(b"BEGIN") + rows + wire.READY[b"T"]
+
+
 def test_one_batch_is_under_way_at_a_time(scene: Scene) -> None:
     scene.send(b"read")
     assert scene.send(b"read") == b""

@@ -223,6 +223,8 @@ def _sign_in(tour: Tour) -> None:
         f"`{DEMO_USERNAME}`, `$STAFF_TOKEN` of one of the staff. `make token` gives others:"
     )
     tour.enter(f". .local/region.env\nOTHER_TOKEN=$(make token USERNAME={_LEAVING})")
+    tour.say("One route asks for no token: whether the Region can serve, its database included.")
+    tour.send(None, "GET", "/health")
 
 
 def _shelf(tour: Tour) -> None:
@@ -253,6 +255,7 @@ def _shelf(tour: Tour) -> None:
 
 def _browse(tour: Tour) -> None:
     tour.say("## Carlos browses")
+    tour.send(_CUSTOMER, "GET", "/catalog/categories")
     tour.send(_CUSTOMER, "GET", "/catalog?sort=points&limit=2")
     tour.say("One item, and the same again for a caller who has it already:")
     tour.send(_CUSTOMER, "GET", "/catalog/$MUG", keep=("TAG", "ETag"))
@@ -299,6 +302,12 @@ def _order(tour: Tour) -> None:
     tour.say("The order, its lines and all that happened to it:")
     tour.send(_CUSTOMER, "GET", order)
     tour.send(_CUSTOMER, "GET", "/orders?limit=1")
+    tour.say(
+        "What followed the order, and where it waits, is told to the staff by "
+        "`GET /staff/orders/{order_id}/story`; how the Region is by `GET /staff/operations`. Both say how "
+        "things are at a moment, so that no two answers are alike: they are not shown here. The staff's pages "
+        "are drawn from them ([pages.md](pages.md)), and the reference has every member."
+    )
 
 
 def _points(tour: Tour) -> None:

@@ -2,6 +2,7 @@
  * Requests to the shop's API. A request goes out with a fresh token; it is sent again, under its own
  * Idempotency-Key, where the answer says to wait, and goes to the other Region where this one does not answer.
  */
+import { NoAnswer, Offline, problemOf } from './faults.js';
 import { otherRegions, region, useRegion } from './regions.js';
 import { SignedOut, token } from './session.js';
 import { announce, draw, state } from './store.js';
@@ -10,41 +11,6 @@ import { words } from './words/frame.js';
 const TIMEOUT_MS = 29_000; // the gateway gives up sooner
 const ATTEMPTS = 5; // of a request that is told to wait
 const LONGEST_WAIT_S = 60;
-
-/** The API refused; `kind` is the end of the problem's type. */
-export class Problem extends Error {
-  constructor(status, document) {
-    super(document.detail ?? '');
-    this.status = status;
-    this.kind = (document.type ?? '').split(':').at(-1);
-    this.title = document.title ?? '';
-    this.instance = document.instance ?? '';
-    this.errors = document.errors ?? [];
-  }
-
-  /** Whether the same request may be accepted later, under the same key. */
-  get passes() {
-    return this.status === 429 || this.status >= 500;
-  }
-}
-
-/** What is said of each kind of problem (problems.js): loaded with the first one. */
-export let problems = {};
-
-async function learnProblems() {
-  problems = await import('./words/problems.js').then((module) => module.problems, () => problems);
-}
-
-/** The problem that an answer tells of, once there are words for it. */
-export async function problemOf(answer) {
-  const [document] = await Promise.all([answer.json().catch(() => ({})), learnProblems()]);
-  return new Problem(answer.status, document);
-}
-
-/** No answer came: whether the request was carried out is not known. */
-export class NoAnswer extends Error {}
-/** This device is offline; nothing was sent. */
-export class Offline extends Error {}
 
 let askToSignIn = () => Promise.reject(new SignedOut());
 
@@ -66,6 +32,8 @@ export async function request(method, path, { body, key, match, waiting } = {}) 
     let answer;
     try {
       answer = await send(at, method, path, { body, key, match, renewed });
+      // One that breaks off in the middle is none.
+      if (answer.ok) return { status: answer.status, headers: answer.headers, body: await bodyOf(answer) };
     } catch (error) {
       if (error instanceof SignedOut) {
         await askToSignIn();
@@ -75,10 +43,6 @@ export async function request(method, path, { body, key, match, waiting } = {}) 
       tried.push(at);
       if (!failOver(tried)) throw new NoAnswer();
       continue;
-    }
-    if (answer.ok || answer.status === 304) {
-      const text = await answer.text();
-      return { status: answer.status, headers: answer.headers, body: text ? JSON.parse(text) : null };
     }
     const problem = await problemOf(answer);
     if (answer.status === 401 && !renewed) {
@@ -111,6 +75,11 @@ async function send(at, method, path, { body, key, match, renewed }) {
   });
 }
 
+async function bodyOf(answer) {
+  const text = await answer.text();
+  return text ? JSON.parse(text) : null;
+}
+
 /** Go on in a Region that was not tried yet; false where there is none. */
 function failOver(tried) {
   const [next] = otherRegions(tried);
@@ -119,8 +88,8 @@ function failOver(tried) {
     return false;
   }
   useRegion(next);
-  state.notice = { kind: 'warning', text: words.regions.lost(tried.at(-1).name, next.name) };
-  announce(state.notice.text);
+  state.notice = words.regions.lost(tried.at(-1).name, next.name);
+  announce(state.notice);
   draw();
   return true;
 }

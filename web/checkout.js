@@ -2,7 +2,8 @@
  * One order from the confirmation on. Its key and total are kept in sessionStorage before anything is sent and
  * until it is known how it ended: whatever happens to the page, it asks again with the same key.
  */
-import { NoAnswer, Offline, Problem, newKey, request } from './api.js';
+import { newKey, request } from './api.js';
+import { Offline, Problem } from './faults.js';
 import { readCart } from './shopper.js';
 import { UNFINISHED, draw, state } from './store.js';
 
@@ -55,18 +56,18 @@ export async function send() {
     state.placed = {
       id: body.order_id,
       replayed: headers.get('Idempotency-Replayed') === 'true',
-      attempts: headers.get('Rewards-Attempts'),
-      trips: headers.get('Rewards-Round-Trips'),
-      ms: headers.get('Server-Timing')?.split('dur=')[1],
+      attempts: Number(headers.get('Rewards-Attempts')),
+      trips: Number(headers.get('Rewards-Round-Trips')),
+      ms: Number(headers.get('Server-Timing')?.split('dur=')[1]),
     };
     state.balance = body.balance_after;
     drop();
     readCart().catch(() => {});
     return body.order_id;
   } catch (error) {
-    if (error instanceof NoAnswer) become('unknown');
-    else if (error instanceof Offline) become('offline');
-    else if (error instanceof Problem && error.passes) become('busy', { error });
+    if (error instanceof Offline) become('offline');
+    else if (!(error instanceof Problem)) become('unknown');
+    else if (error.passes) become('busy', { error });
     else await refused(error, become);
     return null;
   }
@@ -78,7 +79,7 @@ async function refused(error, become) {
   const before = order.total;
   order.key = newKey();
   await readCart().catch(() => {});
-  const changed = error instanceof Problem && ['price-changed', 'cart-changed'].includes(error.kind);
+  const changed = ['price-changed', 'cart-changed'].includes(error.kind);
   if (changed && state.cart.lines.length) {
     become('changed', { before, total: state.cart.total_points, version: state.cart.cart_version });
   } else {

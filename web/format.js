@@ -6,3 +6,5 @@ const fine = new Intl.NumberFormat(language, { maximumFractionDigits: 2 });
 
 export const number = (value) => plain.format(value);
 export const decimal = (value) => fine.format(value);
+/** A number with the word for one, or for another number. */
+export const plural = (value, one, many) => `${number(value)} ${value === 1 ? one : many}`;

@@ -52,11 +52,11 @@ export function person(token) {
   return { username: said['cognito:username'], groups: said['cognito:groups'] ?? [] };
 }
 
-/** Take up the session that this tab had before it was loaded again; null where there is none. */
-export async function resume() {
-  if (!sessionStorage.getItem(STORED + region().name)) return null;
-  return person(await token(region()));
-}
+/** Whether this tab had a session before it was loaded again. */
+export const isKept = () => sessionStorage.getItem(STORED + region().name) !== null;
+
+/** Take that session up; null where there is none. */
+export const resume = async () => (isKept() ? person(await token(region())) : null);
 
 /** A valid ID token of a Region. Throws SignedOut where only a password can give one. */
 export async function token(at, { renewed = false } = {}) {

@@ -1,10 +1,10 @@
 /** What the page knows, and the one way to show it anew. */
 export const state = {
   user: null, // {username, name, groups} once somebody is signed in
-  cart: null, // GET /cart as last read
+  cart: null, // GET /cart as last read; where it `isCounted`, what was added since has no more than its quantity
   balance: null, // points
   offline: !navigator.onLine,
-  notice: null, // {kind: 'info' | 'warning', text}: stands above every page
+  notice: null, // a text that stands above every page
 };
 
 /** Where sessionStorage keeps an order that nobody knows the end of. */

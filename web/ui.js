@@ -1,7 +1,6 @@
 /** What pages are put together from. Everything is text to lit-html: nothing that somebody typed becomes HTML. */
 import { html, nothing, svg } from './vendor/lit-html/lit-html.js';
-import { NoAnswer, Offline, Problem, problems } from './api.js';
-import { number } from './format.js';
+import { NoAnswer, Offline, Problem, problems } from './faults.js';
 import { announce } from './store.js';
 import { words } from './words/frame.js';
 
@@ -24,10 +23,6 @@ export const PATHS = {
 
 /** A drawn sign beside a word; to a screen reader the word is enough. */
 export const icon = (name) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">${svg`<path d=${PATHS[name]} />`}</svg>`;
-
-const coin = html`<svg class="coin" viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="9" /><path d="M10 4.8l1.5 3.2 3.5.4-2.6 2.4.7 3.5-3.1-1.8-3.1 1.8.7-3.5L5 8.4l3.5-.4z" /></svg>`;
-
-export const points = (amount) => html`<span class="points">${coin}<span class="amount">${number(amount)}</span><span class="unit"> ${words.points}</span></span>`;
 
 /** A picture of fixed shape; where there is none, or it does not load, a tile with the name's first letter. */
 export function picture(url, { name, alt = '', eager = false }) {
@@ -56,20 +51,26 @@ export function explain(error) {
   return words.fault.ours;
 }
 
+/** Copy a text; a browser that lets no page do so leaves it to be selected. */
+export const copy = async (text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    announce(words.fault.copied);
+  } catch {
+    announce(words.fault.notCopied);
+  }
+};
+
 /** A fault in the page's place, or within a form. */
 export function fault(error, again) {
   const [title, text, instance] = Array.isArray(error) ? error : explain(error);
-  const copy = async () => {
-    await navigator.clipboard.writeText(instance);
-    announce(words.fault.copied);
-  };
   return html`<div class="panel fault" role="alert">
     ${icon('alert')}
     <div>
       <p class="strong">${title}</p>
       <p>${text}</p>
       ${instance ? html`<p class="instance">${words.fault.instance} <code>${instance}</code>
-        ${button({ label: words.fault.copy, kind: 'small', act: copy })}</p>` : nothing}
+        ${button({ label: words.fault.copy, kind: 'small', act: () => copy(instance) })}</p>` : nothing}
       ${again ? button({ label: words.again, kind: 'secondary', act: again }) : nothing}
     </div>
   </div>`;

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,6 +62,7 @@ class World:
     password: str
     staff: Member
     _members: Iterator[Member] = field(repr=False)
+    _everywhere: set[str] = field(repr=False)
 
     @cached_property
     def shop(self) -> Shop:
@@ -82,6 +84,12 @@ class World:
                 (points, member.customer_id),
             )
         return member
+
+    def have_everywhere(self, member: Member) -> None:
+        """Have a member be able to sign in in the second Region, too: few tests need that."""
+        if member.username not in self._everywhere:
+            enrol(self.away, [member])
+            self._everywhere.add(member.username)
 
     def balance(self, member: Member) -> int:
         """Give a member's points."""
@@ -160,43 +168,65 @@ def browser_options() -> list[str]:
 
 
 def open_regions(
-    stack: ExitStack, say: Callable[[str], None] = lambda _: None, **of_home: str
+    stack: ExitStack,
+    say: Callable[[str], None] = lambda _: None,
+    meanwhile: Callable[[LocalRegion, Connection], None] = lambda home, database: None,
+    **of_home: str,
 ) -> tuple[LocalRegion, LocalRegion, Connection]:
-    """Start two Regions on one database with the sample in them; `of_home` are parameters of the first."""
+    """Start two Regions on one database with the sample in them; `of_home` are parameters of the first.
+
+    `meanwhile` is done in the first, after it has the sample, while the second is started.
+    """
     home = stack.enter_context(LocalRegion("us-east-1", parameters=of_home, say=say))
-    other = {"OtherRegion": home.outputs["PagesRegion"]}
-    away = stack.enter_context(LocalRegion("us-east-2", home.postgres, parameters=other, say=say))
     database = stack.enter_context(Connection.connect(home.postgres.conninfo(), autocommit=True))
     data = generate(10)
-    load(database, data)
-    for region in (home, away):
-        upload_pictures(region.client("s3"), region.outputs["PicturesBucketName"], data)
+
+    def fill() -> None:
+        load(database, data)
+        upload_pictures(home.client("s3"), home.outputs["PicturesBucketName"], data)
+        meanwhile(home, database)
+
+    with ThreadPoolExecutor(1) as pool:
+        filled = pool.submit(fill)
+        other = {"OtherRegion": home.outputs["PagesRegion"]}
+        away = stack.enter_context(LocalRegion("us-east-2", home.postgres, parameters=other, say=say))
+        filled.result()
+    upload_pictures(away.client("s3"), away.outputs["PicturesBucketName"], data)
     return home, away, database
+
+
+def enrol(region: LocalRegion, members: Sequence[Member], *, staff: bool = False) -> None:
+    """Have members be able to sign in in a Region."""
+    region.enrol(
+        [
+            {
+                "username": one.username,
+                "email": f"{one.username}@example.com",
+                "customer_id": str(one.customer_id),
+                "staff": staff,
+            }
+            for one in members
+        ]
+    )
 
 
 @pytest.fixture(scope="package")
 def world(browser: Any) -> Iterator[World]:
-    with ExitStack() as stack:
-        home, away, database = open_regions(stack, DemoUsernames="browser_0")
+    members: list[Member] = []
+
+    def invite(home: LocalRegion, database: Connection) -> None:
         shop = Shop(database)
-        members = [
-            Member(f"browser_{number}", shop.customer(POINTS, f"browser_{number}"))
-            for number in range(MEMBERS)
-        ]
-        staff = Member("browser_staff", shop.customer(POINTS, "browser_staff"))
-        for region in (home, away):
-            region.enrol(
-                [
-                    {
-                        "username": one.username,
-                        "email": f"{one.username}@example.com",
-                        "customer_id": str(one.customer_id),
-                        "staff": one is staff,
-                    }
-                    for one in [*members, staff]
-                ]
-            )
-        yield World(home, away, database, browser, home.outputs["DemoPassword"], staff, iter(members))
+        names = [f"browser_{number}" for number in range(MEMBERS)] + ["browser_staff"]
+        members.extend(Member(name, shop.customer(POINTS, name)) for name in names)
+        enrol(home, members[:-1])
+        enrol(home, members[-1:], staff=True)
+
+    with ExitStack() as stack:
+        home, away, database = open_regions(stack, meanwhile=invite, DemoUsernames="browser_0")
+        *others, staff = members
+        enrol(away, [staff], staff=True)
+        password = home.outputs["DemoPassword"]
+        yield World(home, away, database, browser, password, staff, iter(others), {staff.username})
 
 
 _SESSION = "sessionStorage.setItem('rewards.refresh.' + {region}, {token});"
@@ -236,6 +266,8 @@ def screen(world: World) -> Iterator[Callable[..., Screen]]:
         page = context.new_page()
         if signed_in:
             regions = (world.home, world.away) if at is world.away else (world.home,)
+            if at is world.away:
+                world.have_everywhere(member)
             keep_signed_in(page, regions, member.username, world.password)
         screen = Screen(page, world, member)
         opened.append(screen)

@@ -62,7 +62,63 @@ def test_an_order_that_somebody_else_gave_back_from_says_why_it_cannot_be_cancel
     shop.button("Cancel the order").click()
     shop.page.get_by_role("dialog").get_by_role("button", name="Cancel the order").click()
     expect(shop.alert).to_contain_text("It cannot be cancelled")
+    shop.button("Keep it").click()
+    # Reading it anew showed what is left: nothing.
+    expect(shop.page.locator(".order-head .tag")).to_have_text("Given back")
+    expect(shop.button("Give back Returned Robe")).to_have_count(0)
     assert world.balance(shop.member) == POINTS
+
+
+def lose_answers(shop: Screen, pattern: str) -> list[str]:
+    """Have the shop act on what matches and nobody hear of it; gives the keys."""
+    keys: list[str] = []
+
+    def lose(route: Any) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        route.fetch()
+        route.abort()
+
+    shop.page.route(pattern, lose)
+    return keys
+
+
+def test_a_give_back_whose_answer_was_lost_is_shown_once_nobody_asks_any_more(
+    world: World, screen: Open
+) -> None:
+    shop = placed_order(world, screen)
+    lose_answers(shop, "**/refunds")
+    shop.button("Give back Returned Robe").click()
+    dialog = shop.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="One Returned Robe less").click()
+    dialog.get_by_role("button", name="Give back", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It is not known whether it was done")
+    shop.page.unroute("**/refunds")
+    shop.button("Keep it").click()
+    # The page has read what became of it.
+    expect(shop.page.locator(".line").first).to_contain_text("2 given back")
+    assert world.balance(shop.member) == POINTS - 100
+
+
+def test_points_whose_answer_was_lost_are_given_once_though_the_form_is_sent_anew(
+    world: World, screen: Open
+) -> None:
+    payee = world.member()
+    shop = screen(address="/account")
+    keys = lose_answers(shop, "**/points/transfers")
+    shop.page.get_by_label("Username of the member").fill(payee.username)
+    shop.page.get_by_label("Points to give").fill("700")
+    shop.button("Give").click()
+    dialog = shop.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Give", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It is not known whether it was done")
+    dialog.get_by_role("button", name="Cancel").click()
+    shop.page.unroute("**/points/transfers")
+    with shop.page.expect_request("**/points/transfers") as again:
+        shop.button("Give").click()
+        dialog.get_by_role("button", name="Give", exact=True).click()
+    expect(shop.live).to_have_text(f"{payee.username} has your 700 points.")
+    assert again.value.headers["idempotency-key"] == keys[0]
+    assert (world.balance(shop.member), world.balance(payee)) == (POINTS - 700, POINTS + 700)
 
 
 def test_an_order_of_somebody_else_is_not_there(world: World, screen: Open) -> None:
@@ -87,6 +143,27 @@ def test_a_wrong_value_is_marked_at_its_field(screen: Open) -> None:
     shop.button("Save").click()
     expect(shop.page.get_by_label("E-mail")).to_have_attribute("aria-invalid", "true")
     expect(shop.alert).to_contain_text("Something is not right")
+
+
+def test_a_change_whose_answer_was_lost_is_no_conflict_with_itself(screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("City").fill("Cusco")
+
+    def lose(route: Any) -> None:
+        if route.request.method != "PUT":
+            route.fallback()
+            return
+        route.fetch()
+        route.abort()
+
+    shop.page.route("**/v1/account", lose)
+    shop.button("Save").click()
+    expect(shop.alert).to_contain_text("No answer")
+    shop.page.unroute("**/v1/account")
+    shop.button("Save").click()
+    expect(shop.live).to_have_text("Your account was changed.")
+    expect(shop.alert).to_have_count(0)
+    expect(shop.page.get_by_label("City")).to_have_value("Cusco")
 
 
 def test_an_account_that_was_changed_elsewhere_shows_both_and_lets_choose(world: World, screen: Open) -> None:

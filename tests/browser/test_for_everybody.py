@@ -1,6 +1,7 @@
 """For everybody: keyboard, screen reader, narrow and wide, light and dark, other languages, little motion."""
 
 import importlib.resources
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,17 @@ def violations(page: Any) -> list[str]:
     return [str(each) for each in found]
 
 
+def placed(world: World, screen: Open, name: str, **options: Any) -> Screen:
+    """Open the page of a new order of one line."""
+    member = world.member()
+    world.shop.fill_cart(member.customer_id, {world.shop.item(10, name): 1})
+    shop = screen(member, address="/cart", **options)
+    shop.button("Order").click()
+    shop.page.get_by_role("button", name="Order for").click()
+    shop.expect_heading("Thank you, it is yours")
+    return shop
+
+
 def settle(shop: Screen) -> None:
     shop.page.wait_for_load_state("networkidle")
     expect(shop.page.locator("[aria-busy]")).to_have_count(0)
@@ -53,7 +65,15 @@ def test_axe_finds_nothing_on_any_page(world: World, screen: Open, scheme: str, 
     entrance = screen(signed_in=False, color_scheme=scheme, reduced_motion="reduce")
     entrance.page.set_viewport_size({"width": width, "height": 800})
     entrance.expect_heading("Sign in")
-    found += violations(entrance.page)
+    found += [f"sign in: {each}" for each in violations(entrance.page)]
+    entrance.page.route(
+        "**/*", lambda route: route.abort() if route.request.method == "POST" else route.fallback()
+    )
+    entrance.page.get_by_label("Username").fill("somebody")
+    entrance.page.get_by_label("Password").fill("Some-Password-1")
+    entrance.button("Sign in").click()
+    expect(entrance.alert).to_contain_text("does not answer")
+    found += [f"refused: {each}" for each in violations(entrance.page)]
     shop = screen(member, color_scheme=scheme, reduced_motion="reduce")
     shop.page.set_viewport_size({"width": width, "height": 800})
     for address in [*ADDRESSES, f"/item/{item}"]:
@@ -73,6 +93,11 @@ def test_axe_finds_nothing_on_any_page(world: World, screen: Open, scheme: str, 
     shop.go("/orders")
     expect(shop.page.locator(".order-row")).to_have_count(1)
     found += [f"orders: {each}" for each in violations(shop.page)]
+    shop.page.context.set_offline(True)
+    expect(shop.page.locator(".banner")).to_be_visible()
+    shop.go(f"/item/{gone}")
+    expect(shop.alert).to_contain_text("You are offline")
+    found += [f"offline: {each}" for each in violations(shop.page)]
     assert found == []
 
 
@@ -247,24 +272,28 @@ def test_with_little_motion_nothing_moves(screen: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("locale", "expected"), [("de-DE", "30.000"), ("en-IN", "30,000"), ("ar-EG", "٣٠٬٠٠٠")]
+    ("locale", "expected", "price"),
+    [("de-DE", "30.000", "1.500"), ("en-IN", "30,000", "1,500"), ("ar-EG", "٣٠٬٠٠٠", "١٬٥٠٠")],
 )
-def test_numbers_are_said_in_the_browsers_language(screen: Open, locale: str, expected: str) -> None:
-    shop = screen(locale=locale)
+def test_numbers_are_said_in_the_browsers_language(
+    world: World, screen: Open, locale: str, expected: str, price: str
+) -> None:
+    member = world.member()
+    world.shop.fill_cart(member.customer_id, {world.shop.item(1_500, "Counted Chair"): 1})
+    shop = screen(member, locale=locale, address="/cart")
     expect(shop.page.locator(".wallet .amount")).to_have_text(expected)
+    expect(shop.page.locator(".line .amount").first).to_have_text(price)
+    # What is counted has the word for one, whatever the digits.
+    expect(shop.page.get_by_role("link", name=re.compile("Cart.* unit in the cart"))).to_be_visible()
+    expect(shop.page.locator(".summary dt .meta")).to_have_text(re.compile(r"^\S+ unit$"))
 
 
 def test_times_are_local_and_tell_utc(world: World, screen: Open) -> None:
-    member = world.member()
-    world.shop.fill_cart(member.customer_id, {world.shop.item(10, "Timed Timer"): 1})
-    shop = screen(member, address="/cart", timezone_id="Asia/Tokyo")
-    shop.button("Order").click()
-    shop.page.get_by_role("button", name="Order for").click()
-    shop.expect_heading("Thank you, it is yours")
-    placed = shop.page.locator(".history time").first
-    assert str(placed.get_attribute("title")).endswith(" UTC")
+    shop = placed(world, screen, "Timed Timer", timezone_id="Asia/Tokyo")
+    moment = shop.page.locator(".history time").first
+    assert str(moment.get_attribute("title")).endswith(" UTC")
     hour = shop.page.evaluate("new Date(document.querySelector('.history time').dateTime).getHours()")
-    assert f"{hour % 12 or 12}:" in str(placed.text_content())
+    assert f"{hour % 12 or 12}:" in str(moment.text_content())
 
 
 def test_nobody_looks_and_nothing_is_asked(world: World, screen: Open) -> None:
@@ -301,12 +330,151 @@ def test_nobody_looks_and_nothing_is_asked(world: World, screen: Open) -> None:
     assert len(asked) > before
 
 
-def test_the_page_keeps_still_while_it_loads(screen: Open) -> None:
+def load_anew(shop: Screen, address: str) -> None:
+    """Load the page at an address of its own as if it were the first: nothing is read yet."""
+    shop.page.evaluate("(hash) => history.replaceState(null, '', hash)", f"#{address}")
+    shop.page.reload()
+
+
+def shifts(shop: Screen) -> list[tuple[float, str]]:
+    """Give the layout's shifts since the page was loaded, and what moved."""
+    found = shop.page.evaluate(
+        "() => new Promise((done) => { const found = []; new PerformanceObserver((list) => list.getEntries()"
+        ".filter((one) => !one.hadRecentInput).forEach((one) => found.push([one.value, one.sources.map("
+        "({ node }) => node?.className || node?.localName || node?.data || '?').join(', ')])))"
+        ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(found), 300); })"
+    )
+    return [(float(value), str(what)) for value, what in found]
+
+
+def shifted(shop: Screen) -> float:
+    return sum(value for value, _ in shifts(shop))
+
+
+def moved(shop: Screen, addresses: list[str]) -> list[str]:
+    """Load each address; name those whose page moved while it loaded."""
+    found = []
+    for address in addresses:
+        load_anew(shop, address)
+        shop.page.locator("main:not([aria-busy]) h1").wait_for()
+        settle(shop)
+        seen = shifts(shop)
+        if sum(value for value, _ in seen) > MOST_SHIFT:
+            found.append(f"{address}: {seen}")
+    return found
+
+
+def test_a_page_keeps_still_while_it_loads(world: World, screen: Open) -> None:
+    shop = placed(world, screen, "Still Stool")
+    item = world.shop.item(10, "Still Shelf")
+    world.shop.fill_cart(shop.member.customer_id, {item: 1})
+    order = shop.page.url.rpartition("/")[2]
+    pages = ["/", f"/item/{item}", "/cart", "/orders", f"/orders/{order}", "/account"]
+    assert moved(shop, pages) == []
+    shop.page.set_viewport_size({"width": 390, "height": 800})
+    assert moved(shop, pages) == []
+
+
+def test_a_page_that_moves_would_be_noticed(screen: Open) -> None:
     shop = screen()
     settle(shop)
-    shifted = shop.page.evaluate(
-        "() => new Promise((done) => { let sum = 0; new PerformanceObserver((list) => list.getEntries()"
-        ".forEach((one) => { if (!one.hadRecentInput) sum += one.value; }))"
-        ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(sum), 300); })"
+    shop.page.evaluate("document.querySelector('main').prepend(document.createElement('textarea'))")
+    assert shifted(shop) > MOST_SHIFT
+
+
+#: What a page asks for, and what shows that it came.
+PARTS = [
+    ("/", "**/v1/catalog?*", "li.card"),
+    ("/item/{item}", "**/v1/catalog/*-*", ".detail .price"),
+    ("/cart", "**/v1/cart", "li.line"),
+    ("/orders", "**/v1/orders?*", ".empty"),
+    ("/account", "**/v1/account", "form.two [name=city]"),
+    ("/account", "**/v1/points/ledger?*", ".ledger"),
+]
+
+
+def says_what_happens(shop: Screen, address: str, asked: str, content: str) -> None:
+    """Assert that a page says that it loads, then what went wrong, and tries again."""
+    held: list[Any] = []
+    shop.page.route(asked, lambda route: held.append(route))
+    load_anew(shop, address)
+    expect(shop.page.locator("main [aria-busy] .hidden").first).to_have_text("Loading")
+    expect(shop.page.locator(content)).to_have_count(0)
+    problem = {
+        "type": "urn:rewards:problem:internal-error",
+        "title": "t",
+        "status": 500,
+        "instance": "urn:it",
+    }
+    headers = {"content-type": "application/problem+json", "access-control-allow-origin": "*"}
+    while held:
+        held.pop().fulfill(status=500, body=json.dumps(problem), headers=headers)
+    shop.page.unroute(asked)
+    expect(shop.alert.first).to_contain_text("The shop has a problem")
+    expect(shop.alert.first).to_contain_text("urn:it")
+    shop.button("Try again").first.click()
+    expect(shop.page.locator(content).first).to_be_visible()
+    expect(shop.alert).to_have_count(0)
+
+
+def test_a_page_says_that_it_loads_what_went_wrong_and_tries_again(world: World, screen: Open) -> None:
+    member = world.member()
+    item = world.shop.item(10, "Awaited Apron")
+    world.shop.fill_cart(member.customer_id, {item: 1})
+    shop = screen(member, address="/no-such-page")
+    for address, asked, content in PARTS:
+        says_what_happens(shop, address.format(item=item), asked, content)
+
+
+def test_a_connection_that_is_lost_takes_no_page_away(world: World, screen: Open) -> None:
+    """Pages that were never shown are loaded in a quiet moment."""
+    member = world.member()
+    shop = screen(member)
+    names = [
+        "cart.js",
+        "orders.js",
+        "order.js",
+        "account.js",
+        "item.js",
+        "more.css",
+        "problems.js",
+        "signin.js",
+    ]
+    loaded = "() => performance.getEntriesByType('resource').map((one) => one.name.split('/').at(-1))"
+    for _ in range(120):
+        if set(names) <= set(shop.page.evaluate(loaded)):
+            break
+        shop.page.wait_for_timeout(500)
+    shop.page.wait_for_load_state("networkidle")
+    shop.page.context.set_offline(True)
+    for address, heading in (("/cart", "Cart"), ("/orders", "Orders"), ("/account", "Account")):
+        shop.go(address)
+        shop.expect_heading(heading)
+    expect(shop.page.locator(".banner")).to_contain_text("You are offline")
+    shop.page.context.set_offline(False)
+
+
+def test_names_that_are_html_are_text_on_every_page(world: World, screen: Open) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    member = world.member()
+    world.database.execute(
+        "update xpoints.customers set first_name = %s, city = %s where id = %s",
+        (hostile, hostile, member.customer_id),
     )
-    assert shifted <= MOST_SHIFT
+    world.shop.fill_cart(member.customer_id, {world.shop.item(10, hostile): 1})
+    shop = screen(member)
+    dialogs: list[Any] = []
+    shop.page.on("dialog", lambda dialog: dialogs.append(dialog))
+    shop.expect_heading(f"Hello, {hostile}")
+    shop.go("/account")
+    expect(shop.page.get_by_label("City")).to_have_value(hostile)
+    shop.go("/cart")
+    shop.button("Order").click()
+    expect(shop.page.get_by_role("dialog")).to_contain_text(hostile)
+    shop.page.get_by_role("button", name="Order for").click()
+    shop.expect_heading("Thank you, it is yours")
+    expect(shop.page.locator(".line h3")).to_have_text(hostile)
+    shop.button(f"Give back {hostile}").click()
+    expect(shop.page.get_by_role("dialog")).to_contain_text(hostile)
+    assert shop.page.locator("img[src=x]").count() == 0
+    assert dialogs == []

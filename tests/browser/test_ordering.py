@@ -64,6 +64,9 @@ def test_an_order_is_confirmed_placed_debited_and_listed(world: World, screen: O
     expect(dialog).to_contain_text(f"{POINTS - 1_250:,}")
     dialog.get_by_role("button", name="Order for").click()
     expect_placed(shop)
+    shop.page.get_by_text("Behind the counter").click()
+    inside = shop.page.locator("details", has_text="2 round trips")
+    expect(inside).to_contain_text("at the first attempt")
     expect(shop.page.locator(".wallet .amount")).to_have_text(f"{POINTS - 1_250:,}")
     expect(shop.cart_badge()).to_have_count(0)
     assert world.balance(shop.member) == POINTS - 1_250
@@ -101,8 +104,9 @@ def test_a_double_click_orders_once(world: World, screen: Open) -> None:
     assert (world.orders(shop.member), world.balance(shop.member)) == (1, POINTS - 100)
 
 
+@pytest.mark.parametrize("how", ["lost", "broken off"])
 def test_an_answer_that_is_lost_after_the_commit_is_asked_for_again_under_the_same_key(
-    world: World, screen: Open
+    world: World, screen: Open, how: str
 ) -> None:
     shop = at_the_cart(world, screen)
     sent = order_requests(shop)
@@ -114,7 +118,12 @@ def test_an_answer_that_is_lost_after_the_commit_is_asked_for_again_under_the_sa
             return
         answer = route.fetch()
         answers.append((answer.status, answer.headers.get("idempotency-replayed", "")))
-        route.abort() if len(answers) == 1 else route.fulfill(response=answer)
+        if len(answers) > 1:
+            route.fulfill(response=answer)
+        elif how == "lost":
+            route.abort()
+        else:
+            route.fulfill(response=answer, body=answer.text()[:20])
 
     shop.page.route("**/v1/orders", lose_the_first)
     confirm(shop)
@@ -215,6 +224,23 @@ def test_a_price_that_changed_is_shown_before_anything_is_ordered(world: World, 
     shop.page.get_by_role("button", name="Order for 140").click()
     expect_placed(shop)
     assert world.balance(shop.member) == POINTS - 140
+
+
+def test_a_cart_that_changed_for_the_same_total_is_shown_before_anything_is_ordered(
+    world: World, screen: Open
+) -> None:
+    shop = at_the_cart(world, screen, price=100, name="Chosen Vase")
+    shop.button("Order").click()
+    customer = shop.member.customer_id
+    world.database.execute("delete from xpoints.shopping_cart_items where customer_id = %s", (customer,))
+    world.shop.fill_cart(customer, {world.shop.item(100, "Other Vase"): 1})
+    shop.page.get_by_role("button", name="Order for 100").click()
+    expect(shop.alert).to_contain_text("It holds something else than you saw")
+    expect(shop.page.get_by_role("dialog")).to_contain_text("Other Vase")
+    assert world.orders(shop.member) == 0
+    shop.page.get_by_role("button", name="Order for 100").click()
+    expect_placed(shop)
+    expect(shop.page.locator(".line h3")).to_have_text("Other Vase")
 
 
 def test_the_last_one_is_won_once_and_the_other_keeps_their_points(world: World, screen: Open) -> None:

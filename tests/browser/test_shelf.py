@@ -66,6 +66,9 @@ def test_an_item_shows_all_its_pictures_and_goes_back_to_the_shelf_as_it_was(scr
     thumbnails = shop.page.locator(".thumbs button")
     expect(thumbnails.first).to_be_visible()
     assert thumbnails.count() > 1
+    shop.page.wait_for_load_state("networkidle")
+    widths = "[...document.querySelectorAll('.gallery img')].map((one) => one.naturalWidth)"
+    assert all(shop.page.evaluate(widths))
     shown = shop.page.locator(".gallery > .picture img")
     first = shown.get_attribute("src")
     thumbnails.nth(1).click()
@@ -80,11 +83,19 @@ def test_adding_moves_the_badge_and_is_announced(world: World, screen: Open) -> 
     world.shop.item(100, name)
     shop = screen(address=f"/?q={name}")
     expect(shop.cart_badge()).to_have_count(0)
+    shop.page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    shop.page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
     shop.button(f"Add {name} to the cart").click()
     expect(shop.cart_badge()).to_have_text("1")
-    expect(shop.live).to_contain_text(f"{name} is in the cart")
+    expect(shop.live).to_contain_text(f"{name} is in the cart. 1 unit in all.")
     shop.button(f"Add {name} to the cart").click()
     expect(shop.cart_badge()).to_have_text("2")
+    # What the badge says is in the answer: no second request.
+    assert [each for each in asked if each.startswith("GET") and each.endswith("/cart")] == []
+    shop.go("/cart")
+    expect(shop.page.locator(".line")).to_contain_text(name)
+    expect(shop.page.locator(".line output")).to_have_text("2")
 
 
 def test_what_is_sold_out_cannot_be_added_and_what_is_nearly_so_says_it(world: World, screen: Open) -> None:

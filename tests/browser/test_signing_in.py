@@ -180,3 +180,18 @@ def test_a_region_that_does_not_answer_is_said_and_the_other_is_offered(world: W
     shop.button("Try us-east-1").click()
     fill_in(shop, world.password)
     expect(shop.page.locator("li.card").first).to_be_visible()
+
+
+@pytest.mark.parametrize("status", [404, 0])
+def test_a_shop_that_is_not_set_up_or_out_of_reach_says_so_and_can_be_tried_again(
+    screen: Open, status: int
+) -> None:
+    shop = screen(signed_in=False)
+    shop.expect_heading("Sign in")
+    shop.page.route("**/config.json", lambda route: route.fulfill(status=status) if status else route.abort())
+    shop.page.reload()
+    expect(shop.alert).to_contain_text("The shop is not set up" if status else "You are offline")
+    expect(shop.page.get_by_label("Username")).to_have_count(0)
+    shop.page.unroute("**/config.json")
+    shop.button("Try again").click()
+    expect(shop.page.get_by_label("Username")).to_be_visible()

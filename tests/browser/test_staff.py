@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 
 from handlers.edge.monitoring import FIGURES
 from tests.browser.conftest import POINTS, Screen, World
-from tests.browser.test_for_everybody import press_until, settle, violations
+from tests.browser.test_for_everybody import moved, press_until, says_what_happens, settle, violations
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -36,6 +37,26 @@ def ordered(world: World, screen: Open) -> tuple[Screen, str]:
 
 def card(staff: Screen, region: str) -> Any:
     return staff.page.get_by_role("region", name=region, exact=True)
+
+
+@contextmanager
+def no_relay_at_work(world: World) -> Iterator[None]:
+    """Stop the relays, of both Regions: one takes over what the other leaves."""
+    regions = (world.home, world.away)
+    for region in regions:
+        region.client("lambda").put_function_concurrency(
+            FunctionName=region.resources["RelayFunction"], ReservedConcurrentExecutions=0
+        )
+        for process in region.function_processes("RelayFunction"):
+            process.kill()
+    try:
+        yield
+    finally:
+        for region in regions:
+            region.client("lambda").delete_function_concurrency(
+                FunctionName=region.resources["RelayFunction"]
+            )
+            region.run_scheduled("RelayFunction")
 
 
 # --- Nobody else's ----------------------------------------------------------------------------------------
@@ -92,6 +113,30 @@ def test_operations_tell_how_the_region_is_and_a_backlog_with_its_age(world: Wor
         world.database.execute("delete from xpoints.outbox where id = %s", (event_id,))
         world.database.execute("delete from xpoints.regions where region = 'eu-west-1'")
     expect(problem).to_have_count(0)
+
+
+def test_a_relay_that_stops_leaves_a_backlog_that_ages_and_one_that_starts_takes_it(
+    world: World, screen: Open
+) -> None:
+    staff = as_staff(world, screen, "/staff/operations")
+    home = card(staff, world.home.region_name)
+    expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*0"))
+    with no_relay_at_work(world):
+        expect(home).to_contain_text(re.compile(r"Relay workers\s*none at work"))
+        _, order_id = ordered(world, screen)
+        expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*[1-9]"))
+        expect(home).to_contain_text(re.compile(r"Oldest\s*[1-9]"))
+        problem = staff.page.locator(".todo li", has_text=f"No relay is at work in {world.home.region_name}")
+        expect(problem.locator("code").first).to_contain_text("./rewards outbox status --region us-east-1")
+        story = as_staff(world, screen, f"/staff/orders/{order_id}")
+        outbox = story.page.locator(".steps > li.failed", has_text="Outbox")
+        expect(outbox).to_contain_text("It waits for a relay: none is at work in its Region")
+        for later in ("Bus", "Cart cleaned", "E-mail written"):
+            expect(story.page.locator(".steps > li.waiting", has_text=later)).to_be_visible()
+    expect(home).to_contain_text(re.compile(r"Relay workers\s*1 of 1 at work"))
+    expect(home).to_contain_text(re.compile(r"Waiting in its outbox\s*0"))
+    expect(problem).to_have_count(0)
+    expect(story.page.get_by_text("All that was to follow has followed.")).to_be_visible()
 
 
 def test_a_dead_letter_shows_and_goes_by_itself(world: World, screen: Open) -> None:
@@ -377,12 +422,44 @@ def test_nobody_credits_themselves(world: World, screen: Open) -> None:
     assert world.balance(world.staff) == POINTS
 
 
-def test_names_with_markup_are_shown_as_text(world: World, screen: Open) -> None:
-    hostile = "<img src=x onerror=alert(1)>"
+def test_names_with_markup_are_text_on_every_page_of_the_staffs(world: World, screen: Open) -> None:
+    hostile = f"<img src=x onerror=alert(1)> {uuid4().hex[:6]}"
     item = world.shop.item(100, hostile)
-    staff = as_staff(world, screen, f"/staff/items/{item}")
+    member = world.member()
+    world.shop.fill_cart(member.customer_id, {item: 2})
+    shop = screen(member, address="/cart")
+    shop.button("Order").click()
+    shop.page.get_by_role("button", name="Order for").click()
+    shop.expect_heading("Thank you, it is yours")
+    order = shop.page.url.rpartition("/")[2]
+    staff = as_staff(world, screen, "/staff/items")
+    dialogs: list[Any] = []
+    staff.page.on("dialog", lambda dialog: dialogs.append(dialog))
+    staff.page.get_by_label("Find by name").fill(hostile)
+    staff.button("Find").click()
+    staff.page.get_by_role("link", name=hostile).click()
     staff.expect_heading(hostile)
-    assert staff.page.locator("main img").count() == 0
+    staff.button("Retire the item").click()
+    expect(staff.page.get_by_role("dialog")).to_contain_text(hostile)
+    staff.page.keyboard.press("Escape")
+    staff.go(f"/staff/customers/{member.customer_id}")
+    staff.button(f"Lines of order {order[:8]}").click()
+    expect(staff.page.locator(".lines-of")).to_have_text(f"2 × {hostile}")
+
+    def hostile_everywhere(route: Any) -> None:
+        """Put markup where the operations page shows what AWS or the database names."""
+        told = route.fetch()
+        document = told.json()
+        document["queues"][0] |= {"name": hostile, "dead": 3}
+        document["outboxes"][0] |= {"rejected": 1, "last_error": hostile}
+        document["alarms"] = {"on": [{"name": hostile, "description": hostile}], "quiet": 0, "unknown": 0}
+        route.fulfill(response=told, json=document)
+
+    staff.page.route("**/v1/staff/operations", hostile_everywhere)
+    staff.go("/staff/operations")
+    expect(staff.page.locator(".todo li", has_text=hostile)).to_have_count(3)
+    assert staff.page.locator("img[src=x]").count() == 0
+    assert dialogs == []
 
 
 # --- For everybody ----------------------------------------------------------------------------------------
@@ -415,10 +492,15 @@ def test_axe_finds_nothing_on_the_staffs_pages(world: World, screen: Open, schem
 
 
 def test_staffs_pages_do_not_scroll_sideways_on_a_narrow_screen(world: World, screen: Open) -> None:
+    addresses = of_every_kind(world, screen)
     staff = as_staff(world, screen, "/staff/operations")
     staff.page.set_viewport_size({"width": 320, "height": 640})
     expect(staff.page.locator(".region-card dd").first).to_be_visible()
-    assert staff.page.evaluate("document.documentElement.scrollWidth") <= 320
+    for address in [*addresses.values(), *OF_STAFF]:
+        staff.go(address)
+        expect(staff.page.locator("main:not([aria-busy]) h1")).to_be_visible()
+        settle(staff)
+        assert staff.page.evaluate("document.documentElement.scrollWidth") <= 320, address
 
 
 def test_a_story_is_reached_by_keyboard_alone(world: World, screen: Open) -> None:
@@ -435,3 +517,40 @@ def test_a_story_is_reached_by_keyboard_alone(world: World, screen: Open) -> Non
     staff.page.keyboard.type(order_id)
     staff.page.keyboard.press("Enter")
     staff.expect_heading(f"Story of order {order_id[:8]}")
+
+
+def of_every_kind(world: World, screen: Open) -> dict[str, str]:
+    """Give an address of each kind of page of the staff's, with an order, an item and a customer."""
+    shop, order_id = ordered(world, screen)
+    item = world.shop.item(100, "Steady Stool", stock=[3])
+    return {
+        "operations": "/staff/operations",
+        "story": f"/staff/orders/{order_id}",
+        "items": "/staff/items",
+        "item": f"/staff/items/{item}",
+        "customer": f"/staff/customers/{shop.member.customer_id}",
+    }
+
+
+def test_staffs_pages_keep_still_while_they_load(world: World, screen: Open) -> None:
+    addresses = of_every_kind(world, screen)
+    staff = as_staff(world, screen, "/")
+    assert moved(staff, [*addresses.values(), "/staff/orders", "/staff/items/new", "/staff/customers"]) == []
+
+
+#: What each asks for, and what shows that it came.
+PARTS = {
+    "operations": ("**/v1/staff/operations", ".region-card .PLACED"),
+    "story": ("**/v1/staff/orders/*/story", ".steps"),
+    "items": ("**/v1/catalog?*", "tbody tr"),
+    "item": ("**/v1/staff/items/*", "form [name=sku]"),
+    "customer": ("**/v1/staff/customers/*/orders?*", ".order-list"),
+}
+
+
+def test_staffs_pages_say_that_they_load_what_went_wrong_and_try_again(world: World, screen: Open) -> None:
+    addresses = of_every_kind(world, screen)
+    staff = as_staff(world, screen, "/staff/customers")
+    for page, (asked, content) in PARTS.items():
+        if page != "operations":  # it asks again by itself; what it shows meanwhile has tests of its own
+            says_what_happens(staff, addresses[page], asked, content)

@@ -374,6 +374,86 @@ def test_a_browser_may_call_from_another_origin(deployed: Deployed) -> None:
         assert deployed.send("GET", "/points", token).headers["Access-Control-Allow-Origin"] == "*"
 
 
+def _pictured(deployed: Deployed, points: int, name: str) -> UUID:
+    """Add an item with a picture that is in the bucket."""
+    item_id, image_id, key = deployed.shop.item(points, name), uuid4(), f"{uuid4()}.svg"
+    bucket = deployed.region.outputs["PicturesBucketName"]
+    deployed.region.client("s3").put_object(
+        Bucket=bucket, Key=key, Body=b"<svg/>", ContentType="image/svg+xml"
+    )
+    connection = deployed.shop.connection
+    connection.execute("insert into xpoints.images values (%s, %s)", (image_id, key))
+    connection.execute(
+        "update xpoints.catalog_items set thumbnail_id = %s where id = %s", (image_id, item_id)
+    )
+    return item_id
+
+
+def _is_there(url: str) -> bool:
+    answer = httpx.get(url, timeout=30, trust_env=False)
+    return (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+
+
+def test_a_page_learns_all_that_it_shows(deployed: Deployed) -> None:
+    """What the shop's pages are drawn from, each through the gateway, as its document has it."""
+    name = f"looker_{uuid4().hex[:6]}"
+    customer_id = deployed.shop.customer(1_000, name)
+    deployed.region.enrol([{"username": name, "email": "k@example.com", "customer_id": str(customer_id)}])
+    token = deployed.region.sign_in(name)
+    lamp, mug = _pictured(deployed, 30, "Pictured Lamp"), _pictured(deployed, 5, "Pictured Mug")
+
+    def sent(method: str, path: str, **options: Any) -> httpx.Response:
+        answer = deployed.send(method, path, token, **options)
+        assert answer.is_success, answer.text
+        exposed = {each.lower() for each in answer.headers["Access-Control-Expose-Headers"].split(",")}
+        # Who asks about a request names it, and a page can read its name.
+        assert "x-amzn-requestid" in exposed & set(answer.headers)
+        assert {each for each in answer.headers if each.startswith("rewards-")} <= exposed
+        return answer
+
+    categories = sent("GET", "/catalog/categories").json()["categories"]
+    assert "Home" in categories
+    assert categories == sorted(set(categories))
+
+    # A change of the cart says what it comes to, and how often it was tried.
+    for item, quantity, totals in ((lamp, 2, (1, 2, 60)), (mug, 3, (2, 5, 75))):
+        changed = sent("PUT", f"/cart/items/{item}", json={"quantity": quantity})
+        names = ("line_count", "unit_count", "total_points")
+        assert changed.json() == dict(zip(names, totals, strict=True))
+        assert (changed.headers["Rewards-Attempts"], changed.headers["Rewards-Round-Trips"]) == ("1", "2")
+    removed = sent("DELETE", f"/cart/items/{mug}")
+    assert removed.json() == {"line_count": 1, "unit_count": 2, "total_points": 60}
+
+    cart = sent("GET", "/cart").json()
+    assert (cart["balance"], cart["unit_count"], cart["total_points"]) == (1_000, 2, 60)
+    assert [_is_there(line["picture_url"]) for line in cart["lines"]] == [True]
+
+    headers = {"Idempotency-Key": str(uuid4())}
+    placed = sent("POST", "/orders", json={"expected_total_points": 60}, headers=headers)
+    assert (placed.headers["Rewards-Attempts"], placed.headers["Idempotency-Replayed"]) == ("1", "false")
+    order = sent("GET", f"/orders/{placed.json()['order_id']}").json()
+    assert [_is_there(line["picture_url"]) for line in order["lines"]] == [True]
+
+    document = json.loads(DOCUMENT.read_text())
+    open_to_all = {
+        path for path, ways in document["paths"].items() if ways.get("get", {}).get("security") == []
+    }
+    assert open_to_all == {"/health"}
+    schemas = document["components"]["schemas"]
+    for schema, members in (
+        ("Categories", {"categories"}),
+        ("CartTotals", {"line_count", "unit_count", "total_points"}),
+        ("Cart", {"balance", "line_count", "unit_count", "total_points"}),
+        ("CartLine", {"picture_url"}),
+        ("FollowedLine", {"picture_url"}),
+        ("StoryStep", {"published_at"}),
+        ("StoryTransaction", {"attempts", "round_trips"}),
+    ):
+        assert members <= set(schemas[schema]["required"]), schema
+    for path in ("/staff/operations", "/staff/orders/{order_id}/story"):
+        assert problem(deployed.send("GET", path.format(order_id=uuid4()), token)) == "forbidden"
+
+
 def test_an_erased_customer_is_not_served_although_the_token_is_good(deployed: Deployed) -> None:
     name = f"leaver_{uuid4().hex[:6]}"
     customer_id = deployed.shop.customer(50, name)

@@ -1,11 +1,13 @@
 /** The member's own account: address, balance and ledger, giving points away, erasure. */
-import { Problem, get, newKey, request } from '../api.js';
+import { get, request } from '../api.js';
+import { Problem } from '../faults.js';
 import { openDialog } from '../dialogs.js';
 import { number } from '../format.js';
-import { readBalance } from '../shopper.js';
+import { points, readBalance } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
 import { signed, time } from '../times.js';
-import { button, explain, fault, html, nothing, points, skeleton } from '../ui.js';
+import { button, explain, fault, html, nothing, skeleton } from '../ui.js';
+import { Write, telling } from '../write.js';
 import { words } from '../words/frame.js';
 import { words as own } from '../words/pages.js';
 import { authenticator } from './authenticator.js';
@@ -87,8 +89,12 @@ async function save(event) {
 async function compare() {
   await readAccount();
   const mine = asTyped();
+  if (page.error) return;
   page.conflict = FIELDS.filter((field) => mine[field] !== saved(field)).map((field) => ({ field, mine: mine[field], theirs: saved(field) }));
-  if (!page.conflict.length) page.conflict = null;
+  if (page.conflict.length) return;
+  // What they saved is what this would have: the request itself perhaps, whose answer was lost.
+  Object.assign(page, { typed: {}, conflict: null });
+  announce(w.saved);
 }
 
 const field = (name) => {
@@ -152,7 +158,7 @@ const you = () => html`<section class="panel" aria-labelledby="you"><h2 id="you"
   </form>` : nothing}</section>`;
 
 const ledger = () => html`<section class="panel" aria-labelledby="ledger"><h2 id="ledger">${w.ledger}</h2>
-  ${state.balance === null ? nothing : html`<p class="price">${points(state.balance)}</p>`}
+  <p class="price">${state.balance === null ? html`<span class="bone line"></span>` : points(state.balance)}</p>
   ${page.ledgerError ? fault(page.ledgerError, () => readLedger(page.entries ?? [])) : nothing}
   ${page.entries ? html`<table class="ledger"><thead><tr><th>${w.when}</th><th>${w.what}</th><th class="n">${w.change}</th><th class="n">${w.after}</th></tr></thead><tbody>
     ${page.entries.map((entry) => html`<tr><td>${time(entry.at)}</td><td>${w.kinds[entry.kind] ?? entry.kind}</td>
@@ -161,36 +167,27 @@ const ledger = () => html`<section class="panel" aria-labelledby="ledger"><h2 id
 
 // --- Giving points away ---
 
+const transfer = new Write();
+
 function give(event) {
   event.preventDefault();
   const form = event.target;
   const { payee, amount } = Object.fromEntries(new FormData(form));
   const body = { payee_username: payee.trim(), points: Number(amount) };
-  const key = newKey();
-  let busy = false;
-  let wrong = null;
+  transfer.wrong = null;
   const send = async (close) => {
-    busy = true;
-    wrong = null;
-    draw();
-    try {
-      state.balance = (await request('POST', '/points/transfers', { key, body })).body.balance_after;
-      announce(w.given(number(body.points), body.payee_username));
-      form.reset();
-      close();
-      await readLedger();
-    } catch (error) {
-      wrong = error;
-    }
-    busy = false;
-    draw();
+    const done = await transfer.send('POST', '/points/transfers', body);
+    if (!done) return;
+    announce(w.given(number(body.points), body.payee_username));
+    form.reset();
+    close();
   };
   const heading = w.giveTitle(number(body.points), body.payee_username);
   openDialog((close) => html`<div class="sheet"><h2>${heading}</h2><p>${w.giveText}</p>
-    ${wrong ? fault(wrong) : nothing}
-    ${button({ label: w.giveGo, wide: true, busy, off: busy, act: () => send(close) })}
-    ${button({ label: words.cancel, kind: 'plain', wide: true, off: busy, act: () => close() })}</div>`,
-  { label: heading, dismissible: () => !busy });
+    ${telling(transfer)}
+    ${button({ label: w.giveGo, wide: true, busy: transfer.busy, off: transfer.busy, act: () => send(close) })}
+    ${button({ label: words.cancel, kind: 'plain', wide: true, off: transfer.busy, act: () => close() })}</div>`,
+  { label: heading, dismissible: () => !transfer.busy }).then(() => { readBalance().catch(() => {}); readLedger(); }); // whatever became of it
 }
 
 const giving = () => html`<section class="panel" aria-labelledby="give"><h2 id="give">${w.give}</h2><p class="meta">${w.giveText}</p>
@@ -229,7 +226,12 @@ function erase() {
   { label: w.eraseTitle, dismissible: () => !busy });
 }
 
+const leaving = () => html`<section class="panel" aria-labelledby="erase"><h2 id="erase">${w.erase}</h2><p class="meta">${w.eraseText}</p>
+  ${button({ label: w.erase, kind: 'danger', act: erase })}</section>`;
+
+/** What stands below, or on a narrow screen after, something that is still being read comes once it is there: nothing moves. */
 export const view = () => html`<h1 tabindex="-1">${w.title}</h1>
-  <div class="columns"><div>${page.account?.pending_email ? waiting() : nothing}${you()}${giving()}</div><div>${ledger()}${authenticator()}
-  <section class="panel" aria-labelledby="erase"><h2 id="erase">${w.erase}</h2><p class="meta">${w.eraseText}</p>
-    ${button({ label: w.erase, kind: 'danger', act: erase })}</section></div></div>`;
+  <div class="columns"><div>${page.account?.pending_email ? waiting() : nothing}${you()}${isKnown() ? giving() : nothing}</div>
+  <div>${isKnown() ? ledger() : nothing}${isKnown() && (page.entries || page.ledgerError) ? html`${authenticator()}${leaving()}` : nothing}</div></div>`;
+
+const isKnown = () => page.account || page.error;

@@ -1,11 +1,10 @@
 /** The cart, and the order that it becomes. */
-import { NoAnswer, Offline } from '../api.js';
 import * as checkout from '../checkout.js';
 import { openDialog } from '../dialogs.js';
 import { number } from '../format.js';
-import { MOST_OF_A_LINE, readCart, setQuantity } from '../shopper.js';
+import { MOST_OF_A_LINE, points, readCart, setQuantity } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
-import { button, empty, explain, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
+import { button, empty, explain, fault, html, icon, nothing, picture, skeleton, toShop } from '../ui.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { words } from '../words/frame.js';
 import { words as own } from '../words/pages.js';
@@ -71,8 +70,9 @@ export const pending = () => (isPending() && !isShown ? html`<div class="panel n
 
 export function view() {
   const { cart, balance } = state;
-  if (failed && !cart) return html`<h1 tabindex="-1">${w.title}</h1>${fault(failed, enter)}`;
-  if (!cart) return html`<h1 tabindex="-1">${w.title}</h1>${skeleton(3, 'lines')}`;
+  const unread = !cart || cart.isCounted;
+  if (failed && unread) return html`<h1 tabindex="-1">${w.title}</h1>${fault(failed, enter)}`;
+  if (unread) return html`<h1 tabindex="-1">${w.title}</h1>${skeleton(3, 'lines')}`;
   if (!cart.lines.length) return html`<h1 tabindex="-1">${w.title}</h1>${empty({ sign: 'cart', title: w.empty, text: w.emptyText, action: toShop })}`;
   const missing = cart.total_points - (balance ?? Infinity);
   const beyond = cart.line_count - cart.lines.length;
@@ -84,7 +84,7 @@ export function view() {
     <section class="summary panel" aria-labelledby="summary">
       <h2 id="summary">${w.summary}</h2>
       <dl>
-        <div><dt>${w.total} <span class="meta">${w.items(number(cart.unit_count))}</span></dt><dd class="strong">${points(cart.total_points)}</dd></div>
+        <div><dt>${w.total} <span class="meta">${w.items(cart.unit_count)}</span></dt><dd class="strong">${points(cart.total_points)}</dd></div>
         ${balance === null ? nothing : html`<div><dt>${w.balance}</dt><dd>${points(balance)}</dd></div>
         ${missing > 0 ? nothing : html`<div class="after"><dt>${w.after}</dt><dd>${points(-missing)}</dd></div>`}`}
       </dl>
@@ -149,7 +149,7 @@ function stage(order) {
     case 'changed':
       return fault(order.before === order.total ? [c.cartChanged, c.cartChangedText] : [c.changed, c.changedText(number(order.before), number(order.total))]);
     case 'refused':
-      return fault(order.error instanceof NoAnswer || order.error instanceof Offline ? words.fault.noAnswer : order.error);
+      return fault(order.error);
     default:
       return nothing;
   }

@@ -1,10 +1,10 @@
 /** The shelf: search, categories, sorting, more. What is chosen stands in the address, so that it can be sent and gone back to. */
 import { get } from '../api.js';
 import { number } from '../format.js';
-import { MOST_OF_A_LINE, inCart, setQuantity } from '../shopper.js';
+import { addUnits, points } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
-import { button, empty, explain, fault, html, icon, nothing, picture, points, skeleton } from '../ui.js';
-import { words as w } from '../words/catalogue.js';
+import { button, empty, explain, fault, html, icon, nothing, picture, skeleton } from '../ui.js';
+import { words as w } from '../words/shop.js';
 import { words } from '../words/frame.js';
 
 const PAGE = 24;
@@ -49,7 +49,7 @@ async function read(asked) {
   draw();
 }
 
-const counted = () => (shelf.cursor ? w.shownMore : w.shown)(number(shelf.items.length));
+const counted = () => (shelf.cursor ? w.shownMore : w.shown)(shelf.items.length);
 
 function address(change) {
   const { category, q, sort } = { ...shelf.asked, ...change };
@@ -71,8 +71,8 @@ export async function add(item, units = 1) {
   adding.add(item.item_id);
   draw();
   try {
-    await setQuantity(item.item_id, Math.min(inCart(item.item_id) + units, MOST_OF_A_LINE));
-    announce(w.added(item.name, number(state.cart.unit_count)));
+    await addUnits(item.item_id, units);
+    announce(w.added(item.name, state.cart.unit_count));
   } catch (error) {
     const [what, text] = explain(error);
     announce(`${what}. ${text}`);

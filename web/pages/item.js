@@ -1,11 +1,12 @@
 /** One item: its pictures, what is known of it, and into the cart with it. */
-import { Problem, get } from '../api.js';
+import { get } from '../api.js';
+import { Problem } from '../faults.js';
 import { decimal, number } from '../format.js';
-import { MOST_OF_A_LINE } from '../shopper.js';
+import { MOST_OF_A_LINE, points } from '../shopper.js';
 import { draw, state } from '../store.js';
 import { usd } from '../times.js';
-import { button, empty, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
-import { words as shelf } from '../words/catalogue.js';
+import { button, empty, fault, html, icon, nothing, picture, skeleton, toShop } from '../ui.js';
+import { words as shelf } from '../words/shop.js';
 import { words } from '../words/frame.js';
 import { words as own } from '../words/pages.js';
 import { add, isAdding, rating, stock } from './catalogue.js';
@@ -39,8 +40,8 @@ export function view() {
   if (error instanceof Problem && error.status < 500) {
     return empty({ sign: 'shop', title: words.notFound.title, text: w.gone, action: toShop, whole: true });
   }
-  if (error) return fault(error, read);
-  if (!item) return skeleton(2, 'detail');
+  if (error) return html`<h1 tabindex="-1">${shelf.title}</h1>${fault(error, read)}`;
+  if (!item) return html`<h1 class="hidden">${words.loading}</h1>${skeleton(2, 'detail')}`;
   const sold = item.available === 0;
   const most = Math.min(item.available ?? MOST_OF_A_LINE, MOST_OF_A_LINE);
   const size = [item.width, item.height, item.depth].filter((one) => one !== null);

@@ -1,10 +1,13 @@
 /** One order: followed to its confirmation when it is new, cancelled or given back by line when it is not wanted. */
-import { Problem, get, newKey, request } from '../api.js';
+import { get } from '../api.js';
+import { Problem } from '../faults.js';
 import { openDialog } from '../dialogs.js';
 import { number } from '../format.js';
+import { points } from '../shopper.js';
 import { announce, draw, state } from '../store.js';
 import { short, signed, time } from '../times.js';
-import { button, empty, fault, html, icon, nothing, picture, points, skeleton, toShop } from '../ui.js';
+import { button, empty, fault, html, icon, nothing, picture, skeleton, toShop } from '../ui.js';
+import { Write, telling } from '../write.js';
 import { words } from '../words/frame.js';
 import { words as own } from '../words/pages.js';
 import { status } from './orders.js';
@@ -69,35 +72,26 @@ function progress(order) {
 }
 
 const inside = ({ ms, attempts, trips, replayed }) => html`<details class="panel"><summary>${w.inside}</summary>
-  <p>${replayed ? w.replayed : w.insideText(ms, attempts, trips)}</p></details>`;
+  <p>${replayed ? w.replayed : w.insideText(number(ms), attempts, trips)}</p></details>`;
 
 // --- Cancelling and giving back ---
 
+const writing = new Write(); // of all that is cancelled and given back here
+
 function act({ title: heading, text, go, path, body, said }) {
-  const key = newKey();
-  let busy = false;
-  let wrong = null;
+  writing.wrong = null;
   const send = async (close) => {
-    busy = true;
-    wrong = null;
-    draw();
-    try {
-      const done = (await request('POST', path, { key, body: body?.() })).body;
-      state.balance = done.balance_after;
-      announce(said(done));
-      close(true);
-      await read();
-    } catch (error) {
-      wrong = error;
-    }
-    busy = false;
-    draw();
+    const done = await writing.send('POST', path, body?.());
+    if (!done) return;
+    state.balance = done.body.balance_after;
+    announce(said(done.body));
+    close();
   };
   openDialog((close) => html`<div class="sheet"><h2>${heading}</h2>${text()}
-    ${wrong ? fault(wrong) : nothing}
-    ${button({ label: go, wide: true, busy, off: busy, act: () => send(close) })}
-    ${button({ label: w.keep, kind: 'plain', wide: true, off: busy, act: () => close() })}</div>`,
-  { label: heading, dismissible: () => !busy });
+    ${telling(writing)}
+    ${button({ label: go, wide: true, busy: writing.busy, off: writing.busy, act: () => send(close) })}
+    ${button({ label: w.keep, kind: 'plain', wide: true, off: writing.busy, act: () => close() })}</div>`,
+  { label: heading, dismissible: () => !writing.busy }).then(read); // whatever became of it
 }
 
 const cancel = (order) => act({

@@ -1,9 +1,10 @@
 /** Past orders, newest first. */
 import { get } from '../api.js';
 import { number } from '../format.js';
+import { points } from '../shopper.js';
 import { draw } from '../store.js';
 import { short, time } from '../times.js';
-import { button, empty, fault, html, nothing, points, skeleton, toShop } from '../ui.js';
+import { button, empty, fault, html, nothing, skeleton, toShop } from '../ui.js';
 import { words } from '../words/frame.js';
 import { words as own } from '../words/pages.js';
 
@@ -35,7 +36,7 @@ async function read(before) {
 export const status = (order) => html`<span class="tag ${order.status}">${w.status[order.status] ?? order.status}</span>`;
 
 const row = (order) => html`<li><a class="order-row" href="#/orders/${order.order_id}">
-  <span><span class="strong">${w.one(short(order.order_id))}</span><span class="meta">${time(order.placed_at)} · ${w.units(number(order.unit_count))}</span></span>
+  <span><span class="strong">${w.one(short(order.order_id))}</span><span class="meta">${time(order.placed_at)} · ${w.units(order.unit_count)}</span></span>
   ${status(order)}${points(order.total_points)}
   ${order.refunded_points ? html`<span class="meta back-line">${w.refunded(number(order.refunded_points))}</span>` : nothing}
 </a></li>`;

@@ -52,7 +52,7 @@ async function submit(event, done) {
   try {
     const { signIn } = await import('../sign-in.js');
     const user = await signIn(username, password, ask);
-    done(user);
+    await done(user);
   } catch (reason) {
     if (reason instanceof SignInRefused) error = { text: REFUSALS[reason.code] ?? reason.message };
     else error = { text: words.signIn.noAnswer(region().name), elsewhere: otherRegions([region()])[0] };
@@ -150,8 +150,8 @@ export async function startWhereItIsHealthy() {
     if (!(await isHealthy(next))) continue;
     if (state.user || region() !== here) return; // meanwhile somebody chose
     useRegion(next);
-    state.notice = { kind: 'warning', text: words.regions.lost(here.name, next.name) };
-    announce(state.notice.text);
+    state.notice = words.regions.lost(here.name, next.name);
+    announce(state.notice);
     draw();
     return;
   }

@@ -1,12 +1,14 @@
 /** A customer, found by username: their orders and stories, points credited, a household boosted. */
 import { get } from '../api.js';
 import { number } from '../format.js';
+import { points } from '../shopper.js';
 import { announce, draw } from '../store.js';
 import { short, time } from '../times.js';
-import { button, fault, html, nothing, points, skeleton } from '../ui.js';
+import { button, fault, html, nothing, skeleton } from '../ui.js';
 import { words as common } from '../words/frame.js';
 import { words as shop } from '../words/pages.js';
-import { Write, menu } from './parts.js';
+import { Write, telling } from '../write.js';
+import { menu } from './parts.js';
 import { words } from './words.js';
 
 const w = words.customers;
@@ -76,7 +78,6 @@ async function boost(event) {
   announce(w.credited(number(done.body.points), number(done.body.balance_after)));
 }
 
-const sending = (write) => html`${write.waiting ? html`<p class="hint" role="status">${words.waiting(number(write.waiting))}</p>` : nothing}${write.wrong ? fault(write.wrong) : nothing}`;
 const submit = (label, write) => html`<button class="button primary" ?disabled=${write.busy}>${write.busy ? html`<span class="spinner"></span>` : nothing}${label}</button>`;
 
 const orderRow = (order) => {
@@ -100,12 +101,12 @@ const money = () => html`<div class="sides">
     <label>${w.points}<input name="amount" type="number" min="1" step="1" required /></label>
     <label>${w.kind}<select name="kind">${Object.entries(w.kinds).map(([kind, name]) => html`<option value=${kind}>${name}</option>`)}</select></label>
     <label>${w.description}<input name="description" maxlength="50" autocomplete="off" /></label>
-    <div class="span">${sending(page.credit)}${submit(w.creditGo, page.credit)}</div></form></section>
+    <div class="span">${telling(page.credit)}${submit(w.creditGo, page.credit)}</div></form></section>
   <section class="panel" aria-labelledby="boost"><h2 id="boost">${w.boost}</h2><p class="hint">${w.boostText}</p><form class="form two" @submit=${boost}>
     <label>${w.partner}<input name="partner" required maxlength="36" autocomplete="off" spellcheck="false" /></label>
     <label>${w.points}<input name="amount" type="number" min="1" step="1" value="429" required /></label>
     <label>${w.below}<input name="below" type="number" min="1" step="1" value="1000" required /></label>
-    <div class="span">${sending(page.boost)}${submit(w.boostGo, page.boost)}</div></form></section></div>`;
+    <div class="span">${telling(page.boost)}${submit(w.boostGo, page.boost)}</div></form></section></div>`;
 
 const search = () => html`<form class="find" role="search" @submit=${find}><label>${w.find}<input name="username" maxlength="50" autocomplete="off" spellcheck="false" /></label>
   <button class="button secondary">${w.go}</button></form>

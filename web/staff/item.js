@@ -1,12 +1,14 @@
 /** One item: added, changed where it is still as it was read, its stock set and booked, retired. */
-import { Problem, request } from '../api.js';
+import { request } from '../api.js';
+import { Problem } from '../faults.js';
 import { openDialog } from '../dialogs.js';
 import { number } from '../format.js';
 import { announce, draw } from '../store.js';
 import { live } from '../vendor/lit-html/directives/live.js';
 import { onDay } from '../times.js';
 import { button, fault, html, nothing, skeleton } from '../ui.js';
-import { Write, menu } from './parts.js';
+import { Write, telling } from '../write.js';
+import { menu } from './parts.js';
 import { words } from './words.js';
 
 const w = words.item;
@@ -71,9 +73,14 @@ async function save(event) {
 async function compare() {
   const mine = asTyped();
   await read();
+  if (page.error) return;
   page.typed = Object.fromEntries(FIELDS.map((field) => [field, mine[field] ?? '']));
   const differs = (field) => String(mine[field] ?? '') !== String(page.item[field] ?? '');
   page.conflict = FIELDS.filter(differs).map((field) => ({ field, mine: mine[field], theirs: page.item[field] }));
+  if (page.conflict.length) return;
+  // What they saved is what this would have: the request itself perhaps, whose answer was lost.
+  Object.assign(page, { typed: {}, conflict: null });
+  announce(w.saved);
 }
 
 const wrongAt = (error, name) => error?.errors?.find(({ pointer }) => pointer === `/${name}`);
@@ -92,11 +99,10 @@ const conflict = () => html`<div class="panel notice" role="alert"><div>
   <div class="row">${button({ label: w.keepMine, kind: 'secondary', act: save })}
   ${button({ label: w.takeTheirs, kind: 'secondary', act: () => { Object.assign(page, { typed: {}, conflict: null }); draw(); } })}</div></div></div>`;
 
-const sending = (write) => html`${write.waiting ? html`<p class="hint" role="status">${words.waiting(number(write.waiting))}</p>` : nothing}${write.wrong ? fault(write.wrong) : nothing}`;
 const submit = (label, busy) => html`<button class="button primary" ?disabled=${busy}>${busy ? html`<span class="spinner"></span>` : nothing}${label}</button>`;
 
 const about = () => html`<section class="panel"><form class="form two" @submit=${save}>${FIELDS.map(field)}
-  <div class="span">${page.conflict ? conflict() : nothing}${page.wrong ? fault(page.wrong) : nothing}${sending(page.add)}
+  <div class="span">${page.conflict ? conflict() : nothing}${page.wrong ? fault(page.wrong) : nothing}${telling(page.add)}
   ${page.item?.retired_at ? nothing : submit(isNew() ? w.add : w.save, page.busy || page.add.busy)}</div></form></section>`;
 
 // --- Stock ---
@@ -126,9 +132,9 @@ function stock() {
   return html`<section class="panel" aria-labelledby="stock"><h2 id="stock">${w.stock}</h2>
     <p class="stock-now">${slots ? w.stockNow(number(units), w.slots(number(slots.length))) : w.unlimited}</p>
     <form class="form two" aria-label=${w.setStock} @submit=${setStock}><label>${w.available}<input name="available" type="number" min="0" /></label>
-      <label>${w.slotsField}<input name="slots" type="number" min="1" value="1" /></label><div class="span">${sending(page.set)}${submit(w.set, page.set.busy)}</div></form>
+      <label>${w.slotsField}<input name="slots" type="number" min="1" value="1" /></label><div class="span">${telling(page.set)}${submit(w.set, page.set.busy)}</div></form>
     ${slots ? html`<form class="form two" @submit=${adjust}><label>${w.adjust}<input name="delta" type="number" step="1" required /></label>
-      <div class="span">${sending(page.adjust)}${submit(w.adjustGo, page.adjust.busy)}</div></form>` : nothing}</section>`;
+      <div class="span">${telling(page.adjust)}${submit(w.adjustGo, page.adjust.busy)}</div></form>` : nothing}</section>`;
 }
 
 // --- Retirement ---

@@ -1,5 +1,5 @@
 /** Operations: how the pipeline is, in both Regions side by side, each as it tells itself; read-only. */
-import { Problem, problemOf } from '../api.js';
+import { Problem, problemOf } from '../faults.js';
 import { number } from '../format.js';
 import { regions } from '../regions.js';
 import { SignedOut, token } from '../session.js';

@@ -4,7 +4,6 @@ import { problems } from '../words/problems.js';
 export const words = {
   menu: { label: 'Staff', operations: 'Operations', orders: 'Order stories', items: 'Items', customers: 'Customers' },
   copy: 'Copy',
-  copied: 'Copied.',
   copyLabel: (command) => `Copy ${command}`,
   operations: {
     title: 'Operations',
@@ -67,8 +66,6 @@ export const words = {
     none: 'nothing',
     queue: 'Queue', inQueue: 'Waiting', inFlight: 'In hand', deadLetters: 'Dead letters',
     queuesOf: (region) => `Queues of ${region}`,
-    alarmsOn: (region) => `Alarms that are on in ${region}`,
-    since: 'since',
   },
   story: {
     title: 'Order stories',
@@ -173,8 +170,6 @@ export const words = {
     refunds: 'Orders are cancelled and given back by their customers; the API has no such route for the staff.',
     number: 'Customer number',
   },
-  waiting: (seconds) => `The shop is busy. The same request is sent again in ${seconds} s.`,
-  unknown: 'No answer came. Press again: it is the same request, and nothing is done twice.',
 };
 
 /** Kinds of problems that only the staff meet. */

@@ -1,6 +1,4 @@
-/** The words of what stands around every page. Numbers come in as text, formatted already. */
-export const plural = (count, one, many) => `${count} ${count === '1' ? one : many}`;
-
+/** The words of what stands around every page, and of what many say. Numbers come in as text, formatted already. */
 export const words = {
   shop: 'Perks',
   skip: 'Skip to the content',
@@ -11,9 +9,6 @@ export const words = {
   cancel: 'Cancel',
   toShop: 'Back to the shop',
   loading: 'Loading',
-  nav: { label: 'Main', shop: 'Shop', cart: 'Cart', orders: 'Orders', account: 'Account', staff: 'Staff' },
-  badge: (units) => plural(units, 'unit in the cart', 'units in the cart'),
-  balance: (points) => `Balance: ${points} points`,
   regions: {
     label: 'Region',
     lost: (lost, next) => `${lost} does not answer. You are going on in ${next}; nothing is lost.`,
@@ -21,9 +16,7 @@ export const words = {
   },
   offline: 'You are offline. You can look around; whatever changes something waits for you.',
   online: 'You are online again.',
-  forbidden: { title: 'Not for you', text: 'These pages are for the people who run the shop.' },
   notFound: { title: 'Nothing here', text: 'This page does not exist, or not any more.' },
-  unfinished: 'An order is not finished. Load this page again, and it goes on.',
   missing: 'The shop is not set up: config.json cannot be read. Was it deployed?',
   signIn: {
     title: 'Sign in',
@@ -39,5 +32,6 @@ export const words = {
     instance: 'If it stays, tell us this number:',
     copy: 'Copy',
     copied: 'Copied.',
+    notCopied: 'This browser did not copy it. Select it instead.',
   },
 };

@@ -1,5 +1,5 @@
-/** The words of the pages that are loaded when they are first asked for. Numbers come in as text, formatted already. */
-import { plural } from './frame.js';
+/** The words of the pages that are loaded when they are first asked for. Numbers are formatted already, but for those that are counted. */
+import { number, plural } from '../format.js';
 
 export const words = {
   item: {
@@ -93,7 +93,7 @@ export const words = {
     givenBack: (points) => `${points} points are back on your balance.`,
     inside: 'Behind the counter',
     insideText: (ms, attempts, trips) =>
-      `One transaction: ${ms} ms, ${plural(trips, 'round trip', 'round trips')} to the database, ${attempts === '1' ? 'at the first attempt' : `at attempt ${attempts}`}.`,
+      `One transaction: ${ms} ms, ${plural(trips, 'round trip', 'round trips')} to the database, ${attempts === 1 ? 'at the first attempt' : `at attempt ${number(attempts)}`}.`,
     replayed: 'The answer had been lost on its way. The shop found the order that it had placed, and placed no second one.',
     events: {
       'OrderPlaced.v1': 'Placed', 'OrderCancelled.v1': 'Cancelled', 'OrderRefunded.v1': 'Given back',

@@ -1,0 +1,32 @@
+/** The words of the frame around the shop, and of the shelf. Numbers are formatted already, but for those that are counted. */
+import { number, plural } from '../format.js';
+
+export const words = {
+  nav: { label: 'Main', shop: 'Shop', cart: 'Cart', orders: 'Orders', account: 'Account', staff: 'Staff' },
+  badge: (units) => plural(units, 'unit in the cart', 'units in the cart'),
+  balance: (points) => `Balance: ${points} points`,
+  forbidden: { title: 'Not for you', text: 'These pages are for the people who run the shop.' },
+  waiting: (seconds) => `The shop is busy. The same request is sent again in ${seconds} s.`,
+  unknown: ['No answer came', 'It is not known whether it was done. Press again: it is the same request, and nothing is done twice.'],
+  unfinished: 'An order is not finished. Load this page again, and it goes on.',
+  title: 'Shop',
+  hello: (name) => `Hello, ${name}`,
+  spend: 'to spend as you like',
+  search: 'Search the shop',
+  searchGo: 'Search',
+  all: 'Everything',
+  categories: 'Categories',
+  sort: 'Sort by',
+  sorts: { name: 'Name', points: 'Fewest points', '-points': 'Most points', '-rating': 'Best rated' },
+  left: (units) => `Only ${units} left`,
+  soldOut: 'Sold out',
+  add: 'Add',
+  addLabel: (name) => `Add ${name} to the cart`,
+  added: (name, units) => `${name} is in the cart. ${plural(units, 'unit', 'units')} in all.`,
+  none: 'Nothing found',
+  noneText: 'No item fits. Try another word, or look at everything.',
+  clear: 'Show everything',
+  shown: (count) => plural(count, 'item', 'items'),
+  shownMore: (count) => `${number(count)} items, and there are more`,
+  rated: (rating) => `Rated ${rating} of 5`,
+};

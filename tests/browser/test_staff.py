@@ -249,7 +249,7 @@ def test_operations_are_not_asked_while_nobody_looks(world: World, screen: Open)
     staff.page.evaluate(hide, True)
     staff.page.wait_for_load_state("networkidle")
     before = len(asked)
-    staff.page.wait_for_timeout(5000)
+    staff.page.wait_for_timeout(3000)
     assert len(asked) == before
     with staff.page.expect_request("**/staff/operations"):
         staff.page.evaluate(hide, False)
@@ -380,7 +380,7 @@ def test_stock_is_set_and_booked_once_though_the_answer_was_lost(world: World, s
     staff.page.route("**/stock/adjustments", lose)
     staff.page.get_by_label("Units that came in").fill("-3")
     staff.button("Book").click()
-    expect(staff.alert).to_contain_text("No answer came. Press again")
+    expect(staff.alert).to_contain_text("Press again: it is the same request")
     staff.button("Book").click()
     expect(staff.page.get_by_text("7 units in 2 slots.")).to_be_visible()
     assert len(keys) == 2

@@ -40,7 +40,7 @@ async function read() {
   }
   if (mine !== shown) return;
   draw();
-  if (mine.order && !mine.error && !isSettled(mine.order) && mine.polls < POLLS_S.length) {
+  if (mine.order && !mine.error && !isSettled(mine.order) && mine.polls < POLLS_S.length && !document.hidden) {
     timer = setTimeout(read, POLLS_S[mine.polls] * 1000);
     mine.polls += 1;
   }

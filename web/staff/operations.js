@@ -174,7 +174,7 @@ const queues = ({ at, told }) => (told?.queues ? html`<section class="panel"><h2
     <td class="n">${one.in_flight === null ? '' : number(one.in_flight)}</td><td class="n ${one.dead ? 'bad' : ''}">${number(one.dead)}</td></tr>`)}</tbody></table></section>` : nothing);
 
 export const view = () => html`${menu('operations')}<h1 tabindex="-1">${w.title}</h1><p class="hint">${w.lead}</p>
-  ${seen.length && seen.every((one) => one.error instanceof Problem && one.error.status === 403) ? fault(seen[0].error) : html`
+  ${!seen.some((one) => one.told || one.error) ? skeleton(seen.length, 'region-cards') : seen.every((one) => one.error instanceof Problem && one.error.status === 403) ? fault(seen[0].error) : html`
   <section aria-labelledby="regions"><h2 id="regions" class="hidden">${w.regions}</h2><div class="region-cards">${seen.map(card)}</div></section>
   <section aria-labelledby="all"><h2 id="all" class="hidden">${w.all}</h2>${tiles()}</section>
   ${todo()}

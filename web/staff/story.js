@@ -94,7 +94,7 @@ const stepOf = (step) => html`<section class="panel"><h2>${w.events[step.type] ?
     ${step.mails.map((mail) => mailStop(step, mail))}</ol>`}</section>`;
 
 function beginning({ region, placed_at: at, correlation_id: id, transaction, customer_id: customer, order_id: order }) {
-  const faults = Object.entries(transaction?.faults ?? {}).map(([kind, times]) => `${times} × ${kind}`).join(', ');
+  const faults = Object.entries(transaction?.faults ?? {}).map(([kind, times]) => `${number(times)} × ${kind}`).join(', ');
   return html`<section class="panel"><h2>${w.order} <span class="meta"><code>${order}</code></span></h2><ol class="steps">
     ${stop('done', w.request, html`${w.requestText(region)}. ${w.correlation} <code>${id ?? ''}</code>`, at)}
     ${stop('done', w.transaction, transaction ? `${w.transactionText(number(transaction.attempts), number(transaction.round_trips), number(transaction.duration_ms))}${faults ? ` ${w.faults(faults)}` : ''}` : w.noTransaction, at)}</ol>

@@ -305,8 +305,8 @@ def _order(tour: Tour) -> None:
     tour.say(
         "What followed the order, and where it waits, is told to the staff by "
         "`GET /staff/orders/{order_id}/story`; how the Region is by `GET /staff/operations`. Both say how "
-        "things are at a moment, so that no two answers are alike: they are not shown here. The staff's pages "
-        "are drawn from them ([pages.md](pages.md)), and the reference has every member."
+        "things are at a moment, so that no two answers are alike: they are not shown here. The staff's "
+        "pages are drawn from them ([pages.md](pages.md)), and the reference has every member."
     )
 
 

@@ -166,6 +166,22 @@ def test_a_change_whose_answer_was_lost_is_no_conflict_with_itself(screen: Open)
     expect(shop.page.get_by_label("City")).to_have_value("Cusco")
 
 
+def test_what_somebody_else_has_made_the_same_meanwhile_is_no_conflict(screen: Open) -> None:
+    shop = screen(address="/account")
+    shop.page.get_by_label("City").fill("Lima")
+    other = screen(shop.member, address="/account")
+    for city in ("Quito", "La Paz", "Lima"):
+        other.page.get_by_label("City").fill(city)
+        with other.page.expect_response(lambda answer: answer.request.method == "PUT"):
+            other.button("Save").click()
+        expect(other.button("Save")).to_be_enabled()
+    with shop.page.expect_response(lambda answer: answer.request.method == "PUT") as told:
+        shop.button("Save").click()
+    assert told.value.status == 412
+    expect(shop.live).to_have_text("Your account was changed.")
+    expect(shop.alert).to_have_count(0)
+
+
 def test_an_account_that_was_changed_elsewhere_shows_both_and_lets_choose(world: World, screen: Open) -> None:
     shop = screen(address="/account")
     shop.page.get_by_label("City").fill("Lima")

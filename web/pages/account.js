@@ -92,7 +92,7 @@ async function compare() {
   if (page.error) return;
   page.conflict = FIELDS.filter((field) => mine[field] !== saved(field)).map((field) => ({ field, mine: mine[field], theirs: saved(field) }));
   if (page.conflict.length) return;
-  // What they saved is what this would have: the request itself perhaps, whose answer was lost.
+  // What is saved by now is what this would have: there is nothing to choose.
   Object.assign(page, { typed: {}, conflict: null });
   announce(w.saved);
 }

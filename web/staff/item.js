@@ -78,7 +78,7 @@ async function compare() {
   const differs = (field) => String(mine[field] ?? '') !== String(page.item[field] ?? '');
   page.conflict = FIELDS.filter(differs).map((field) => ({ field, mine: mine[field], theirs: page.item[field] }));
   if (page.conflict.length) return;
-  // What they saved is what this would have: the request itself perhaps, whose answer was lost.
+  // What is saved by now is what this would have: there is nothing to choose.
   Object.assign(page, { typed: {}, conflict: null });
   announce(w.saved);
 }

@@ -387,14 +387,11 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def parser() -> argparse.ArgumentParser:
-    """Give the command line: every command with what it takes."""
-    whole = argparse.ArgumentParser(
-        prog="rewards",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="A shop on this machine: `make up`, and set the AWS_ variables that it prints.",
-    )
+def _common(role: str) -> argparse.ArgumentParser:
+    """Give what all commands take, with the database role that one takes by itself.
+
+    A new one each time: commands share the arguments of a parent, and so their defaults.
+    """
     common = argparse.ArgumentParser(add_help=False)
     where = common.add_argument_group("where the shop is")
     stack = os.environ.get("REWARDS_STACK", "rewards-orders")
@@ -403,10 +400,19 @@ def parser() -> argparse.ArgumentParser:
         "--region", type=region_name, help="its Region (default: that of the environment or the profile)"
     )
     where.add_argument("--profile", help="your AWS profile (default: the environment's)")
-    where.add_argument(
-        "--role", default="operations", help="the database role to take (default: %(default)s)"
-    )
+    where.add_argument("--role", default=role, help="the database role to take (default: %(default)s)")
     common.add_argument("--json", action="store_true", help="write JSON")
+    return common
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the command line: every command with what it takes."""
+    whole = argparse.ArgumentParser(
+        prog="rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="A shop on this machine: `make up`, and set the AWS_ variables that it prints.",
+    )
     yes = argparse.ArgumentParser(add_help=False)
     yes.add_argument(
         "--yes", action="store_true", help="do it; without this the command says what it would do"
@@ -426,10 +432,15 @@ def parser() -> argparse.ArgumentParser:
     groups = whole.add_subparsers(dest="group", required=True, metavar="COMMAND")
 
     def add(
-        under: Any, name: str, run: Command, text: str, *parents: argparse.ArgumentParser
+        under: Any,
+        name: str,
+        run: Command,
+        text: str,
+        *parents: argparse.ArgumentParser,
+        role: str = "operations",
     ) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = under.add_parser(
-            name, help=text, description=text, parents=[*parents, common]
+            name, help=text, description=text, parents=[*parents, _common(role)]
         )
         added.set_defaults(run=run, command=added.prog)
         return added
@@ -482,8 +493,7 @@ def parser() -> argparse.ArgumentParser:
     text = (
         "Load a catalogue with pictures and stock: the sample's, or your own. What is there stays as it is."
     )
-    seeded = add(groups, "seed", _seed, text, yes)
-    seeded.set_defaults(role="admin")
+    seeded = add(groups, "seed", _seed, text, yes, role="admin")
     seeded.add_argument(
         "--catalogue",
         type=input_file,

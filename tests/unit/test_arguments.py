@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from local_dsql import arguments
+from operations import command
 from tools.pages import PARSERS
 from tools.pages import commands as with_options
 
@@ -385,3 +386,14 @@ def test_a_command_ends_with_what_it_came_to(body: str, status: int) -> None:
     )
     assert done.stderr.split()[-1] == str(status)
     assert "Traceback" not in done.stderr
+
+
+def test_an_operators_command_takes_the_operators_role_and_only_what_loads_the_shop_its_owners() -> None:
+    commands = {
+        ("outbox", "status"): "operations",
+        ("order", "d0c16a9d-a9c1-4292-8447-238416691167"): "operations",
+        ("staff", "list"): "operations",
+        ("invite", "ana", "ana@example.com"): "operations",
+        ("seed",): "admin",
+    }
+    assert {words: command.parser().parse_args(words).role for words in commands} == commands

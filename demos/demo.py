@@ -252,7 +252,7 @@ def _indented(text: str, by: int) -> str:
 
 def _open_shop(region: LocalRegion, data: SampleData) -> None:
     """Load the sample."""
-    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.conninfo(), autocommit=True) as connection:
         load(connection, data)
 
 

@@ -17,8 +17,6 @@ import psycopg
 
 from demos.shoppers import NotSoError, Shopper
 from local.region import LocalRegion
-from local_dsql.cluster import LocalDsql
-from local_dsql.postgres import EmbeddedPostgres
 
 #: Sendings of one request, to one Region or the other, until its client gives up.
 _SENDINGS = 8
@@ -33,11 +31,11 @@ class Wares(NamedTuple):
     scarce: str
 
 
-def furnish(server: LocalDsql | EmbeddedPostgres, scarce_units: int) -> Wares:
+def furnish(region: LocalRegion, scarce_units: int) -> Wares:
     """Put items on the shelf: two of unlimited stock and one of `scarce_units`, spread over four slots."""
     points = {str(uuid4()): price for price in (10, 20, 30)}
     scarce = next(iter(points))
-    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.conninfo(), autocommit=True) as connection:
         for item_id, price in points.items():
             connection.execute(
                 "insert into xpoints.catalog_items (id, name, category, points_price) "
@@ -52,12 +50,10 @@ def furnish(server: LocalDsql | EmbeddedPostgres, scarce_units: int) -> Wares:
     return Wares(points, scarce)
 
 
-def admit(
-    server: LocalDsql | EmbeddedPostgres, regions: Sequence[LocalRegion], customers: int
-) -> dict[str, UUID]:
+def admit(regions: Sequence[LocalRegion], customers: int) -> dict[str, UUID]:
     """Make customers with points to spend, and users of them in every Region; give their ids by username."""
     admitted = {f"drill_{uuid4().hex[:12]}": uuid4() for _ in range(customers)}
-    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(regions[0].conninfo(), autocommit=True) as connection:
         for username, customer_id in admitted.items():
             connection.execute(
                 "insert into xpoints.customers (id, username, first_name, email) values (%s, %s, 'Ana', %s)",

@@ -275,7 +275,6 @@ class Drill:
         self._plan = plan
         self._at = at
         self._seen = self.board.seen
-        self._server = survivor.database
         self._database = reader(survivor, "rewards-drill")
         self._http = [api_client(lost), api_client(survivor)]
 
@@ -288,8 +287,8 @@ class Drill:
             stack.callback(self._database.discard)
             recorder = stack.enter_context(OutboxRecorder(self._survivor.postgres))
             broken_before = self._broken()
-            wares = furnish(self._server, plan.scarce_units)
-            customers = admit(self._server, (self._lost, self._survivor), 2 * plan.shoppers + 1)
+            wares = furnish(self._survivor, plan.scarce_units)
+            customers = admit((self._lost, self._survivor), 2 * plan.shoppers + 1)
             names = (self._lost.region_name, self._survivor.region_name)
             board.begin(names, self._survivor.postgres, stack)
             # Each Region's first run tells the others that it has users and pictures to delete.

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.region import LocalRegion
-from sql.connection import Database, DatabaseSettings
+from sql.connection import Database
 
 #: API Gateway gives up after 29 s. Who gives up sooner sends again what is still being worked on.
 HTTP_TIMEOUT_S = 30.0
@@ -158,17 +158,7 @@ class BusTap:
 
 def reader(region: LocalRegion, application_name: str) -> Database:
     """Give the database as the role of people who look after the pipeline."""
-    return Database(
-        DatabaseSettings(
-            host=region.database.host,
-            port=region.database.port,
-            role="operations",
-            region=region.region_name,
-            tls="disable",
-            application_name=application_name,
-        ),
-        mint=lambda _: "",
-    )
+    return region.way_to_database("operations", application_name)
 
 
 def errors(region: LocalRegion, most: int = 5) -> list[str]:

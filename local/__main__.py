@@ -41,7 +41,7 @@ def main() -> None:
         with region:
             say(f"loading {options.customers} customers")
             data = generate(options.customers)
-            with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+            with psycopg.connect(region.conninfo(), autocommit=True) as connection:
                 load(connection, data)
             # The sample event of PublishPagesFunction names it; the shop's own pages stay as they are.
             region.client("s3").create_bucket(Bucket="sample-pages")

@@ -24,6 +24,9 @@ _LOSS_TIMEOUT_S = 60.0
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 ACCOUNT = "000000000000"
 
+#: Whose the key is.
+ROOT_ARN = f"arn:aws:iam::{ACCOUNT}:root"
+
 #: Whether what a function's role does not allow is refused, as AWS would.
 ENFORCES_POLICIES = True
 
@@ -48,6 +51,8 @@ class Emulator:
         self.log = directory / "emulator.log"
         #: Each kind of call that was authorized: lines of JSON with principal, action, resource, decision.
         self.authorizations = directory / "authorizations.jsonl"
+        #: The access keys of roles' sessions, for the database that verifies what is signed with them.
+        self.keys = directory / "keys.json"
         self._directory = directory
         self._chosen_port = port
         self._durable = durable
@@ -96,6 +101,9 @@ class Emulator:
         self.port = self._chosen_port or free_port()
         temporary = self._directory / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
+        # Those of functions that ended with a Region are good for nothing any more.
+        self.keys.unlink(missing_ok=True)
+        self.keys.touch(mode=0o600)
         # A clean environment: the functions that the emulator runs inherit it.
         environment = {
             **self.environment,
@@ -115,6 +123,9 @@ class Emulator:
             # Roles and their policies are not in the state that a durable one keeps.
             "AUTH": "true" if ENFORCES_POLICIES and not self._durable else "false",
             "AUTHORIZATION_LOG": str(self.authorizations),
+            "KEYS_FILE": str(self.keys),
+            # Of an endpoint, the first label is the cluster's identifier: so template.yaml has it.
+            "CLUSTER_ARN": f"arn:aws:dsql:{self.region_name}:{ACCOUNT}:cluster/{HOST.partition('.')[0]}",
         }
         if self._durable:
             environment |= {"PERSIST_STATE": "1", "S3_PERSIST": "1"}

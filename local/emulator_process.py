@@ -6,13 +6,19 @@ resources some calls are authorized on, condition keys of EventBridge and SES, t
 services do in somebody's name. It is written against one version of MiniStack, which
 requirements/emulator.txt locks; tests/system/test_rights.py fails where another one differs.
 
+Whoever has the credentials of a role may sign tokens for the database with them: those of every session are
+written to a file, with what of the database the role may do, which the local DSQL reads.
+
 The key `test` is the account's root, which may do everything. What `sam deploy` asks for with it is written
 down as well: an account has a role for that, whose policies it is held against.
 """
 
 import contextvars
+import functools
+import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parseaddr
@@ -20,11 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator, responses
-from ministack.services import eventbridge, lambda_svc, sqs
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
+from ministack.services import eventbridge, iam, lambda_svc, sqs, sts
+from ministack.services.cloudformation import provisioners
 
 #: A line of JSON for each kind of call of SAM and of others than root: who, action, resource, decision.
 LOG = Path(os.environ["AUTHORIZATION_LOG"])
+
+#: A line of JSON for each access key, as `local_dsql.key_files` reads it. Functions are not told where.
+KEYS = Path(os.environ.pop("KEYS_FILE"))
+CLUSTER_ARN = os.environ.pop("CLUSTER_ARN")
+CONNECTING = ("DbConnect", "DbConnectAdmin")
 
 #: What an event source mapping does in the name of the function's role.
 POLLS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -266,8 +278,125 @@ def _roles_polling(queue_arn: str) -> set[str]:
     return found
 
 
+# --- Who signs tokens for the database --------------------------------------------------------------------
+
+_told: dict[str, str] = {}
+
+
+def tell(access_key_id: str) -> None:
+    """Write a session's key down, for the database, unless nothing of it has changed."""
+    session = sts._sessions[access_key_id]
+    key = {
+        "secret_access_key": session["SecretAccessKey"],
+        "session_token": session["SessionToken"],
+        "arn": _role_arn(session["Arn"]),
+        "expires_at": session.get("Expiration"),
+        "actions": [action for action in CONNECTING if _may_connect(access_key_id, action)],
+    }
+    line = json.dumps({access_key_id: key}) + "\n"
+    if _told.get(access_key_id) != line:
+        with KEYS.open("a", encoding="utf-8") as file:
+            file.write(line)
+        _told[access_key_id] = line
+
+
+def _may_connect(access_key_id: str, action: str) -> bool:
+    if not app.AUTH:  # policies are not enforced
+        return True
+    region, account = CLUSTER_ARN.split(":")[3:5]
+    principal = iam_evaluator.resolve_principal(access_key_id, account)
+    if isinstance(principal, iam_evaluator.AuthError):
+        return False
+    if principal.policies is None:  # root's
+        return True
+    context = iam_evaluator.EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action=f"dsql:{action}",
+        resource_arn=CLUSTER_ARN,
+        region=region,
+        principal_keys=principal.keys,
+    )
+    return bool(iam_evaluator.evaluate(context, principal.policies, *principal.limits).decision == "Allow")
+
+
+_register = sts.register_session
+
+
+def register_session(access_key_id: str, session: dict[str, Any]) -> None:
+    """Begin a session, and tell the database of it."""
+    _register(access_key_id, session)
+    tell(access_key_id)
+
+
+def execution_credentials(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Give a function the credentials of its role; MiniStack does where it enforces policies alone."""
+    credentials = _session_of(configuration["FunctionArn"], configuration["Role"])
+    # The role's policies may have changed since the last process of the function was started.
+    tell(credentials["AWS_ACCESS_KEY_ID"])
+    return credentials
+
+
+@functools.cache
+def _session_of(function_arn: str, role_arn: str) -> dict[str, str]:
+    account, name = function_arn.split(":")[4], function_arn.split(":")[6][:64]
+    role = role_arn.rpartition("/")[2]
+    access_key_id, secret, token = f"ASIA{secrets.token_hex(8).upper()}", *map(secrets.token_hex, (32, 32))
+    session = {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{name}",
+        "UserId": f"{role}:{name}",
+        "SecretAccessKey": secret,
+        "SessionToken": token,
+    }
+    sts.register_session(access_key_id, session)
+    return {
+        "AWS_ACCESS_KEY_ID": access_key_id,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": token,
+    }
+
+
+_name = provisioners._physical_name
+
+
+def _physical_name(*of: Any, **how: Any) -> str:
+    """Name a resource as no other Region's: roles are the account's, and links in the database are by ARN."""
+    name: str = _name(*of, **how)
+    stem, _, suffix = name.rpartition("-")
+    own = hashlib.sha256(f"{os.environ['AWS_REGION']} {suffix}".encode()).hexdigest()[: len(suffix)]
+    return f"{stem}-{own if suffix.islower() else own.upper()}"
+
+
+_iam = iam.handle_request
+
+
+async def handle_iam_request(*request: Any) -> Any:
+    """Serve a call of IAM; afterwards a role may do something else of the database."""
+    answer = await _iam(*request)
+    for access_key_id in list(sts._sessions):
+        tell(access_key_id)
+    return answer
+
+
+#: What is replaced in every Region, and what is in one that enforces policies.
+ALWAYS: dict[Any, dict[str, Callable[..., Any]]] = {
+    sts: {"register_session": register_session},
+    lambda_runtime: {"execution_credentials": execution_credentials},
+    lambda_svc: {"execution_credentials": execution_credentials},
+    iam: {"handle_request": handle_iam_request},
+    provisioners: {"_physical_name": _physical_name},
+}
+
+
 def correct() -> None:
     """Put all of it in MiniStack's place."""
+    _replace(ALWAYS)
+    if app.AUTH:
+        _enforce_policies()
+
+
+def _enforce_policies() -> None:
     replaced: dict[Any, dict[str, Callable[..., Any]]] = {
         iam_actions: {
             "extract_iam_action": _extract_iam_action,
@@ -277,14 +406,17 @@ def correct() -> None:
         eventbridge: {"_invoke_target": _invoke_target, "bus_policy_for_arn": bus_policy_for_arn},
         sqs: {"_receive_messages_for_esm": _receive_messages_for_esm},
     }
+    _replace(replaced)
+    iam_evaluator._RESOURCE_POLICY_LOOKUPS["events"] = ("eventbridge", "bus_policy_for_arn")
+
+
+def _replace(replaced: Mapping[Any, Mapping[str, Callable[..., Any]]]) -> None:
     for module, functions in replaced.items():
         for name, function in functions.items():
             assert name == "bus_policy_for_arn" or hasattr(module, name), f"MiniStack has no {name} any more"
             setattr(module, name, function)
-    iam_evaluator._RESOURCE_POLICY_LOOKUPS["events"] = ("eventbridge", "bus_policy_for_arn")
 
 
 if __name__ == "__main__":
-    if app.AUTH:
-        correct()
+    correct()
     app.main()

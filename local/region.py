@@ -11,23 +11,32 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
+from urllib.parse import quote
 
 import psutil
 import psycopg
 from botocore.exceptions import ClientError
+from psycopg.conninfo import make_conninfo
 
 from domain.usernames import one_form
-from local.emulator import Emulator
+from local.emulator import CREDENTIALS, ROOT_ARN, Emulator
+from local.engine import NAME_OF_HOST
 from local.functions import Function, deployed
 from local.gateway import complete_gateway
 from local_dsql.cluster import LocalDsql
 from local_dsql.guard import Guarded, StartError
+from local_dsql.limits import TOKEN_AGE_S
 from local_dsql.places import is_alive
 from local_dsql.postgres import EmbeddedPostgres
-from tools.template import template
+from local_dsql.tokens import ADMIN, Key
+from sql.connection import Database, DatabaseSettings
+from sql.migrate import migrate
+from sql.token import Credentials, presign
+from tools.template import resources, template
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".local" / "run"
@@ -39,6 +48,9 @@ STACK_NAME = "rewards-orders"
 SCHEMA = "xpoints"
 DEPLOY_TIMEOUT_S = 300.0
 ENROLMENT_TIMEOUT_S = 60.0
+
+#: The key that everybody has here who is no function of the Region's: the account's root.
+ROOT_KEY = Credentials(*CREDENTIALS.values())
 
 DEMO_PASSWORD = "Shop-Points-2026"  # noqa: S105  # of users that exist on this machine only
 SENDER_ADDRESS = "orders@shop.example.com"
@@ -107,10 +119,52 @@ class LocalRegion:
         return self._emulator.environment
 
     @property
+    def database_port(self) -> int:
+        """The port of the database's endpoint in this Region."""
+        if isinstance(self.database, LocalDsql):
+            return self.database.endpoint(self.region_name)
+        return self.database.port
+
+    @property
     def database_url(self) -> str:
-        """The database as its owner, with the shop's schema on the search path, as any driver reads it."""
+        """The database as its owner, with the shop's schema on the search path, as any driver reads it.
+
+        The token in it is good for a week, which is as long as one can be.
+        """
+        token = quote(self.token(expires_s=TOKEN_AGE_S), safe="")
         path = f"options=-csearch_path%3D{SCHEMA}%2Cpublic"
-        return f"postgresql://admin@{self.database.host}:{self.database.port}/postgres?sslmode=disable&{path}"
+        place = f"{self.database.host}:{self.database_port}"
+        return f"postgresql://{ADMIN}:{token}@{place}/postgres?sslmode=disable&{path}"
+
+    def token(self, role: str = ADMIN, expires_s: int = 900) -> str:
+        """Sign a token for the database, as the account's root, who is linked to every role of the shop."""
+        action = "DbConnectAdmin" if role == ADMIN else "DbConnect"
+        return presign(
+            ROOT_KEY, self.database.host, self.region_name, action, expires_s, now=datetime.now(UTC)
+        )
+
+    def conninfo(self, role: str = ADMIN) -> str:
+        """Give what `psycopg.connect` needs for a session from now on, as a role of the database."""
+        return make_conninfo(
+            host=self.database.host,
+            port=self.database_port,
+            dbname="postgres",
+            user=role,
+            password=self.token(role),
+            sslmode="disable",
+        )
+
+    def way_to_database(self, role: str, application_name: str) -> Database:
+        """Give the way to the database that code of the shop takes, as a role of the database."""
+        settings = DatabaseSettings(
+            host=self.database.host,
+            port=self.database_port,
+            role=role,
+            region=self.region_name,
+            tls="disable",
+            application_name=application_name,
+        )
+        return Database(settings, mint=lambda asked: self.token(asked.role))
 
     def check(self) -> None:
         """Raise StartError when the database or the emulator has ended."""
@@ -202,7 +256,7 @@ class LocalRegion:
         queue = self.resources["EnrolUsersQueue"]
         wanted = {one_form(str(user["username"])) for user in users}
         staff = [(user["customer_id"],) for user in users if user.get("staff")]
-        with psycopg.connect(self.database.conninfo(), autocommit=True) as connection:
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             connection.cursor().executemany(
                 "insert into xpoints.staff_members (customer_id) values (%s) on conflict do nothing", staff
             )
@@ -251,6 +305,8 @@ class LocalRegion:
         build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
         stack.callback(build.stop)
         self.database = self._shared_database or self._own_database(directory, stack)
+        if isinstance(self.database, LocalDsql):
+            self.database.take_keys(self._emulator.keys)
         # Once more, to go before the database: a server whose callers are gone has nothing to wait for.
         stack.callback(self._emulator.stop)
         self._emulator.wait()
@@ -272,7 +328,14 @@ class LocalRegion:
         else:
             at_once = {"index_build_s": 0.0}  # nobody waits to see an index being built
             database = LocalDsql(
-                place, port=port, tls=False, region=self.region_name, limits=at_once, fsync=False
+                place,
+                port=port,
+                tls=False,
+                region=self.region_name,
+                keys={ROOT_KEY.access_key_id: Key(ROOT_KEY.secret_access_key, ROOT_ARN)},
+                names=[NAME_OF_HOST],  # functions in containers know this machine by it
+                limits=at_once,
+                fsync=False,
             )
             postgres = database.postgres
         stack.callback(shutil.rmtree, postgres.data_directory, ignore_errors=True)
@@ -282,7 +345,7 @@ class LocalRegion:
     def _deploy(self, directory: Path) -> None:
         parameters = {
             "ClusterEndpoint": self.database.host,
-            "DatabasePort": str(self.database.port),
+            "DatabasePort": str(self.database_port),
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
@@ -305,6 +368,7 @@ class LocalRegion:
             raise StartError("\n".join([str(error), "", *self._failures()])) from None
         finally:
             deploy.stop()
+        self._link_root()
         formation = self.client("cloudformation")
         stacks = formation.describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
@@ -321,6 +385,15 @@ class LocalRegion:
         self._spare_the_processors()
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.run_scheduled("RelayFunction")
+
+    def _link_root(self) -> None:
+        """Let whoever has the key `test` connect as every role: people, and what they run by hand."""
+        if not isinstance(self.database, LocalDsql):
+            return
+        roles = resources("Custom::Migration")["Migration"]["Properties"]["RoleArns"]
+        database = self.way_to_database(ADMIN, "rewards-local")
+        migrate(database, {role: [ROOT_ARN] for role in roles}, migrations=[])
+        database.discard()
 
     def _spare_the_processors(self) -> None:
         """Bound how many batches of a queue are at work at once: each takes a process that has to start."""

@@ -1,11 +1,10 @@
 """A local Aurora DSQL for as long as this runs: python -m local_dsql [--port 5432]."""
 
 import argparse
-import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from local_dsql.arguments import input_file, number, output_folder, port, region
 from local_dsql.cluster import LocalDsql
 from local_dsql.console import run_command
 from local_dsql.guard import StartError
+from local_dsql.key_files import read_keys
 from local_dsql.places import own_directory
 from local_dsql.ports import require_port
 from local_dsql.tokens import Key
@@ -50,7 +50,9 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--region", type=region_name, default="us-east-1", help="the Region that tokens are signed for"
     )
     parser.add_argument(
-        "--keys", type=input_file, help="JSON: access key id to secret_access_key and arn, for tokens"
+        "--keys",
+        type=input_file,
+        help="JSON: access key id to secret_access_key and arn, for tokens; read at each login",
     )
     parser.add_argument(
         "--index-build-s", type=number(0, 3600), default=2.0, help="how long CREATE INDEX ASYNC takes (2)"
@@ -73,20 +75,17 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _read_keys(path: Path | None) -> Mapping[str, Key]:
-    if path is None:
-        return {LOCAL_KEY_ID: Key(LOCAL_SECRET, LOCAL_ARN)}
+def _check_keys(path: Path) -> None:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Key(known["secret_access_key"], known["arn"]) for name, known in given.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        read_keys(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise StartError(
             f"{path} is not read: it is to be JSON such as "
             '{"AKIA...": {"secret_access_key": "...", "arn": "arn:aws:iam::...:user/..."}}'
         ) from error
 
 
-def _how_to_connect(server: LocalDsql, has_tokens: bool) -> str:
+def _how_to_connect(server: LocalDsql, given: argparse.Namespace) -> str:
     psql = server.postgres.bin_directory / "psql"
     lines = [
         f"A local Aurora DSQL is ready at {server.host}:{server.port}. Ctrl-C stops it.",
@@ -96,7 +95,7 @@ def _how_to_connect(server: LocalDsql, has_tokens: bool) -> str:
         "Any driver:",
         f"  {_url(server)}",
     ]
-    if has_tokens:
+    if given.tokens:
         code = _MINT.format(host=server.host, region=server.region)
         lines += [
             "The password is a token, signed with",
@@ -104,6 +103,8 @@ def _how_to_connect(server: LocalDsql, has_tokens: bool) -> str:
             "for example",
             f'  export PGPASSWORD=$(python -c "{code}")',
         ]
+    elif given.keys is not None:
+        lines += [f"The password is a token, signed with a key of {given.keys}."]
     else:
         lines += ["Any password is taken, a token too (--tokens verifies them)."]
     return "\n".join(lines)
@@ -120,16 +121,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As after Ctrl-C, which a shell's `&` has processes ignore: raising SIGINT would do nothing there.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), own_directory("local-dsql-data", passable=True) as temporary:
-        has_tokens = given.tokens or given.keys is not None
+        keys = {LOCAL_KEY_ID: Key(LOCAL_SECRET, LOCAL_ARN)} if given.tokens else None
         try:
             require_port(given.port)
+            if given.keys is not None:
+                _check_keys(given.keys)
+                keys = keys or {}
             server = LocalDsql(
                 given.directory or temporary,
                 port=given.port,
                 tls=not given.plain,
                 requires_tls=given.require_tls,
                 region=given.region,
-                keys=_read_keys(given.keys) if has_tokens else None,
+                keys=keys,
+                key_files=[given.keys] if given.keys is not None else [],
                 limits={"index_build_s": given.index_build_s},
                 faults={
                     "conflicts": given.conflicts,
@@ -141,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             print("starting PostgreSQL and the server before it ...", file=sys.stderr, flush=True)
             with server:
-                print(_how_to_connect(server, has_tokens), flush=True)
+                print(_how_to_connect(server, given), flush=True)
                 while True:
                     signal.pause()
         except StartError as error:

@@ -1,7 +1,7 @@
 """From a client's first byte to a session: encryption, the token, the roles linked to its signer."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,9 +24,9 @@ _LINKS = "select pg_role_name, arn from sys.iam_pg_role_mappings"
 
 
 class Verification(NamedTuple):
-    """What tokens are verified against."""
+    """What tokens for an endpoint are verified against."""
 
-    host: str
+    hosts: Collection[str]
     region: str
     keys: Mapping[str, Key]
 
@@ -37,13 +37,16 @@ class _LoginRefusedError(Exception):
         self.refusal = refusal
 
 
-async def open_session(server: "Server", client: Link) -> Session | None:
-    """Let a client in; None where it wanted no session, or was told why not. Raises OSError."""
+async def open_session(server: "Server", client: Link, verification: Verification | None) -> Session | None:
+    """Let a client in; None where it wanted no session, or was told why not. Raises OSError.
+
+    Without a `verification` anybody may come in.
+    """
     try:
         parameters = await _first_message(server, client)
         if parameters is None:
             return None
-        return await _log_in(server, client, parameters)
+        return await _log_in(server, client, parameters, verification)
     except _LoginRefusedError as error:
         client.write(wire.error(*error.refusal, severity="FATAL"))
         return None
@@ -84,10 +87,12 @@ async def _answer_ssl_request(server: "Server", client: Link) -> None:
         raise ConnectionLostError from error
 
 
-async def _log_in(server: "Server", client: Link, parameters: dict[bytes, bytes]) -> Session:
+async def _log_in(
+    server: "Server", client: Link, parameters: dict[bytes, bytes], verification: Verification | None
+) -> Session:
     user = parameters.get(b"user", b"").decode(errors="replace")
     inbox = Inbox(client)
-    caller = await _verify(server, client, inbox, user)
+    caller = await _verify(verification, client, inbox, user)
     asked_for = parameters.get(b"database", parameters.get(b"user", b"")).decode(errors="replace")
     if not server.has_database(asked_for):
         raise _LoginRefusedError(Refusal("3D000", f'database "{asked_for}" does not exist'))
@@ -120,9 +125,8 @@ def _check_parameters(parameters: Mapping[bytes, bytes]) -> None:
             raise _LoginRefusedError(refusal)
 
 
-async def _verify(server: "Server", client: Link, inbox: Inbox, user: str) -> Caller | None:
+async def _verify(verification: Verification | None, client: Link, inbox: Inbox, user: str) -> Caller | None:
     """Ask for the token and verify it; None where anybody may come in."""
-    verification = server.verification
     if verification is None:
         return None
     client.write(_CLEARTEXT_PASSWORD)
@@ -132,7 +136,7 @@ async def _verify(server: "Server", client: Link, inbox: Inbox, user: str) -> Ca
     try:
         return tokens.verify(
             answer[5:-1].decode(errors="replace"),
-            host=verification.host,
+            hosts=verification.hosts,
             region=verification.region,
             keys=verification.keys,
             user=user,

@@ -1,6 +1,7 @@
 """The server as a process of its own, for `LocalDsql`: python -m local_dsql.process SETTINGS.json.
 
-It writes the port that it listens on next to the settings, once it does, and stops at SIGTERM.
+It writes the ports that it listens on next to the settings, once it does. At SIGHUP it opens the endpoints
+that the settings have more by then; it stops at SIGTERM.
 """
 
 import asyncio
@@ -9,29 +10,29 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from local_dsql.faults import Faults
+from local_dsql.key_files import KeyFiles
 from local_dsql.login import Verification
 from local_dsql.ports import HOST
 from local_dsql.server import Limits, Server
-from local_dsql.tokens import Key
 
 
 class Settings(NamedTuple):
     """What a server process is told."""
 
     postgres_port: int
-    port: int = 0
+    endpoints: Mapping[str, int]
+    """The ports to listen on by their Regions; 0 is a free one."""
     certificate: str = ""
     """A file with certificate and key; empty for a server without TLS."""
-    token_host: str = ""
-    """The host that tokens are for; empty where anybody may come in."""
-    token_region: str = ""
-    keys: Mapping[str, Mapping[str, Any]] = {}
-    """What is known of access keys, by their id: the fields of tokens.Key."""
+    token_hosts: Collection[str] = ()
+    """The endpoints' names, which tokens are for."""
+    keys: str = ""
+    """The directory with the files of access keys; empty where anybody may come in."""
     limits: Mapping[str, Any] = {}
     """What differs from the limits of DSQL."""
     faults: Mapping[str, float] = {}
@@ -40,8 +41,7 @@ class Settings(NamedTuple):
     requires_tls: bool = False
 
     def write(self, path: Path) -> None:
-        """Write a file for a process to read; it holds secrets."""
-        path.touch(mode=0o600)
+        """Write a file for a process to read."""
         path.write_text(json.dumps(self._asdict()), encoding="utf-8")
 
     @classmethod
@@ -55,53 +55,55 @@ class Settings(NamedTuple):
         if self.certificate:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(self.certificate)
-        verification = None
-        if self.token_host:
-            keys = {
-                name: Key(
-                    **{**known, "actions": frozenset(known.get("actions") or Key._field_defaults["actions"])}
-                )
-                for name, known in self.keys.items()
-            }
-            verification = Verification(self.token_host, self.token_region, keys)
         return Server(
             HOST,
             self.postgres_port,
             given_limits=Limits(**self.limits),
             faults=Faults(**self.faults),
             tls=tls,
-            verification=verification,
             any_database=self.any_database,
             requires_tls=self.requires_tls,
         )
 
 
 def ready_file(settings: Path) -> Path:
-    """Give the file that a server process writes its port to."""
-    return settings.with_suffix(".port")
+    """Give the file that a server process writes its ports to, as JSON by their Regions."""
+    return settings.with_suffix(".ports")
 
 
-async def serve(settings: Settings, ready: Path) -> None:
+async def serve(path: Path) -> None:
     """Serve until SIGTERM or SIGINT."""
+    settings = Settings.read(path)
     server = settings.server()
-    port = await server.start(HOST, settings.port)
-    stopping = asyncio.Event()
+    keys = KeyFiles(Path(settings.keys)) if settings.keys else None
+    await server.start()
+    told: asyncio.Queue[bool] = asyncio.Queue()  # whether to go on
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    # Renamed: never half a number, however early somebody reads it.
-    written = ready.with_suffix(".new")
-    written.write_text(str(port), encoding="utf-8")
-    written.rename(ready)
-    await stopping.wait()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, told.put_nowait, number == signal.SIGHUP)
+    ports: dict[str, int] = {}
+    goes_on = True
+    while goes_on:
+        for region, port in Settings.read(path).endpoints.items():
+            if region not in ports:
+                verification = None if keys is None else Verification(settings.token_hosts, region, keys)
+                ports[region] = await server.listen(HOST, port, verification)
+        _write(ready_file(path), ports)
+        goes_on = await told.get()
     await server.stop()
+
+
+def _write(ready: Path, ports: Mapping[str, int]) -> None:
+    # Renamed: never half of it, however early somebody reads it.
+    written = ready.with_suffix(".new")
+    written.write_text(json.dumps(ports), encoding="utf-8")
+    written.rename(ready)
 
 
 def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    path = Path(sys.argv[1])
-    asyncio.run(serve(Settings.read(path), ready_file(path)))
+    asyncio.run(serve(Path(sys.argv[1])))
 
 
 if __name__ == "__main__":

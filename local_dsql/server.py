@@ -62,14 +62,13 @@ class Server:
         given_limits: Limits | None = None,
         faults: Faults | None = None,
         tls: ssl.SSLContext | None = None,
-        verification: Verification | None = None,
         any_database: bool = False,
         requires_tls: bool = False,
     ) -> None:
         self.postgres_host, self.postgres_port = postgres_host, postgres_port
         self.limits = given_limits or Limits()
         self.chance = Chance(faults or Faults())
-        self.tls, self.verification = tls, verification
+        self.tls = tls
         self.requires_tls = requires_tls
         self.dooms = 0
         self.told: Counter[str] = Counter()
@@ -82,31 +81,36 @@ class Server:
         self._connections = 0
         self._bucket = float(self.limits.connection_burst)
         self._bucket_filled_at = time.monotonic()
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self._monitor_link: Link | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Prepare the databases that there are, listen, and give the port. Raises OSError."""
+    async def start(self) -> None:
+        """Prepare the databases that there are. Raises OSError."""
         await self._install()
         self._monitor_link = await self._superuser_link(DATABASE)
         self._start_task(self._monitor())
+
+    async def listen(self, host: str, port: int, verification: Verification | None) -> int:
+        """Open an endpoint, and give its port; without a `verification` to anybody. Raises OSError."""
+
+        def connected(client: Link) -> None:
+            self._start_task(self._serve(client, verification))
+
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: Link(self._connected), host, port, backlog=1024)
-        address = self._listening.sockets[0].getsockname()
+        listening = await loop.create_server(lambda: Link(connected), host, port, backlog=1024)
+        self._listening.append(listening)
+        address = listening.sockets[0].getsockname()
         return int(address[1])
 
     async def stop(self) -> None:
         """Take no more clients, and leave those that there are."""
-        if self._listening is not None:
-            self._listening.close()
+        for listening in self._listening:
+            listening.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- Clients -----------------------------------------------------------------------------------------
-
-    def _connected(self, client: Link) -> None:
-        self._start_task(self._serve(client))
 
     def _start_task(self, work: object) -> None:
         assert asyncio.iscoroutine(work)
@@ -114,14 +118,14 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, client: Link) -> None:
+    async def _serve(self, client: Link, verification: Verification | None) -> None:
         self._connections += 1
         session: Session | None = None
         try:
             if (refusal := self._refused_connection()) is not None:
                 await self._refuse_connection(client, refusal)
                 return
-            session = await open_session(self, client)
+            session = await open_session(self, client, verification)
             if session is not None:
                 self._enter(session)
                 await session.converse()

@@ -5,7 +5,7 @@ from IAM, whether the caller's policy allows to connect, stands in the mapping t
 """
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import NamedTuple
@@ -37,6 +37,7 @@ _MISMATCH = (
     "Check your AWS Secret Access Key and signing method."
 )
 _INVALID = "The security token included in the request is invalid."
+_ENDED = "The security token included in the request is expired"
 
 
 class Key(NamedTuple):
@@ -48,6 +49,8 @@ class Key(NamedTuple):
     session_token: str | None = None
     """That of temporary credentials, which a token carries along."""
     actions: frozenset[str] = ACTIONS
+    expires_at: float | None = None
+    """When temporary credentials end, in seconds of Unix time; tokens signed with them end then, too."""
 
 
 class Caller(NamedTuple):
@@ -66,13 +69,14 @@ class AccessDeniedError(Exception):
 
 
 def verify(
-    token: str, *, host: str, region: str, keys: Mapping[str, Key], user: str, now: datetime
+    token: str, *, hosts: Collection[str], region: str, keys: Mapping[str, Key], user: str, now: datetime
 ) -> Caller:
-    """Give who signed a token to connect to `host` of `region` as `user`. Raises AccessDeniedError.
+    """Give who signed a token to connect to an endpoint of `region` as `user`. Raises AccessDeniedError.
 
-    `now` is an aware time. That the caller is linked to the role is another question: `may_connect`.
+    `hosts` are the endpoint's names, in small letters. `now` is an aware time. That the caller is linked to
+    the role is another question: `may_connect`.
     """
-    query = _query(token, host)
+    host, query = _query(token, hosts)
     access_key_id, scope = _scope(query["X-Amz-Credential"], region)
     wanted = "DbConnectAdmin" if user == ADMIN else "DbConnect"
     if query["Action"] != wanted:
@@ -82,6 +86,8 @@ def verify(
         raise AccessDeniedError(_INVALID)
     if not hmac.compare_digest(_signature(query, key, scope, host), query["X-Amz-Signature"].encode()):
         raise AccessDeniedError(_MISMATCH)
+    if key.expires_at is not None and now.timestamp() >= key.expires_at:
+        raise AccessDeniedError(_ENDED)
     _check_time(query, now)
     if wanted not in key.actions:
         raise AccessDeniedError(
@@ -104,7 +110,8 @@ def not_linked(caller: Caller) -> AccessDeniedError:
     return AccessDeniedError(f"User: {caller.arn} is not authorized to access this resource")
 
 
-def _query(token: str, host: str) -> dict[str, str]:
+def _query(token: str, hosts: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Read a token; give the host that it is for and its parameters."""
     place, _, text = token.removeprefix("https://").partition("/?")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
@@ -117,9 +124,10 @@ def _query(token: str, host: str) -> dict[str, str]:
         raise AccessDeniedError(f"The authentication token lacks {', '.join(missing)}.")
     # One that signs another host would not match; one that says another host is told so at once.
     is_signed_as_asked = query["X-Amz-Algorithm"] == _ALGORITHM and query["X-Amz-SignedHeaders"] == "host"
-    if place.lower() != host.lower() or len(pairs) != len(query) or not is_signed_as_asked:
+    host = place.lower()
+    if host not in hosts or len(pairs) != len(query) or not is_signed_as_asked:
         raise AccessDeniedError(_MISMATCH)
-    return query
+    return host, query
 
 
 def _scope(credential: str, region: str) -> tuple[str, str]:
@@ -143,7 +151,7 @@ def _signature(query: Mapping[str, str], key: Key, scope: str, host: str) -> byt
         for name, value in sorted(query.items())
         if name != "X-Amz-Signature"
     )
-    request = f"GET\n/\n{canonical}\nhost:{host.lower()}\n\nhost\n{sha256(b'').hexdigest()}"
+    request = f"GET\n/\n{canonical}\nhost:{host}\n\nhost\n{sha256(b'').hexdigest()}"
     digest = sha256(request.encode()).hexdigest()
     to_sign = f"{_ALGORITHM}\n{query['X-Amz-Date']}\n{scope}\n{digest}"
     derived = f"AWS4{key.secret_access_key}".encode()

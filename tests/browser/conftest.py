@@ -189,7 +189,7 @@ def open_regions(
     with ThreadPoolExecutor(1) as pool:
         filled = pool.submit(fill)
         other = {"OtherRegion": home.outputs["PagesRegion"]}
-        away = stack.enter_context(LocalRegion("us-east-2", home.postgres, parameters=other, say=say))
+        away = stack.enter_context(LocalRegion("us-east-2", home.database, parameters=other, say=say))
         filled.result()
     upload_pictures(away.client("s3"), away.outputs["PicturesBucketName"], data)
     return home, away, database

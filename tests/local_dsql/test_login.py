@@ -1,5 +1,6 @@
 """Who gets in: TLS that verifies, tokens, roles that are linked; and who does not, in DSQL's words."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.key_files import write_keys
 from local_dsql.tokens import Key
 from sql.token import Credentials, presign
 
@@ -97,6 +99,43 @@ def test_a_role_is_open_to_whom_it_is_linked_alone(guarded: LocalDsql) -> None:
             assert "not authorized" in log_in(guarded, own, "app")
         finally:
             admin.execute("drop role app")
+
+
+def test_each_region_has_an_endpoint_that_takes_its_own_tokens_alone(guarded: LocalDsql) -> None:
+    ports = {REGION: guarded.port, "eu-west-2": guarded.endpoint("eu-west-2")}
+    assert guarded.endpoint(REGION) == guarded.port != guarded.endpoint("eu-west-2") == ports["eu-west-2"]
+    for endpoint, port in ports.items():
+        for signed_for in ports:
+            said = log_in(guarded, token(guarded.host, region=signed_for), port=str(port))
+            assert (said == "") == (signed_for == endpoint), said
+            assert said == "" or f"Credential should be scoped to a valid region: '{endpoint}'" in said
+
+
+def test_keys_of_a_file_are_known_as_soon_as_they_are_written_and_no_longer_than_they_stand_there(
+    guarded: LocalDsql, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.json"
+    guarded.take_keys(file)
+
+    def said(name: str) -> str:
+        return log_in(guarded, token(guarded.host, key=(name, "later")))
+
+    assert "is invalid" in said("AKLATER")
+    write_keys(file, {"AKLATER": KEY._replace(secret_access_key="later")})
+    assert said("AKLATER") == ""
+    over = KEY._replace(secret_access_key="later", expires_at=datetime.now(UTC).timestamp())
+    with file.open("a") as more:
+        more.write(json.dumps({"AKMORE": {"secret_access_key": "later", "arn": KEY.arn}}))
+        more.write(json.dumps({"AKOVER": {**over._asdict(), "actions": ["DbConnectAdmin"]}}))
+        more.write(json.dumps({"AKNOTHING": {"secret_access_key": "later", "arn": KEY.arn, "actions": []}}))
+    assert said("AKMORE") == said("AKLATER") == ""
+    assert "security token included in the request is expired" in said("AKOVER")
+    assert "not authorized to perform: dsql:DbConnectAdmin" in said("AKNOTHING")
+    with file.open("a") as more:
+        more.write('{"AKHALF": {"secret')
+    assert said("AKMORE") == ""
+    file.unlink()
+    assert "is invalid" in said("AKMORE")
 
 
 def test_one_database_is_served(guarded: LocalDsql) -> None:

@@ -16,7 +16,7 @@ from tests.system.waiting import until
 
 @pytest.fixture(scope="module")
 def shop(region: LocalRegion) -> Iterator[Shop]:
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         yield Shop(connection)
 
 

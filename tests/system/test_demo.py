@@ -65,7 +65,7 @@ def test_the_demo_fails_when_a_balance_is_not_its_ledgers_sum(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def open_shop(region: LocalRegion, data: SampleData) -> None:
-        with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+        with psycopg.connect(region.conninfo(), autocommit=True) as connection:
             load(connection, data)
             connection.execute(
                 "update xpoints.points_balances set points_balance = points_balance + 1 "

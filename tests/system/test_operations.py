@@ -53,7 +53,7 @@ def rewards(region: LocalRegion) -> Rewards:
 @pytest.fixture(scope="module")
 def order(region: LocalRegion) -> tuple[UUID, UUID]:
     """A customer who has ordered over the API, and the order."""
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         shop = Shop(connection)
         username = f"buyer_{uuid4().hex[:8]}"
         customer_id = shop.customer(username=username)

@@ -90,7 +90,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(region: LocalRegion) -> Iterator[Scene]:
     with (
-        Connection.connect(region.database.conninfo(), autocommit=True) as connection,
+        Connection.connect(region.conninfo(), autocommit=True) as connection,
         api_client(region) as http,
     ):
         shop = Shop(connection)

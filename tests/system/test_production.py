@@ -166,7 +166,7 @@ def test_people_are_invited_sign_in_and_buy(shop: LocalRegion, tmp_path: Path) -
 
     assert send(shop, "DELETE", "/account", token).status_code == 202
     assert "is being erased" in rewards(shop, "invite", "ana", "ana@example.com", "--yes", expected=1)
-    with psycopg.connect(shop.database.conninfo()) as connection:
+    with psycopg.connect(shop.conninfo()) as connection:
         erased = connection.execute("select count(*) from xpoints.customers where erased_at is not null")
         assert erased.fetchone() == (1,)
 

@@ -26,7 +26,7 @@ def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
 @pytest.fixture(scope="module")
 def username(region: LocalRegion) -> str:
     name = f"region_{uuid4().hex[:8]}"
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         customer_id = Shop(connection).customer(username=name)
     region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(customer_id)}])
     return name
@@ -51,7 +51,7 @@ def test_messages_about_a_taken_name_or_a_user_who_is_there_change_nothing_of_th
     region: LocalRegion,
 ) -> None:
     name, own = f"owner_{uuid4().hex[:8]}", "My-Own-Password-1"
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         owner = Shop(connection).customer(username=name)
         thief = Shop(connection).customer(username=f"{name}_2")
     region.enrol([{"username": name, "email": f"{name}@example.com", "customer_id": str(owner)}])

@@ -111,7 +111,7 @@ def test_a_consumer_whose_role_may_not_read_its_queue_gets_nothing_until_it_may(
     )
     assert without != document
     username = f"late_{uuid4().hex[:8]}"
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         customer_id = Shop(connection).customer(username=username)
     user = {"username": username, "email": f"{username}@example.com", "customer_id": str(customer_id)}
     cognito = region.client("cognito-idp")

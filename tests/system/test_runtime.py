@@ -124,7 +124,7 @@ def assert_same_shape(ours: Any, theirs: Any, ours_only: set[str], theirs_only: 
 def recorded(region: LocalRegion) -> list[dict[str, Any]]:
     """Give events of the local Region: a custom resource's, two requests', a message's, two schedules'."""
     username = f"recorded_{uuid4().hex[:8]}"
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         customer_id = Shop(connection).customer(username=username)
     user = {"username": username, "email": "a@example.com", "customer_id": str(customer_id), "staff": True}
     region.enrol([user])
@@ -252,7 +252,7 @@ def cast(region: LocalRegion) -> None:
         customer.id for customer in data.customers if customer.username in (DEMO_USERNAME, STAFF_USERNAMES[0])
     }
     orders = {order.id for order in data.orders if order.customer_id in people}
-    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.conninfo(), autocommit=True) as connection:
         for table in TABLES:
             marks = ", ".join(["%s"] * len(table.columns))
             statement = (
@@ -364,7 +364,7 @@ def test_the_pages_are_published_and_cloudformation_is_answered(region: LocalReg
 def test_a_relay_run_by_hand_is_a_worker_beside_the_regions_own(region: LocalRegion, invoke: Invoke) -> None:
     """It is not the next run of the schedule, which would be ended by the one after."""
     read = "select token from xpoints.relays where region = %s and worker = 0"
-    with psycopg.connect(region.database.conninfo(), autocommit=True) as connection:
+    with psycopg.connect(region.conninfo(), autocommit=True) as connection:
         parameters = [region.region_name]
 
         def running() -> Any:

@@ -47,7 +47,7 @@ class Deployed:
 @pytest.fixture(scope="module")
 def deployed(region: LocalRegion) -> Iterator[Deployed]:
     suffix = uuid4().hex[:6]
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         shop = Shop(connection)
         members = {name: shop.customer(10_000, f"{name}_{suffix}") for name in ("owner", "thief")}
         members["staff"] = shop.staff_member(f"staff_{suffix}")

@@ -191,7 +191,7 @@ def tried(shop: LocalRegion) -> Iterator[Shop]:
     schedule = scheduler.get_schedule(Name=name)
     wanted = ("Name", "ScheduleExpression", "FlexibleTimeWindow", "Target")
     scheduler.update_schedule(**{key: schedule[key] for key in wanted}, State="DISABLED")
-    with Connection.connect(shop.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(shop.conninfo(), autocommit=True) as connection:
         made = Shop(connection)
         made.customer(100, "smoke", SMOKE_CUSTOMER)
         made.item(5, "Sticker", stock=[3])

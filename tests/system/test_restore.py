@@ -70,7 +70,7 @@ def lines(heading: str) -> list[str]:
 def test_the_shop_is_closed_and_opened_by_the_pages_lines(region: LocalRegion, tmp_path: Path) -> None:
     variables = {"API_ID": region.outputs["ApiId"]}
     username = f"closing_{uuid4().hex[:8]}"
-    with Connection.connect(region.database.conninfo(), autocommit=True) as connection:
+    with Connection.connect(region.conninfo(), autocommit=True) as connection:
         customer_id = Shop(connection).customer(username=username)
     region.enrol([{"username": username, "email": "closing@example.com", "customer_id": str(customer_id)}])
     headers = {"Authorization": region.sign_in(username)}

@@ -257,9 +257,11 @@ class LocalRegion:
         wanted = {one_form(str(user["username"])) for user in users}
         staff = [(user["customer_id"],) for user in users if user.get("staff")]
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
-            connection.cursor().executemany(
-                "insert into xpoints.staff_members (customer_id) values (%s) on conflict do nothing", staff
-            )
+            statement = "insert into xpoints.staff_members (customer_id) values (%s) on conflict do nothing"
+            while True:
+                with suppress(psycopg.errors.SerializationFailure):  # another Region migrates the schema
+                    connection.cursor().executemany(statement, staff)
+                    break
         for start in range(0, len(users), 10):
             entries = [
                 {"Id": str(number), "MessageBody": json.dumps(user)}

@@ -27,7 +27,7 @@ from local.emulator import CREDENTIALS, ROOT_ARN, Emulator
 from local.engine import NAME_OF_HOST
 from local.functions import Function, deployed
 from local.gateway import complete_gateway
-from local_dsql.cluster import LocalDsql
+from local_dsql.cluster import POSTGRES_SETTINGS, LocalDsql
 from local_dsql.guard import Guarded, StartError
 from local_dsql.limits import TOKEN_AGE_S
 from local_dsql.places import is_alive
@@ -60,15 +60,16 @@ class LocalRegion:
     """A deployed Region on this machine for the length of a `with` block.
 
     `database` is a running one that several Regions share, as the Regions of a cluster do; without one the
-    Region starts its own: a local Aurora DSQL, or with `plain` the PostgreSQL alone, for comparison. Ports
-    are free ones unless given. A `durable` Region can be lost and come back. Enter it in the main thread: on
-    Linux the database stops with the thread that started it.
+    Region starts its own. With `plain` everybody goes to the PostgreSQL behind it, for comparison, once the
+    schema has been migrated through it: migrations are written for DSQL. Ports are free ones unless given. A
+    `durable` Region can be lost and come back. Enter it in the main thread: on Linux the database stops with
+    the thread that started it.
     """
 
     def __init__(
         self,
         region_name: str = "us-east-1",
-        database: LocalDsql | EmbeddedPostgres | None = None,
+        database: LocalDsql | None = None,
         *,
         plain: bool = False,
         port: int | None = None,
@@ -111,7 +112,7 @@ class LocalRegion:
     @property
     def postgres(self) -> EmbeddedPostgres:
         """The PostgreSQL behind the database, for what DSQL does not let through."""
-        return self.database.postgres if isinstance(self.database, LocalDsql) else self.database
+        return self.database.postgres
 
     @property
     def environment(self) -> dict[str, str]:
@@ -121,9 +122,7 @@ class LocalRegion:
     @property
     def database_port(self) -> int:
         """The port of the database's endpoint in this Region."""
-        if isinstance(self.database, LocalDsql):
-            return self.database.endpoint(self.region_name)
-        return self.database.port
+        return self.postgres.port if self._plain else self.database.endpoint(self.region_name)
 
     @property
     def database_url(self) -> str:
@@ -307,8 +306,7 @@ class LocalRegion:
         build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
         stack.callback(build.stop)
         self.database = self._shared_database or self._own_database(directory, stack)
-        if isinstance(self.database, LocalDsql):
-            self.database.take_keys(self._emulator.keys)
+        self.database.take_keys(self._emulator.keys)
         # Once more, to go before the database: a server whose callers are gone has nothing to wait for.
         stack.callback(self._emulator.stop)
         self._emulator.wait()
@@ -321,33 +319,29 @@ class LocalRegion:
         self._say("deploying template.yaml, which migrates the schema")
         self._deploy(directory)
 
-    def _own_database(self, directory: Path, stack: ExitStack) -> LocalDsql | EmbeddedPostgres:
+    def _own_database(self, directory: Path, stack: ExitStack) -> LocalDsql:
         place, port = directory.resolve() / "postgres", self._database_port
-        database: LocalDsql | EmbeddedPostgres
+        stack.callback(shutil.rmtree, place / "data", ignore_errors=True)
         # Nothing waits for the disk: the data are thrown away.
-        if self._plain:
-            database = postgres = EmbeddedPostgres(place / "data", port=port, fsync=False)
-        else:
-            at_once = {"index_build_s": 0.0}  # nobody waits to see an index being built
-            database = LocalDsql(
-                place,
-                port=port,
-                tls=False,
-                region=self.region_name,
-                keys={ROOT_KEY.access_key_id: Key(ROOT_KEY.secret_access_key, ROOT_ARN)},
-                names=[NAME_OF_HOST],  # functions in containers know this machine by it
-                limits=at_once,
-                fsync=False,
-            )
-            postgres = database.postgres
-        stack.callback(shutil.rmtree, postgres.data_directory, ignore_errors=True)
+        postgres = EmbeddedPostgres(place / "data", port=port, fsync=False, settings=POSTGRES_SETTINGS)
+        database = LocalDsql(
+            place,
+            postgres=stack.enter_context(postgres) if self._plain else None,
+            port=None if self._plain else port,
+            tls=False,
+            region=self.region_name,
+            keys={ROOT_KEY.access_key_id: Key(ROOT_KEY.secret_access_key, ROOT_ARN)},
+            names=[NAME_OF_HOST],  # functions in containers know this machine by it
+            limits={"index_build_s": 0.0},  # nobody waits to see an index being built
+            fsync=False,
+        )
         stack.enter_context(database)
         return database
 
     def _deploy(self, directory: Path) -> None:
         parameters = {
             "ClusterEndpoint": self.database.host,
-            "DatabasePort": str(self.database_port),
+            "DatabasePort": str(self.database.endpoint(self.region_name)),
             "DatabaseTls": "disable",
             "SenderAddress": SENDER_ADDRESS,
             "DemoPassword": DEMO_PASSWORD,
@@ -358,19 +352,14 @@ class LocalRegion:
             "EventArchiveDays": "0",
             **self._parameters,
         }
-        overrides = [f"{name}={value}" for name, value in parameters.items() if value]
         built = directory / "sam" / "build" / "template.yaml"
         _deploy_at_once(built)
-        deploy = self._sam(
-            ["deploy", "--template-file", built, "--parameter-overrides", *overrides], directory
-        )
-        try:
-            _finish(deploy, "sam deploy")
-        except StartError as error:
-            raise StartError("\n".join([str(error), "", *self._failures()])) from None
-        finally:
-            deploy.stop()
+        self._deploy_stack(directory, built, parameters)
         self._link_root()
+        if self._plain:
+            self._say("deploying it again, for PostgreSQL itself")
+            parameters["DatabasePort"] = str(self.postgres.port)
+            self._deploy_stack(directory, built, parameters)
         formation = self.client("cloudformation")
         stacks = formation.describe_stacks(StackName=STACK_NAME)["Stacks"]
         self.outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
@@ -388,9 +377,21 @@ class LocalRegion:
         # EventBridge Scheduler fires a rate schedule as soon as it is made, the emulator a minute later.
         self.run_scheduled("RelayFunction")
 
+    def _deploy_stack(self, directory: Path, built: Path, parameters: dict[str, str]) -> None:
+        overrides = [f"{name}={value}" for name, value in parameters.items() if value]
+        deploy = self._sam(
+            ["deploy", "--template-file", built, "--parameter-overrides", *overrides], directory
+        )
+        try:
+            _finish(deploy, "sam deploy")
+        except StartError as error:
+            raise StartError("\n".join([str(error), "", *self._failures()])) from None
+        finally:
+            deploy.stop()
+
     def _link_root(self) -> None:
         """Let whoever has the key `test` connect as every role: people, and what they run by hand."""
-        if not isinstance(self.database, LocalDsql):
+        if self._plain:  # it asks nobody who they are
             return
         roles = resources("Custom::Migration")["Migration"]["Properties"]["RoleArns"]
         database = self.way_to_database(ADMIN, "rewards-local")

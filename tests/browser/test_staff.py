@@ -97,6 +97,9 @@ def test_operations_tell_how_the_region_is_and_a_backlog_with_its_age(world: Wor
     home = card(staff, world.home.region_name)
     expect(home).to_contain_text("Answers")
     expect(home).to_contain_text(re.compile(r"Relay workers\s*1 of 1 at work"))
+    tops = "cards => new Set(cards.map(card => card.getBoundingClientRect().top)).size"
+    expect(staff.page.locator(".tile").nth(3)).to_be_visible()
+    assert staff.page.eval_on_selector_all(".tile", tops) == 1, "four cards stand in one row"
     # A message that no relay takes: of a Region that is not there.
     event_id = uuid4()
     world.database.execute(

@@ -323,11 +323,14 @@ class LocalRegion:
         place, port = directory.resolve() / "postgres", self._database_port
         stack.callback(shutil.rmtree, place / "data", ignore_errors=True)
         # Nothing waits for the disk: the data are thrown away.
-        postgres = EmbeddedPostgres(place / "data", port=port, fsync=False, settings=POSTGRES_SETTINGS)
+        postgres = None
+        if self._plain:
+            server = EmbeddedPostgres(place / "data", port=port, fsync=False, settings=POSTGRES_SETTINGS)
+            postgres, port = stack.enter_context(server), None
         database = LocalDsql(
             place,
-            postgres=stack.enter_context(postgres) if self._plain else None,
-            port=None if self._plain else port,
+            postgres=postgres,
+            port=port,
             tls=False,
             region=self.region_name,
             keys={ROOT_KEY.access_key_id: Key(ROOT_KEY.secret_access_key, ROOT_ARN)},

@@ -142,6 +142,11 @@ class EmbeddedPostgres:
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             connection.execute(statement)
 
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
     def executed_statements(self) -> Iterator[ExecutedStatement]:
         """Read the log: every statement that reached execution. Complete only once the block is left."""
         for path in sorted(self.log_directory.glob("*.json")):

@@ -411,7 +411,7 @@ def parser() -> argparse.ArgumentParser:
         prog="rewards",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="A shop on this machine: `make up`, and set the AWS_ variables that it prints.",
+        epilog="A shop on this machine: `make up`, which is found by itself where nothing else is named.",
     )
     yes = argparse.ArgumentParser(add_help=False)
     yes.add_argument(

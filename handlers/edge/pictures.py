@@ -31,9 +31,6 @@ URL_SPREAD = timedelta(minutes=10)
 LONGEST_KEPT_URL = 2000
 
 
-#: Draws from the system: a generator that was seeded at import would draw alike in copies of one environment.
-
-
 class PictureUrls:
     """Gives URLs of pictures in one bucket. Where there is no bucket, no picture has a URL.
 

@@ -19,7 +19,6 @@ from local_dsql.console import run_command
 
 
 def _load(arguments: argparse.Namespace, data: SampleData, progress: Progress) -> str:
-    # All but a password of the place that --dsn names.
     with psycopg.connect(arguments.dsn, autocommit=True) as connection:
         loaded = load(connection, data, progress)
     if not loaded.rows:

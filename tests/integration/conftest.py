@@ -20,7 +20,7 @@ from local_dsql.places import own_directory
 from local_dsql.postgres import EmbeddedPostgres
 from sql.connection import Connection, Database, DatabaseSettings
 from sql.migrate import migrate
-from tests.integration.databases import MigratedDatabases, drop
+from tests.integration.databases import MigratedDatabases
 
 FIXTURE_APPLICATION = "fixture"
 PROJECT_APPLICATION = "rewards-tests"
@@ -89,15 +89,14 @@ def empty_database_name(postgres: EmbeddedPostgres) -> Iterator[str]:
     name = f"empty_{next(_numbers)}"
     postgres.create_database(name)
     yield name
-    drop(postgres, name)
+    postgres.drop_database(name)
 
 
 @pytest.fixture
 def database_name(databases: MigratedDatabases) -> Iterator[str]:
     """The name of a migrated database that is the test's own while it runs, without a row of data."""
-    name = databases.take()
-    yield name
-    databases.give_back(name)
+    with databases.lend() as name:
+        yield name
 
 
 @pytest.fixture

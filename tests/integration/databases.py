@@ -4,11 +4,12 @@ A database goes on only while it is as the migrations left it, but for rows: one
 settings a test has changed is dropped, and so is one that has grown.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from local_dsql.postgres import EmbeddedPostgres
 
@@ -60,18 +61,14 @@ class MigratedDatabases:
             for catalogue in _CATALOGUES
         ]
 
-    def take(self) -> str:
-        """Give the name of a database without a row of data."""
-        if self._spare:
-            return self._spare.pop()
-        name = f"test_{next(_numbers)}"
-        self._server.create_database(name, template=self._template)
-        with self._connect(name) as connection:
-            self._as_migrated[name] = self._look(connection)
-        return name
+    @contextmanager
+    def lend(self) -> Iterator[str]:
+        """Give the name of a database without a row of data, for the length of a `with` block.
 
-    def give_back(self, name: str) -> None:
-        """End the sessions of a database, and keep it for the next test if it is as it was."""
+        Then its sessions are ended, and it goes on to the next test if it is as it was.
+        """
+        name = self._spare.pop() if self._spare else self._copy()
+        yield name
         with self._connect(name) as connection:
             connection.execute(_END_SESSIONS)
             (largest,) = connection.execute(_LARGEST).fetchone() or (0,)
@@ -81,19 +78,20 @@ class MigratedDatabases:
         if is_kept:
             self._spare.append(name)
         else:
-            drop(self._server, name)
+            self._server.drop_database(name)
+
+    def _copy(self) -> str:
+        name = f"test_{next(_numbers)}"
+        self._server.create_database(name, template=self._template)
+        with self._connect(name) as connection:
+            self._as_migrated[name] = self._look(connection)
+        return name
 
     def _look(self, connection: psycopg.Connection[Any]) -> list[Any]:
         return [connection.execute(query).fetchall() for query in self._state]
 
     def _connect(self, name: str) -> psycopg.Connection[Any]:
         return psycopg.connect(self._server.conninfo(name), autocommit=True)
-
-
-def drop(server: EmbeddedPostgres, name: str) -> None:
-    """Drop a database, whoever is connected."""
-    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def _but_temporary(catalogue: str) -> str:

@@ -18,22 +18,28 @@ A_ROW = "insert into xpoints.images (id, filename) values (gen_random_uuid(), 'm
 
 def after(databases: MigratedDatabases, postgres: EmbeddedPostgres, *statements: str) -> bool:
     """Tell whether the database goes on to the next test after one with these statements."""
-    name = databases.take()
-    with psycopg.connect(postgres.conninfo(name), autocommit=True) as connection:
+    with databases.lend() as name, psycopg.connect(postgres.conninfo(name), autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
-    databases.give_back(name)
-    following = databases.take()
-    with psycopg.connect(postgres.conninfo(following), autocommit=True) as connection:
+    with databases.lend() as following, psycopg.connect(postgres.conninfo(following)) as connection:
         assert connection.execute("select count(*) from xpoints.images").fetchone() == (0,)
         assert connection.execute("select count(*) from xpoints.schema_migrations").fetchone() != (0,)
-    databases.give_back(following)
     return following == name
 
 
 def test_rows_go_and_the_database_stays(databases: MigratedDatabases, postgres: EmbeddedPostgres) -> None:
     assert after(databases, postgres, A_ROW)
     assert after(databases, postgres, "create temporary table t (a int)", "insert into t values (1)")
+
+
+def test_a_session_that_a_test_leaves_ends_with_it(
+    databases: MigratedDatabases, postgres: EmbeddedPostgres
+) -> None:
+    with databases.lend() as name:
+        left = psycopg.connect(postgres.conninfo(name), autocommit=True)
+    with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+        left.execute(A_ROW)
+    left.close()
 
 
 @pytest.mark.parametrize(

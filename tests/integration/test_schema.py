@@ -83,9 +83,8 @@ POSITIONAL = {
 @pytest.fixture(scope="module")
 def database_name(databases: MigratedDatabases) -> Iterator[str]:
     """One database for all of them: they look at the schema, and their few rows do not meet."""
-    name = databases.take()
-    yield name
-    databases.give_back(name)
+    with databases.lend() as name:
+        yield name
 
 
 @pytest.mark.parametrize("table", WORKSHOP)

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from local_dsql.cluster import LocalDsql
 from local_dsql.places import own_directory
@@ -44,8 +43,7 @@ def fresh_database(server: LocalDsql) -> Iterator[str]:
     name = f"dsql_{next(_numbers)}"
     server.postgres.create_database(name)
     yield name
-    with psycopg.connect(server.postgres.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    server.postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 #: A recipe, and the module of the function that it adds.
 RECIPES = {"A consumer": "count_refund", "A scheduled job": "measure_regions"}
 
+#: How many places a change by hand may have: an event and its consumer, who share a row of docs/events.md, eight.
+MOST_PLACES = {"A consumer": 6, "A scheduled job": 5, "An event": 3, "A route": 4, "A column": 8}
 
 #: The tests that look at what the recipes add.
 HELD_BY = ("wiring", "template_rights", "template_alarms", "template_change")
@@ -130,6 +132,14 @@ def test_a_step_that_is_left_out_is_missed(recipe: str, number: int, project: Pa
     of_recipe = steps(recipe)
     followed(project, [*of_recipe[:number], *of_recipe[number + 1 :]])
     assert complaints(project, RECIPES[recipe])
+
+
+@pytest.mark.parametrize("recipe", MOST_PLACES)
+def test_a_change_by_hand_has_few_places(recipe: str) -> None:
+    section = PAGE.split(f"\n## {recipe}\n", 1)[1].split("\n## ", 1)[0]
+    numbered = re.findall(r"^(?:\*\*)?\d\. (.*)", section, re.MULTILINE)
+    by_hand = [step for step in numbered if not step.startswith("`.local/dev/bin/python -m ")]
+    assert 3 <= len(by_hand) <= MOST_PLACES[recipe]
 
 
 def test_the_example_of_the_page_on_consumers_is_the_code() -> None:

@@ -73,6 +73,8 @@ def arn(value: Any) -> str:
         known = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
         return re.sub(r"\$\{([\w:]+)\}", lambda found: known.get(found[1], found[1].replace("::", "-")), text)
     name = next(iter(referred(value)))
+    if name.startswith("AWS::"):
+        return arn({"Fn::Sub": f"${{{name}}}"})
     kind = _made()[name]["Type"]
     if kind in _ARNS:
         return _ARNS[kind].format(name)
@@ -194,3 +196,21 @@ def test_the_operations_role_finds_the_stack_by_its_name_and_no_other(asked: str
     expected = "Allow" if asked.startswith("AWS-StackName/") else "ImplicitDeny"
     for action in ("cloudformation:DescribeStacks", "cloudformation:ListStackResources"):
         assert decide(action, stack, principal="r", policies=role_policies("OperationsRole")) == expected
+
+
+@pytest.mark.parametrize(
+    ("stack", "tags", "expected"),
+    [
+        ("AWS-StackName", {"ScheduledBy": "AWS-StackName"}, "Allow"),
+        ("AWS-StackName", {}, "ImplicitDeny"),  # the checkout, say: it believes who its caller says he is
+        ("AWS-StackName-2", {"ScheduledBy": "AWS-StackName-2"}, "ImplicitDeny"),
+        ("another", {"ScheduledBy": "AWS-StackName"}, "ImplicitDeny"),
+    ],
+)
+def test_schedules_and_operators_start_what_has_the_tag_of_their_stack(
+    stack: str, tags: dict[str, str], expected: str
+) -> None:
+    policy = _resolved(_made()["RunScheduledWorkPolicy"]["Properties"]["PolicyDocument"])
+    keys = {f"aws:ResourceTag/{name}": value for name, value in tags.items()}
+    function = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{stack}-ExpireFunction-1a2b"
+    assert decide("lambda:InvokeFunction", function, principal="r", policies=[policy], keys=keys) == expected

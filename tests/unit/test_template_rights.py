@@ -79,7 +79,8 @@ SMOKE = "PlaceSmokeOrdersPolicy"
 TAKE = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
 SEND_BACK = "sqs:GetQueueUrl sqs:SendMessage"
 LOOK_INTO = "sqs:GetQueueAttributes sqs:ReceiveMessage sqs:DeleteMessage sqs:ChangeMessageVisibility"
-SCHEDULED = " ".join(started_by("ScheduleV2"))
+#: The functions that have a tag with the stack's name: the condition on it is tested below.
+SCHEDULED = "lambda:function:${AWS::StackName}-*"
 
 #: The policies that several roles may have attached: resources to the actions that are allowed on them.
 ATTACHED = {
@@ -312,6 +313,11 @@ def test_schedules_of_this_account_alone_invoke_what_has_one_and_nothing_else() 
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     assert {the(event.properties["RoleArn"]) for event in events("ScheduleV2")} == {"ScheduleRole"}
+    tag = {"ScheduledBy": {"Ref": "AWS::StackName"}}
+    assert {name for name, each in functions().items() if "Tags" in each} == set(started_by("ScheduleV2"))
+    assert all(functions()[name]["Tags"] == tag for name in started_by("ScheduleV2"))
+    (statement,) = deployed_by("AWS::IAM::ManagedPolicy")[RUN]["PolicyDocument"]["Statement"]
+    assert statement["Condition"] == {"StringEquals": {f"aws:ResourceTag/{name}": tag[name] for name in tag}}
 
 
 def test_a_consumer_reads_its_own_queue_and_no_other() -> None:

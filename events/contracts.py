@@ -1,4 +1,4 @@
-"""The contracts as documents: `python -m events.contracts` writes them anew from domain/events.py.
+"""The contracts as documents: `python -m events.contracts` writes them anew from domain/events/.
 
 - events/schemas/<type>.json: the JSON Schema (2020-12) of each event as a consumer gets it in `detail`
 - events/schemas/asyncapi.json: an AsyncAPI 3 document of those that are published

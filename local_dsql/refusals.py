@@ -7,7 +7,7 @@ Where a rule is from stands with it, the strongest last:
 (guide) the user guide says so; the words are DSQL's for a like case.
 (lint) AWS's `dsql-lint` finds it; likewise.
 (measured) somebody who ran it against a cluster in 2026 published the words, AWS's own SQL guidance included.
-(recorded) a cluster's answer to that very statement is among tests/unit/dsql_answers.json.
+(recorded) a cluster's answer to that very statement is among tests/dsql_answers.json.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

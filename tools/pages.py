@@ -199,8 +199,41 @@ def schedules() -> Iterator[str]:
         when.setdefault(event.function, []).append(f"`{event.properties['ScheduleExpression']}`")
     for function, expressions in when.items():
         tree = ast.parse((ROOT / f"{handler_module(function).replace('.', '/')}.py").read_text("utf-8"))
-        said = (ast.get_docstring(tree) or "").partition("\n")[0].removeprefix("Scheduled: ").rstrip(".")
-        yield f"| `{function}` | {', '.join(expressions)} | {said} |"
+        said = (ast.get_docstring(tree) or "").partition("\n")[0]
+        said = said.removeprefix("Scheduled: ").removeprefix("Scheduled, ").rstrip(".")
+        counted = ", ".join(f"`{name}`" for name in emitted(tree))
+        yield f"| `{function}` | {', '.join(expressions)} | {said} | {counted} |"
+
+
+def emitted(tree: ast.AST) -> list[str]:
+    """Give the names of the metrics that a module emits, with `<what>` in the place of what varies.
+
+    They are said where a metric is added, where findings are counted under one, or as the keys of a dict that is gone through.
+    """
+    found, by_variable = [], False
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(attr="add_metric")
+                | ast.Name(id="_count")
+                | ast.Subscript(value=ast.Name(id="Findings")),
+                args=[named, *_],
+            ):
+                names = [named.body, named.orelse] if isinstance(named, ast.IfExp) else [named]
+                by_variable |= any(isinstance(name, ast.Name) for name in names)
+                found += [_said(name) for name in names if isinstance(name, ast.Constant | ast.JoinedStr)]
+    if by_variable:
+        given = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+        keys = [key for value in given if isinstance(value, ast.Dict) for key in value.keys]
+        said = [str(key.value) for key in keys if isinstance(key, ast.Constant)]
+        found = [*(name for name in said if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", name)), *found]
+    return [*dict.fromkeys(found)]
+
+
+def _said(name: ast.Constant | ast.JoinedStr) -> str:
+    if isinstance(name, ast.Constant):
+        return str(name.value)
+    return "".join(_said(part) if isinstance(part, ast.Constant) else "<what>" for part in name.values)
 
 
 def _value(value: Any) -> str:
@@ -253,7 +286,7 @@ def configuration() -> str:
         which = "all" if len(whose) == every else _few(whose)
         lines.append(f"| `{name}` | {which} | {value} |")
     lines += ["", "## Schedules", "", "What each job is for is the first line of its module.", ""]
-    lines += ["| function | when | what for |", "|---|---|---|", *schedules()]
+    lines += ["| function | when | what for | metrics |", "|---|---|---|---|", *schedules()]
     lines += ["", "## Variables of the commands", "", "| variable | what for |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in OF_COMMANDS.items()]
     lines += ["", "## What make is given", "", "`make help` lists the targets.", ""]

@@ -184,7 +184,7 @@ def _beside(source: Source, root: Path) -> Iterator[str]:
             yield f"{function}: a row for {name} in docs/consumers.md"
         for kind in kinds_of_events:
             if not (root / "events" / "schemas" / f"{kind}.json").is_file():
-                yield f"{kind}: its contract in domain/events.py, then `python -m events.contracts`"
+                yield f"{kind}: its contract in domain/events/, then `python -m events.contracts`"
             elif name not in (_row(root, "events", kind) or ""):
                 yield f"{kind}: a row in docs/events.md that says that {name} listens"
     described = json.loads((root / "api" / "openapi.json").read_text(encoding="utf-8"))["paths"]

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 #: A recipe, and the module of the function that it adds.
 RECIPES = {"A consumer": "count_refund", "A scheduled job": "measure_regions"}
 
-#: How many places a change by hand may have: an event and its consumer, who share a row of docs/events.md, eight.
+#: How many places a change by hand may have; an event and its consumer share a row of docs/events.md.
 MOST_PLACES = {"A consumer": 6, "A scheduled job": 5, "An event": 3, "A route": 4, "A column": 8}
 
 #: The tests that look at what the recipes add.

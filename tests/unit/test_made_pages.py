@@ -1,5 +1,6 @@
 """docs/configuration.md and docs/schema.md are what the code says; nothing that can be set is left out."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from sql.migrate import DIRECTORY
 from tools import pages
-from tools.template import ROOT, template
+from tools.bundle import handler_module
+from tools.template import ROOT, started_by, template
 
 _SEARCHED = (
     *(
@@ -77,6 +79,37 @@ def test_the_picture_of_the_schema_has_every_table_and_its_comment() -> None:
     assert [name for name, table in tables.items() if not set(table.key) <= set(table.columns)] == []
     picture = pages.schema().partition("```mermaid\n")[2].partition("```")[0]
     assert set(re.findall(r"^    (\w+) \{$", picture, re.M)) == created
+
+
+def metrics_of(module: Path) -> list[str]:
+    return pages.emitted(ast.parse(module.read_text("utf-8")))
+
+
+def test_every_metric_is_on_a_page() -> None:
+    scheduled = {ROOT / f"{handler_module(name).replace('.', '/')}.py" for name in started_by("ScheduleV2")}
+    page = (ROOT / "docs" / "observability.md").read_text("utf-8")
+    said = " ".join(re.findall(r"`[^`]+`", page.partition("\n## Metrics\n")[2].partition("\n## ")[0]))
+    assert all(metrics_of(module) for module in scheduled), "docs/configuration.md has these"
+    others = set((ROOT / "handlers").rglob("*.py")) - scheduled
+    names = {name for module in others for name in metrics_of(module)}
+    assert len(names) > 10
+    unsaid = [n for n in names if not re.search(re.escape(n).replace("<what>", r"[\w<>]+"), said)]
+    assert unsaid == [], "it has a place in docs/observability.md"
+
+
+def test_metrics_are_found_however_they_are_emitted() -> None:
+    source = """
+figures = {"OutboxDepth": 1}
+for name, value in figures.items():
+    metrics().add_metric(name, "Count", value)
+sink.add_metric(f"Expired_{expiry.name}", "Count", 1)
+sink.add_metric("A" if first else "B", "Count", 1)
+findings = Findings[str]("OrphansReported")
+_count("InternalErrors")
+"""
+    assert set(pages.emitted(ast.parse(source))) == {
+        *("OutboxDepth", "Expired_<what>", "A", "B", "OrphansReported", "InternalErrors")
+    }
 
 
 def test_every_command_with_options_is_on_the_page() -> None:

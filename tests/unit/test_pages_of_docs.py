@@ -1,12 +1,14 @@
 """The pages under docs/ are all listed, what they link to is there, and their tables can be read."""
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.documents import PAGES, ROOT, prose
+from tests.unit.test_words import texts
 
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]*)\)")
@@ -66,6 +68,33 @@ def test_decisions_have_numbers_of_their_own() -> None:
     assert len(set(numbers)) == len(numbers)
     for page in (DOCS / "decisions").glob("0*.md"):
         assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ")
+
+
+def named_files(text: str) -> Iterator[str]:
+    """Give the files of this repository that a text names, from its root on; `*` stands for anything."""
+    folders = "|".join(sorted({re.escape(name.partition("/")[0]) for name in texts() if "/" in name}))
+    ends = "py|sql|yaml|yml|md|json|js|html|css|csv|txt|toml|svg|png"
+    yield from re.findall(rf"(?<![\w./<$-])((?:{folders})/[\w./*-]*\w\.(?:{ends}))\b", text)
+
+
+#: Files that are named and not there: those of examples, in docs/extend.md and in tests.
+_EXAMPLES = re.compile(r"count_refund|CountRefund|measure_regions|/(?:x|a|b|c|no_such)\.")
+
+
+def test_a_file_that_anything_names_is_there() -> None:
+    """In pages, comments and messages; docs/proof.md's table is written by `make mutations`."""
+    missing = [
+        f"{name}: {named}"
+        for name, text in texts().items()
+        for named in named_files(text.partition("<!-- mutations -->")[0])
+        if not (any(ROOT.glob(named)) or any((ROOT / name).parent.glob(named)) or _EXAMPLES.search(named))
+    ]
+    assert missing == [], "it was renamed or is gone"
+
+
+def test_a_file_that_is_not_there_is_found() -> None:
+    text = "see domain/events.py, `tests/*/test_x.py` and .local/dev/bin/python, ../docs/README.md, sql/queries"
+    assert [*named_files(text)] == ["domain/events.py", "tests/*/test_x.py"]
 
 
 def named_tests(text: str) -> list[str]:

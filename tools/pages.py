@@ -208,7 +208,7 @@ def schedules() -> Iterator[str]:
 def emitted(tree: ast.AST) -> list[str]:
     """Give the names of the metrics that a module emits, with `<what>` in the place of what varies.
 
-    They are said where a metric is added, where findings are counted under one, or as the keys of a dict that is gone through.
+    They are said where a metric is added, where findings are counted under one, or as the keys of a dict.
     """
     found, by_variable = [], False
     for node in ast.walk(tree):

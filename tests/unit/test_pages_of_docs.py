@@ -93,7 +93,7 @@ def test_a_file_that_anything_names_is_there() -> None:
 
 
 def test_a_file_that_is_not_there_is_found() -> None:
-    text = "see domain/events.py, `tests/*/test_x.py` and .local/dev/bin/python, ../docs/README.md, sql/queries"
+    text = "see domain/events.py, `tests/*/test_x.py` and .local/dev/x.py, ../docs/README.md, sql/queries"
     assert [*named_files(text)] == ["domain/events.py", "tests/*/test_x.py"]
 
 

@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from psycopg.conninfo import make_conninfo
 
 from domain.usernames import one_form
+from local import builds
 from local.emulator import CREDENTIALS, ROOT_ARN, Emulator
 from local.engine import NAME_OF_HOST
 from local.functions import Function, deployed
@@ -44,6 +45,10 @@ RUNS = ROOT / ".local" / "run"
 #: On a busy disk that is what starting and stopping would take most of their time for.
 MEMORY = Path("/dev/shm")  # noqa: S108  # on Linux; elsewhere everything is below .local/run
 FREE_BYTES = 1 << 30
+
+#: Runs in the SAM CLI's environment, by its path.
+_SAM_PROCESS = Path(__file__).with_name("sam_process.py")
+
 STACK_NAME = "rewards-orders"
 SCHEMA = "xpoints"
 DEPLOY_TIMEOUT_S = 300.0
@@ -299,12 +304,16 @@ class LocalRegion:
 
     def _start(self, stack: ExitStack) -> None:
         directory = _run_directory(self.region_name, stack)
-        self._say("building the functions; starting the AWS emulator and the database")
+        made_of = builds.made_of()
+        built = builds.find(made_of)
+        self._say(f"{'' if built else 'building the functions; '}starting the AWS emulator and the database")
         self._emulator = Emulator(directory, self.region_name, self._port, durable=self._durable)
         self._emulator.start()
         stack.callback(self._emulator.stop)
-        build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
-        stack.callback(build.stop)
+        build = None
+        if built is None:
+            build = self._sam(["build", "--build-dir", directory / "sam" / "build"], directory)
+            stack.callback(build.stop)
         self.database = self._shared_database or self._own_database(directory, stack)
         self.database.take_keys(self._emulator.keys)
         # Once more, to go before the database: a server whose callers are gone has nothing to wait for.
@@ -315,9 +324,14 @@ class LocalRegion:
         self.client("s3").create_bucket(
             Bucket="sam-artifacts", **({"CreateBucketConfiguration": elsewhere} if elsewhere else {})
         )
-        _finish(build, "sam build")
+        if built is None:
+            assert build is not None
+            built = directory / "sam" / "build"
+            _finish(build, "sam build")
+            _deploy_at_once(built / "template.yaml")
+            builds.keep(built, made_of)
         self._say("deploying template.yaml, which migrates the schema")
-        self._deploy(directory)
+        self._deploy(directory, built / "template.yaml")
 
     def _own_database(self, directory: Path, stack: ExitStack) -> LocalDsql:
         place, port = directory.resolve() / "postgres", self._database_port
@@ -341,7 +355,7 @@ class LocalRegion:
         stack.enter_context(database)
         return database
 
-    def _deploy(self, directory: Path) -> None:
+    def _deploy(self, directory: Path, built: Path) -> None:
         parameters = {
             "ClusterEndpoint": self.database.host,
             "DatabasePort": str(self.database.endpoint(self.region_name)),
@@ -355,8 +369,6 @@ class LocalRegion:
             "EventArchiveDays": "0",
             **self._parameters,
         }
-        built = directory / "sam" / "build" / "template.yaml"
-        _deploy_at_once(built)
         self._deploy_stack(directory, built, parameters)
         self._link_root()
         if self._plain:
@@ -438,11 +450,11 @@ class LocalRegion:
         }
         (directory / "tmp").mkdir(exist_ok=True)
         name, *rest = arguments
-        sam = ROOT / ".local" / "sam" / "bin" / "sam"
-        if not sam.exists():
+        python = ROOT / ".local" / "sam" / "bin" / "python"
+        if not python.exists():
             raise StartError("the SAM CLI is not installed; run `make tools`")
         options: list[str | Path] = ["--config-env", "local", "--config-file", ROOT / "samconfig.toml"]
-        command: list[str | Path] = [sam, name, *options, *rest]
+        command: list[str | Path] = [python, "-P", _SAM_PROCESS, name, *options, *rest]
         if name == "build":
             command += ["--template-file", ROOT / "template.yaml"]
         return Guarded(command, environment, directory / f"sam-{name}.log")

@@ -200,11 +200,27 @@ def _run_a_copy(project: Path, developer: dict[str, str]) -> Iterator[Up]:
     for environment in ("dev", "emulator", "sam", "tools", "layers"):
         (project / ".local" / environment).symlink_to(ROOT / ".local" / environment)
     output = project.parent / "output"
+    # Everything is built here: by somebody whose new files nobody else may read, whose Python and language are
+    # other ones, and whose proxy is dead.
+    shadow = project.parent / "shadow"
+    shadow.mkdir()
+    for module in ("samcli", "aws_lambda_builders", "ministack"):
+        (shadow / f"{module}.py").write_text("raise SystemExit('another one of this name')")
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    poor = {
+        **dict.fromkeys((*proxies, *map(str.lower, proxies)), "http://127.0.0.1:9"),
+        "PYTHONPATH": str(shadow),
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+    }
     with output.open("wb") as sink:
         process = subprocess.Popen(
             [".local/dev/bin/python", "-m", "local", "--customers", "10", "--users", "2"],
             cwd=project,
-            env=developer,
+            env={**developer, **poor},
+            umask=0o077,
             stdout=sink,
             stderr=sink,
         )

@@ -443,7 +443,8 @@ class LocalRegion:
             "PYTHONUTF8": "1",
             "BUNDLE_FOR": "host",
             "SAM_CLI_TELEMETRY": "0",
-            "SAM_CLI_POLL_DELAY": "0.2",
+            # Each time it reads everything that has happened so far.
+            "SAM_CLI_POLL_DELAY": "0.5",
             "__SAM_CLI_APP_DIR": str(directory / "sam"),
             # It leaves empty folders there, one a function.
             "TMPDIR": str(directory / "tmp"),

@@ -200,8 +200,8 @@ def _run_a_copy(project: Path, developer: dict[str, str]) -> Iterator[Up]:
     for environment in ("dev", "emulator", "sam", "tools", "layers"):
         (project / ".local" / environment).symlink_to(ROOT / ".local" / environment)
     output = project.parent / "output"
-    # Everything is built here, by somebody whose new files nobody else may read, whose Python and language are
-    # others, and whose proxy is dead.
+    # Everything is built here, by somebody whose new files nobody else may read, whose Python and language
+    # are others, and whose proxy is dead.
     shadow = project.parent / "shadow"
     shadow.mkdir()
     for module in ("samcli", "aws_lambda_builders", "ministack"):

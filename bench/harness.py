@@ -14,9 +14,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from local_dsql.arguments import output_file, output_folder
+
+M = TypeVar("M")
 
 _RELATIVE = ".local/bench"
 #: Where pictures of a run go. docs/images holds those of a full run on an idle machine.
@@ -78,13 +80,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def take_turns(rounds: int, *sides: Callable[[], float], between: Callable[[], None]) -> list[list[float]]:
+def take_turns(rounds: int, *sides: Callable[[], M], between: Callable[[], None]) -> list[list[M]]:
     """Measure each side once a round, in an order that turns round every time; one list of values a side.
 
     A machine that speeds up or slows down meanwhile does so for all sides. `between` runs, unmeasured, before
     every slice.
     """
-    values: list[list[float]] = [[] for _ in sides]
+    values: list[list[M]] = [[] for _ in sides]
     order = list(range(len(sides)))
     for _ in range(rounds):
         for side in order:

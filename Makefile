@@ -129,7 +129,7 @@ chaos: $(DEV) ## Have everything fail at random and check what is left (SEEDS=10
 	@$(PY) -m tests.chaos $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1))
 
 mutations: $(DEV) ## Take each guard out, see what fails without it, and write the table of docs/proof.md (ONLY=words of its name)
-	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md $(if $(ONLY),--only "$(ONLY)")
+	@$(PY) -m tests.chaos.mutations --markdown docs/proof.md $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 release: $(DEV) ## Keep this release's code and statements, for the next one's tests to run on their schema
 	@$(PY) -m tests.former_release

@@ -119,6 +119,7 @@ NOT_RUN = {
     "make chaos SEED=123": "the same for other seeds: tests/chaos/test_chaos.py",
     "make mutations": "an hour; that guards are found: tests/unit/test_guards.py",
     "make mutations ONLY=lease": "minutes; that guards are found: tests/unit/test_guards.py",
+    "make mutations ARGS='--from \"a body is UTF-8\"'": "the same; where it begins: tests/unit/test_guards.py",
     "make bench": "minutes; what it is made of: tests/unit/test_bench.py",
     ".local/dev/bin/python -m bench": "an hour; what it is made of: tests/unit/test_bench.py",
     "make bench BENCH=checkout": "minutes: tests/unit/test_bench.py",

@@ -1,10 +1,11 @@
 """Each guard taken out, and what fails without it.
 
-    python -m tests.chaos.mutations [--only TEXT ...] [--markdown PATH]      # make mutations ONLY=TEXT
+    python -m tests.chaos.mutations [--only TEXT ...] [--from NAME] [--markdown PATH]      # make mutations
 
 Guards are marked in the code (tests/chaos/marks.py) and listed in tests/chaos/guards.py. Each is taken out of
 a copy of the tree in a temporary directory, as many at once as there are cores; there chaos (or a named test,
-for guards whose absence a whole run survives) has to fail. With nothing taken out, all have to pass.
+for guards whose absence a whole run survives) has to fail. With nothing taken out, all have to pass. A row is
+written as soon as it is known, so a run that is interrupted says where another one goes on.
 """
 
 import argparse
@@ -193,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.chaos.mutations", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--only", nargs="*", default=[""], help="only guards whose name holds one of these")
+    parser.add_argument("--from", dest="first", metavar="NAME", help="go on from this guard of the list")
     parser.add_argument("--markdown", type=input_file, help="update the table of results in this page")
     parser.add_argument(
         "--jobs",
@@ -202,22 +204,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     console = Console()
-    chosen = [name for name in GUARDS if any(text in name for text in options.only)]
+    names = [*GUARDS]
+    if options.first not in (None, *names):
+        parser.error(f"no guard is named {options.first!r}; tests/chaos/guards.py lists them")
+    names = names[names.index(options.first) if options.first else 0 :]
+    chosen = [name for name in names if any(text in name for text in options.only)]
     if not chosen:
         parser.error("no guard has a name like that; tests/chaos/guards.py lists them")
     before = _seeds_of(options.markdown) if options.markdown else {}
     runs = Runs()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     survivors: list[str] = []
+    left = dict.fromkeys(chosen)
     # Others may be at work in this tree: every guard is taken out of the same one.
     with (
         copied(ROOT) as tree,
         ThreadPoolExecutor(options.jobs) as pool,
         Progress(*_COLUMNS, console=console) as bar,
     ):
-        names = sorted({GUARDS[name].test for name in chosen})
-        sound = [_chaos(_BASELINE_SEEDS)] if "" in names else []
-        sound += [_tests([name for name in names if name], tree)] if any(names) else []
+        tests = sorted({GUARDS[name].test for name in chosen})
+        sound = [_chaos(_BASELINE_SEEDS)] if "" in tests else []
+        sound += [_tests([test for test in tests if test], tree)] if any(tests) else []
         work = {pool.submit(runs.run, command, tree, 3 * _TIMEOUT_S): _BASELINE for command in sound}
         work |= {pool.submit(_try, runs, name, tree, before.get(name)): name for name in chosen}
         task = bar.add_task("", total=len(chosen))
@@ -240,9 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     soft_wrap=True,
                 )
                 survivors += [] if finding.failed else [name]
+                left.pop(name)
                 bar.advance(task)
         finally:
             runs.end()
+            if left and len(left) < len(chosen):
+                bar.console.print(f'To go on: --from "{next(iter(left))}"', markup=False, highlight=False)
     found = len(chosen) - len(survivors)
     console.print(f"{found} of {len(chosen)} guards are missed when they are gone")
     return int(bool(survivors))

@@ -188,6 +188,7 @@ FREE = {
     "local.sample_data pictures --bucket": "S3",
     "local.sign_in username": "the user pool",
     "tests.chaos.mutations --only": "tests/chaos/mutations.py has the names",
+    "tests.chaos.mutations --from": "tests/chaos/mutations.py has the names",
     "tools.vendor packages": "tools/vendor.py has the names",
     "operations --stack": "CloudFormation",
     "operations --profile": "the SDK",

@@ -3,16 +3,19 @@
 import ast
 import builtins
 import re
+import threading
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sql.migrate import split
+from tests.chaos import mutations
 from tests.chaos.guards import GUARDS
 from tests.chaos.marks import ALWAYS, DROP, FIRST, LAST, NEVER, How, Mark, find_marks, instead, mutate, value
-from tests.chaos.mutations import ROOT, places_of
+from tests.chaos.mutations import ROOT, Finding, places_of
 from tools.dsql_rules import Statement, numbered
 from tools.template import read
 
@@ -165,3 +168,67 @@ def test_a_mark_means_the_next_line_that_is_no_comment(tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text("", encoding="utf-8")
 
     assert [*find_marks(tmp_path)] == [Mark("one", "domain/a.py", 5), Mark("two", "domain/a.py", 5)]
+
+
+# --- A whole run ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have `main` take nothing out; give the guards that it would have, as it comes to them."""
+    names: list[str] = []
+
+    def find(_runs: object, name: str, _tree: object, _before: object) -> Finding:
+        names.append(name)
+        return Finding(1, "found", 0)
+
+    monkeypatch.setattr(mutations, "_try", find)
+    monkeypatch.setattr(mutations.Runs, "run", lambda *_: Finding(0, "passed", 0))
+    monkeypatch.setattr(mutations, "copied", nullcontext)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    return names
+
+
+def test_a_run_that_is_interrupted_says_where_to_go_on(
+    tried: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, *_ = GUARDS
+    page = tmp_path / "page.md"
+    page.write_text("<!-- mutations -->\n<!-- /mutations -->\n")
+    take, written, write = mutations._try, threading.Event(), mutations.update
+
+    def update(*of: object) -> None:
+        write(*of)  # type: ignore[arg-type]
+        written.set()
+
+    def stop_at_the_second(runs: object, name: str, *of: object) -> Finding:
+        if name == second:
+            written.wait(60)
+            raise KeyboardInterrupt
+        return take(runs, name, *of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mutations, "update", update)
+    monkeypatch.setattr(mutations, "_try", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        mutations.main(["--jobs", "1", "--markdown", str(page)])
+
+    assert f"| {first} | " in page.read_text()
+    assert f"| {second} | " not in page.read_text()
+    assert f'To go on: --from "{second}"' in capsys.readouterr().out
+    assert tried[0] == first
+
+
+def test_a_run_that_goes_on_begins_there_and_says_nothing_of_it_at_its_end(
+    tried: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    *_, last_but_one, last = GUARDS
+
+    assert mutations.main(["--jobs", "1", "--from", last_but_one]) == 0
+    assert tried == [last_but_one, last]
+    assert "To go on" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        mutations.main(["--from", "no such guard"])
+    assert "no guard is named 'no such guard'" in capsys.readouterr().err

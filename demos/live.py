@@ -185,7 +185,8 @@ class PageServer:
         """Listen. Raises StartError."""
         require_port(self._given_port)
         self._server = _Server(self, self._given_port)
-        threading.Thread(target=self._server.serve_forever, name="page", daemon=True).start()
+        # It looks that often whether it is to stop.
+        threading.Thread(target=self._server.serve_forever, args=(TICK_S,), name="page", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 Named = dict[str, dict[str, Any]]
 
 
-class _Loader(yaml.SafeLoader):
+#: The one in C reads the template in a seventh of the time; a PyYAML that was built without it has it not.
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc]  # either is one
     """Reads a template's short forms, and is otherwise as safe as it was."""
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from local_dsql import arguments
 from operations import command
+from tests.started import run_commands
 from tools.pages import PARSERS
 from tools.pages import commands as with_options
 
@@ -89,17 +90,17 @@ WRONG = [
 ]
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[str, ...], subprocess.CompletedProcess[str]]:
+    """Give what became of each of them."""
+    return run_commands(WRONG, {"PATH": os.defpath, "HOME": os.devnull})
+
+
 @pytest.mark.parametrize("command", WRONG, ids=" ".join)
-def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(command: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={"PATH": os.defpath, "HOME": os.devnull},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_command_refuses_a_wrong_value_with_its_usage_and_starts_nothing(
+    command: tuple[str, ...], answers: dict[tuple[str, ...], subprocess.CompletedProcess[str]]
+) -> None:
+    done = answers[command]
 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -299,16 +300,18 @@ _SAYS = (
     ("local_dsql", "--help"),
     ("bench.checkout", "--help"),
     ("demos.exercises", "--list"),
-    ("local.sample_data", "csv", "--directory", "/nowhere"),
+    ("local.sample_data", "csv", "--customers", "10", "--directory", "$FOLDER"),
     ("tools.dsql_check",),
     ("local", "--help"),
 )
 
 
 @pytest.mark.parametrize("command", _SAYS, ids=" ".join)
-def test_nobody_who_reads_and_a_terminal_of_ascii_are_no_traceback(command: tuple[str, ...]) -> None:
+def test_nobody_who_reads_and_a_terminal_of_ascii_are_no_traceback(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
     line = " ".join((sys.executable, "-m", *command))
-    environment = {"PATH": os.defpath, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    environment = {"PATH": os.defpath, "PYTHONIOENCODING": "ascii", "LANG": "C", "FOLDER": str(tmp_path)}
     for reader in ("head -c 1", "cat"):
         done = subprocess.run(
             ["sh", "-c", f"{line} 2>&1 | {reader}"],

@@ -4,8 +4,6 @@ import importlib.util
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pydantic
 import pytest
 
 from bench.coldstart import ENVIRONMENT
+from tests.started import run_script
 from tools import bundle
 from tools.template import functions
 
@@ -46,6 +45,13 @@ def files(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def sizes(artifacts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Give the bytes of each function's archive."""
+    archives = tmp_path_factory.mktemp("archives")
+    return {name: zipped_bytes(path, archives / f"{name}.zip") for name, path in artifacts.items()}
+
+
 def zipped_bytes(directory: Path, archive: Path) -> int:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for name in sorted(files(directory)):
@@ -65,24 +71,24 @@ for module in sys.argv[1:]:
 """
 
 
-def queries_read(function: str) -> set[str]:
-    """Give the query files that a function's modules open as they are imported."""
+@pytest.fixture(scope="module")
+def queries_read() -> dict[str, set[str]]:
+    """Give the query files that each function's modules open as they are imported."""
     environment = {
         "PATH": os.defpath,
         "PYTHONPATH": str(bundle.ROOT),
         "AWS_REGION": "us-east-1",
         **ENVIRONMENT,
     }
-    command = [sys.executable, "-c", _READ, *bundle.modules_of(function)]
-    done = subprocess.run(
-        command, cwd=bundle.ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
+    modules = [["-c", *bundle.modules_of(function)] for function in functions()]
+    started = run_script(_READ, modules, environment)
+    assert [done.stderr for done in started if done.returncode] == []
+    return {function: set(done.stdout.split()) for function, done in zip(functions(), started, strict=True)}
 
 
 @pytest.mark.parametrize("function", functions())
 def test_an_artifact_holds_the_modules_that_its_handler_reaches_and_their_sql_and_nothing_else(
-    function: str, artifacts: dict[str, Path]
+    function: str, artifacts: dict[str, Path], queries_read: dict[str, set[str]]
 ) -> None:
     sources = {str(path.relative_to(bundle.ROOT)) for path in bundle.modules_of(function).values()}
     held = files(artifacts[function])
@@ -96,7 +102,7 @@ def test_an_artifact_holds_the_modules_that_its_handler_reaches_and_their_sql_an
         "PublishPagesFunction": {*pages, "web/vendor/lit-html/LICENSE"} - {"web/vendor/lit-html"},
     }
     trusted = {"sql/certificates/amazon.pem"} if "sql/connection.py" in sources else set()
-    assert others == queries_read(function) | whole.get(function, set()) | trusted
+    assert others == queries_read[function] | whole.get(function, set()) | trusted
 
 
 @pytest.mark.parametrize("function", functions())
@@ -133,9 +139,8 @@ def test_what_is_left_out_is_there_to_be_left_out() -> None:
 
 @pytest.mark.parametrize("built", ["layer", "cloud_layer"])
 def test_layer_and_function_are_small_enough_together(
-    built: str, request: pytest.FixtureRequest, artifacts: dict[str, Path], tmp_path: Path
+    built: str, request: pytest.FixtureRequest, sizes: dict[str, int], tmp_path: Path
 ) -> None:
-    sizes = {name: zipped_bytes(path, tmp_path / f"{name}.zip") for name, path in artifacts.items()}
     # Where there is no interpreter of Lambda's version the layer has no bytecode; this one's is as long.
     layer = tmp_path / "compiled"
     shutil.copytree(request.getfixturevalue(built), layer)

@@ -19,8 +19,16 @@ from local_dsql.guard import StartError
 from tests.unit.test_pages import imports, inline
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page() -> Iterator[PageServer]:
+    """Give a page that has no readers."""
+    with PageServer() as started:
+        yield started
+
+
+@pytest.fixture
+def read_page() -> Iterator[PageServer]:
+    """Give a page of a test's own."""
     with PageServer() as started:
         yield started
 
@@ -137,24 +145,24 @@ def test_it_listens_on_this_machine_alone(page: PageServer) -> None:
     assert page.url == f"http://127.0.0.1:{page.port}/"
 
 
-def test_a_reader_gets_the_newest_whole_and_then_each_newer_one(page: PageServer) -> None:
-    page.publish({"count": 1})
-    page.publish({"count": 2})
-    first = read(page)
+def test_a_reader_gets_the_newest_whole_and_then_each_newer_one(read_page: PageServer) -> None:
+    read_page.publish({"count": 1})
+    read_page.publish({"count": 2})
+    first = read(read_page)
     assert next(first) == {"count": 2}
-    page.publish({"count": 3})
+    read_page.publish({"count": 3})
     assert next(first) == {"count": 3}
     # Who was away comes back to the same.
-    again = read(page)
+    again = read(read_page)
     assert next(again) == {"count": 3}
 
 
-def test_only_so_many_read_at_once(page: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_read_at_once(read_page: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_MOST_STREAMS", 1)
-    page.publish({})
-    reader = read(page)
+    read_page.publish({})
+    reader = read(read_page)
     next(reader)
-    assert ask(page, SNAPSHOTS)[0] == 503
+    assert ask(read_page, SNAPSHOTS)[0] == 503
 
 
 class Count(NamedTuple):

@@ -237,8 +237,3 @@ def _listens(address: str) -> bool:
 def function_lines(log: str) -> list[str]:
     """Give the lines of a log that the function itself wrote."""
     return [line for line in log.splitlines() if line and not _NOT_THE_FUNCTIONS.match(line)]
-
-
-def as_json(event: Path) -> Any:
-    """Read an event from a file."""
-    return json.loads(event.read_text(encoding="utf-8"))

@@ -93,11 +93,6 @@ def variables(function: str, of: Mapping[str, Any] | None = None) -> dict[str, A
     return found
 
 
-def serves_requests(function: str) -> bool:
-    """Tell whether the API calls a function."""
-    return function in started_by("Api")
-
-
 def referred(value: Any) -> Iterator[str]:
     """Give the names that a value refers to by Ref and GetAtt."""
     if isinstance(value, dict):

@@ -27,7 +27,6 @@ from sql.connection import Connection
 from tests.integration.shop import Shop
 from tests.system.waiting import until
 from tools.bundle import ROOT
-from tools.runtime import as_json
 from tools.template import functions, started_by
 
 RECORDER = Path(__file__).with_name("recorder.yaml")
@@ -85,7 +84,7 @@ OPEN = {
 
 
 def sample_of(function: str) -> Any:
-    return as_json(sample(function))
+    return json.loads(sample(function).read_text(encoding="utf-8"))
 
 
 def shape(value: Any, place: str = "") -> dict[str, str]:

@@ -55,6 +55,34 @@ def test_a_long_cell_is_found() -> None:
     assert long_cells("| a |\n|---|\n| " + "x" * 200 + " |\n" + "y" * 300) == []
 
 
+def crowded(text: str) -> list[str]:
+    """Give the sentences of a text with five figures or more; names of code and HTTP's statuses are none."""
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-|#]|\d+\.) )", text)
+    sentences = [
+        sentence
+        for paragraph in paragraphs
+        if not paragraph.lstrip().startswith(("|", "#"))
+        for sentence in re.split(r"(?<=[.!?;:])\s+", paragraph.replace("\n", " "))
+    ]
+    no_figure = r"`[^`]*`|\]\([^)]*\)|\b\d{4}-\d\d-\d\d\b|\bOC\d+|\b[45]\d\d\b|\b40001\b"
+    return [
+        sentence
+        for sentence in sentences
+        if len(re.findall(r"(?<![\w.])\d[\d,.]*\b", re.sub(no_figure, "", sentence))) >= 5
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_sentence_is_a_heap_of_figures(page: Path) -> None:
+    assert crowded(prose(page)) == [], "five figures say nothing: make a table or a list of them"
+
+
+def test_a_heap_of_figures_is_found() -> None:
+    heap = "The build takes 4 s, deploying 7 s, 1,000 customers 0.5 s, 20 users 3 s."
+    assert crowded(f"One.\n\n{heap} Two of 2.") == [heap]
+    assert crowded("400 to 405, 413, 415 and 422 are about `1 2 3 4 5`.\n\n| 1 2 3 4 5 |") == []
+
+
 @pytest.mark.parametrize("folder", [DOCS, DOCS / "decisions"], ids=lambda folder: folder.name)
 def test_every_page_is_listed(folder: Path) -> None:
     listed = {file for file, _ in links(folder / "README.md")}

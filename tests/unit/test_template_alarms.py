@@ -16,7 +16,6 @@ from tools.template import (
     functions,
     referred,
     resources,
-    serves_requests,
     started_by,
     template,
     the,
@@ -373,7 +372,7 @@ def test_the_runbook_names_no_alarm_that_there_is_not() -> None:
 
 
 def test_the_alarms_on_requests_watch_every_function_of_the_api() -> None:
-    serving = {name for name in functions() if serves_requests(name)}
+    serving = {name for name in functions() if name in started_by("Api")}
     for alarm in ("RequestFunctionsFailingAlarm", "RequestsThrottledAlarm"):
         assert {metric.function for metric in _of_alarm(alarms()[alarm])} == serving
     # The fallback's few lines catch nothing: what it meets is an error of Lambda's.

@@ -14,7 +14,7 @@ from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
 from sql.transaction import RetryPolicy
-from tools.template import ROOT, functions, referred, resources, serves_requests, template, the, variables
+from tools.template import ROOT, functions, referred, resources, started_by, template, the, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
 ONLY_ON_AWS = {
@@ -39,7 +39,7 @@ TRIES = {"SmokeOrderFailingAlarm"}
 def test_each_function_of_the_api_changes_gradually_and_goes_back_at_an_alarm() -> None:
     alarms = resources("AWS::CloudWatch::Alarm")
     for name, properties in functions().items():
-        if not serves_requests(name):
+        if name not in started_by("Api"):
             continue
         assert properties["AutoPublishAlias"] == "live", name
         preference = properties["DeploymentPreference"]
@@ -120,7 +120,7 @@ def test_a_function_has_answered_before_its_time_is_up_although_the_database_has
         longest_s = RetryPolicy().deadline_s + CONNECT_S + attempt_s
         timeout_s = each.get("Timeout", usual)
         assert longest_s + to_say_so_s <= timeout_s, name
-        if serves_requests(name):
+        if name in started_by("Api"):
             assert timeout_s + cold_start_s < gateway_s, name
         if each["Handler"] in ("handlers.erase_customer.handler", "handlers.retire_item.handler"):
             assert SLICE_S + longest_s + to_say_so_s <= timeout_s, name

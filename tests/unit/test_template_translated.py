@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sam import deployed, translated
-from tools.template import functions, referred, serves_requests, template
+from tools.template import functions, referred, started_by, template
 
 #: What a Region has once for all of its stacks: a fixed name of one of them keeps a second stack out.
 NAMED = {
@@ -85,7 +85,7 @@ def test_what_changes_a_function_of_the_api_reaches_live(change: Callable[[dict[
     change(changed)
     before, after = versions(deployed()), versions(translated(changed))
     moved = {name for name in before if before[name] != after[name]}
-    assert {name for name in functions() if serves_requests(name)} <= moved
+    assert {name for name in functions() if name in started_by("Api")} <= moved
 
 
 def test_what_changes_no_function_makes_no_version() -> None:
@@ -99,7 +99,7 @@ def test_a_version_is_replaced_whenever_a_value_in_its_environment_may_have_chan
     environment = template()["Globals"]["Function"]["Environment"]["Variables"]
     wanted = _named(environment) - {"EventBus"}  # whose name is the stack's
     for name, properties in functions().items():
-        if serves_requests(name):
+        if name in started_by("Api"):
             assert _named(properties["VersionDescription"]) == wanted, name
     version = deployed()[versions(deployed())["CheckoutFunction"]]
     assert version["Properties"]["Description"] == functions()["CheckoutFunction"]["VersionDescription"]
@@ -109,12 +109,12 @@ def test_a_fix_can_go_out_although_an_alarm_is_on() -> None:
     """CodeDeploy stops any deployment then, one at once too; so it is left out, and nothing else is."""
     at_once = translated(template(), {"GradualDeployment": "false"})
     of_codedeploy = {"ServerlessDeploymentApplication", "CodeDeployServiceRole"} | {
-        f"{name}DeploymentGroup" for name in functions() if serves_requests(name)
+        f"{name}DeploymentGroup" for name in functions() if name in started_by("Api")
     }
     assert set(deployed()) - set(at_once) == of_codedeploy
     assert not any("UpdatePolicy" in each for each in at_once.values())
     gradually = {name for name, each in deployed().items() if "UpdatePolicy" in each}
-    assert gradually == {f"{name}Aliaslive" for name in functions() if serves_requests(name)}
+    assert gradually == {f"{name}Aliaslive" for name in functions() if name in started_by("Api")}
 
 
 def _named(value: Any) -> set[str]:

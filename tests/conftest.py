@@ -89,6 +89,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Give one worker more than there are cores: a quarter of their time, tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     """Give `-n` its scheduler, unless `--dist` names another."""
     return FilesOfTests(config, log) if config.getvalue("dist") == "load" else None

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.cpu_count() or 1,
         help="processes (default: one a core)",
     )
-    parser.add_argument("--before", type=whole_number(1), help="a seed to run before these")
+    parser.add_argument(
+        "--before", type=whole_number(1), nargs="*", default=[], help="seeds to run before these"
+    )
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--json", type=output_file, help="write the figures to this file")
     options = parser.parse_args(arguments)
@@ -70,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"seed {options.seed}: {'FAILED' if result.problems else 'ok'}, {result.steps} steps")
         return int(bool(result.problems))
     seeds = [*range(options.first, options.first + options.seeds)]
-    if options.before is not None:
-        seeds.insert(0, options.before)
+    seeds = [*options.before, *(seed for seed in seeds if seed not in options.before)]
     counts: Counter[str] = Counter()
     failed: list[Result] = []
     fingerprints: dict[int, int] = {}

@@ -180,7 +180,7 @@ def row(name: str, finding: Finding) -> dict[str, str]:
     return {name: f"| {name} | `{file}` | {check} | {words} |"}
 
 
-def _seeds_of(page: Path) -> dict[str, int]:
+def seeds_of(page: Path) -> dict[str, int]:
     """Read from the table which seed failed last without a guard: it is tried first, and often does again."""
     text = page.read_text(encoding="utf-8")
     return {
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [name for name in names if any(text in name for text in options.only)]
     if not chosen:
         parser.error("no guard has a name like that; tests/chaos/guards.py lists them")
-    before = _seeds_of(options.markdown) if options.markdown else {}
+    before = seeds_of(options.markdown) if options.markdown else {}
     runs = Runs()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     survivors: list[str] = []

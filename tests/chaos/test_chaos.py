@@ -1,4 +1,8 @@
-"""A stated number of seeds in every run of the tests, and their repeatability."""
+"""The same seeds in every run of the tests, and their repeatability.
+
+A hundred bring every kind of fault and of work. With them go those that guards were last missed by in
+`make mutations`, as docs/proof.md has them: a seed beyond the hundredth is there for its guard.
+"""
 
 import json
 import subprocess
@@ -8,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.mutations import seeds_of
 from tests.chaos.world import JOBS, KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SEEDS = 250
+FIRST = 100
+OF_GUARDS = sorted(set(seeds_of(ROOT / "docs" / "proof.md").values()) - set(range(1, FIRST + 1)))
+SEEDS = FIRST + len(OF_GUARDS)
 
 
 def chaos(report: Path, *arguments: str) -> dict[str, Any]:
@@ -34,8 +41,9 @@ def chaos(report: Path, *arguments: str) -> dict[str, Any]:
 def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        print(f"\nchaos: seeds 1 to {SEEDS}, a minute or so ...", flush=True)  # noqa: T201
-    return chaos(tmp_path_factory.mktemp("chaos") / "figures.json", "--seeds", str(SEEDS))
+        print(f"\nchaos: {SEEDS} seeds, half a minute or so ...", flush=True)  # noqa: T201
+    report = tmp_path_factory.mktemp("chaos") / "figures.json"
+    return chaos(report, "--before", *map(str, OF_GUARDS), "--seeds", str(FIRST))
 
 
 def test_whatever_fails_everything_that_must_hold_holds(figures: dict[str, Any]) -> None:

@@ -57,14 +57,21 @@ def statements() -> dict[str, str]:
 
 
 class Upgrade:
-    """A database with the former release's schema, which can be brought up to date."""
+    """A database with the former release's schema, brought up to date.
 
-    def __init__(self, dsql: LocalDsql, name: str) -> None:
+    `sent` is what the former release sends and was accepted before: pairs of a role and a statement.
+    """
+
+    def __init__(self, dsql: LocalDsql, name: str, sent: list[tuple[str, str]]) -> None:
         self._dsql, self._name = dsql, name
         self._owner = Database(settings(dsql, name, "admin", application_name=FIXTURE_APPLICATION))
+        self.sent = sent
+
+    def bring_up_to_date(self) -> None:
+        """Apply the former release's migrations, look at what it sends, and apply this release's."""
         migrate(self._owner, migrations=former_migrations())
-        refused = self._refused(sent())
-        self.sent = [each for each in sent() if each not in refused]
+        refused = self._refused(self.sent)
+        self.sent = [each for each in self.sent if each not in refused]
         migrate(self._owner)
 
     def change(self, ddl: str) -> None:
@@ -106,11 +113,28 @@ class Upgrade:
         self._owner.discard()
 
 
+@pytest.fixture(scope="module")
+def upgraded(dsql: LocalDsql) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Give the name of an upgraded database, to be copied and never used, and what was accepted before."""
+    name = "upgraded"
+    dsql.postgres.create_database(name)
+    upgrade = Upgrade(dsql, name, sent())
+    upgrade.bring_up_to_date()
+    upgrade.discard()
+    yield name, upgrade.sent
+    dsql.postgres.drop_database(name)
+
+
 @pytest.fixture
-def upgrade(dsql: LocalDsql, empty_database_name: str) -> Iterator[Upgrade]:
-    upgrade = Upgrade(dsql, empty_database_name)
+def upgrade(dsql: LocalDsql, upgraded: tuple[str, list[tuple[str, str]]]) -> Iterator[Upgrade]:
+    """Give an upgraded database of the test's own."""
+    template, accepted = upgraded
+    name = f"{template}_copy"
+    dsql.postgres.create_database(name, template=template)
+    upgrade = Upgrade(dsql, name, accepted)
     yield upgrade
     upgrade.discard()
+    dsql.postgres.drop_database(name)
 
 
 def test_the_former_releases_roles_can_send_its_statements_on_this_schema(upgrade: Upgrade) -> None:

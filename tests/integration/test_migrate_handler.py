@@ -51,7 +51,10 @@ def test_creating_the_stack_migrates_the_schema_and_says_how_much_was_done(
     assert cloudformation.content_types == [""]
 
 
-def test_updating_the_stack_keeps_the_resource(cloudformation: CloudFormation) -> None:
+def test_updating_the_stack_keeps_the_resource(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch, database_name: str
+) -> None:
+    monkeypatch.setenv("DATABASE_NAME", database_name)  # one that is up to date
     handler(cloudformation.request("Create"), Context())
     handler(cloudformation.request("Update"), Context())
     assert cloudformation.answers[1]["PhysicalResourceId"] == "an-earlier-id"
@@ -109,8 +112,12 @@ def test_wrong_properties_are_a_failure_with_a_reason(cloudformation: CloudForma
 
 
 def test_when_the_time_is_nearly_up_the_answer_is_a_failure_and_there_is_no_second_one(
-    cloudformation: CloudFormation, postgres: EmbeddedPostgres, empty_database_name: str
+    cloudformation: CloudFormation,
+    postgres: EmbeddedPostgres,
+    empty_database_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("sql.migrate.read_migrations", list)  # nothing follows what it waits for
     with psycopg.connect(postgres.conninfo(empty_database_name), application_name="fixture") as blocker:
         # The migration waits behind this, for as long as it is not committed.
         blocker.execute("create schema xpoints")

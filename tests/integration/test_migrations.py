@@ -52,14 +52,22 @@ def recorded(look: Connection) -> list[tuple[str, int]]:
     return [(file, number) for file, number in rows]
 
 
+PREPARED = "select name from pg_prepared_statements where name like '\\_pg3\\_%'"
+
+
 def test_a_first_run_applies_every_statement_and_a_second_none(admin: Database, look: Connection) -> None:
     lines: list[str] = []
     assert migrate(admin, report=lines.append) == len(read_migrations())
     assert len([line for line in lines if line.startswith("[")]) == len(read_migrations())
     lines.clear()
     assert recorded(look) == [(each.file, each.number) for each in read_migrations()]
+    assert look.execute("select count(*) from pg_index where not indisvalid").fetchall() == [(0,)]
+    assert {status for (status,) in look.execute("select status from sys.jobs")} == {"completed"}
+    # What it prepares, psycopg would deallocate after DDL.
+    assert admin.connection().execute(PREPARED, prepare=False).fetchall() == []
     assert migrate(admin, report=lines.append) == 0
     assert lines == []
+    assert admin.connection().execute(PREPARED, prepare=False).fetchall() == []
 
 
 def test_every_index_can_be_used_after_a_run(connect: Connect) -> None:
@@ -112,12 +120,6 @@ def test_what_exists_already_counts_as_done(admin: Database, look: Connection, s
         look.execute("delete from xpoints.schema_migrations where file = '0003_b.sql'")
     assert migrate(admin, migrations=[SCHEMA, TABLE, Migration("0003_c.sql", 1, statement)]) == 1
     assert recorded(look)[-1] == ("0003_c.sql", 1)
-
-
-def test_the_runner_prepares_nothing_because_psycopg_would_deallocate_it_after_ddl(admin: Database) -> None:
-    migrate(admin)
-    prepared = "select name from pg_prepared_statements where name like '\\_pg3\\_%'"
-    assert admin.connection().execute(prepared, prepare=False).fetchall() == []
 
 
 def test_two_deployments_at_once_both_come_through(
@@ -226,13 +228,6 @@ def test_a_refusal_is_not_tried_again(admin: Database) -> None:
 def is_valid(look: Connection, index: str) -> bool:
     rows = look.execute("select indisvalid from pg_index where indexrelid = %s::regclass", [index]).fetchall()
     return bool(rows[0][0])
-
-
-def test_the_whole_schema_comes_up_with_every_index_valid(admin: Database, look: Connection) -> None:
-    assert migrate(admin, sleep=lambda _s: None) == len(read_migrations())
-    assert look.execute("select count(*) from pg_index where not indisvalid").fetchall() == [(0,)]
-    assert {status for (status,) in look.execute("select status from sys.jobs")} == {"completed"}
-    assert migrate(admin) == 0
 
 
 def test_an_index_counts_as_applied_only_when_its_job_has_ended(admin: Database, look: Connection) -> None:

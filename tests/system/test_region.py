@@ -10,11 +10,9 @@ from uuid import UUID, uuid4
 
 import httpx
 import psutil
-import psycopg
 import pytest
 
 from local.region import MEMORY, ROOT, LocalRegion
-from local.sample_data import DEMO_USERNAME, enrolment_messages, generate, load
 from local_dsql.guard import Guarded, StartError
 from sql.connection import Connection
 from tests.integration.shop import Shop
@@ -99,22 +97,6 @@ def test_a_migration_that_fails_fails_the_deployment(region: LocalRegion) -> Non
 
     with pytest.raises(StartError, match=r"Migration: .*(OperationalError|connection)"):
         broken.__enter__()
-
-
-def test_with_plain_postgres_people_and_functions_go_to_postgresql_itself() -> None:
-    """For comparison: `make up ARGS=--plain-postgres`."""
-    with LocalRegion(plain=True) as region:
-        with psycopg.connect(region.conninfo(), autocommit=True) as connection:
-            connection.execute("create temporary table t (id serial)")  # DSQL refuses both
-            data = generate(10)
-            load(connection, data)
-        region.enrol(list(enrolment_messages(data, 1)))
-        assert _get_catalog(region, region.sign_in(DEMO_USERNAME)).json()["items"]
-        served = region.client("lambda").get_function_configuration(
-            FunctionName=region.resources["StorefrontFunction"], Qualifier="live"
-        )
-        assert served["Environment"]["Variables"]["DATABASE_PORT"] == str(region.postgres.port)
-        region.check()
 
 
 def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_and_no_file(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What the functions say of their work: the metrics that alarms and dashboard need, one correlation id from
 the request to the e-mail, and nothing that a person told the shop.
 
-The whole story is run once for each test, with the real handlers; the bus is a list, AWS is moto.
+The whole story is run once, with the real handlers, for the first test that asks for it, and read by
+each. The bus is a list, AWS is moto.
 """
 
 import importlib
@@ -422,15 +423,29 @@ def _meet_bugs(teller: Teller) -> None:
             assert client.ask(method, path, body).problem == "internal-error"
 
 
+@pytest.fixture(scope="module")
+def told() -> list[Story]:
+    """The story, once it has been told."""
+    return []
+
+
 @pytest.fixture
-def story(
+def story(told: list[Story], request: pytest.FixtureRequest) -> Story:
+    """Everything that the functions said, from an order to its customer's erasure."""
+    if not told:
+        told.append(request.getfixturevalue("telling"))
+    return told[0]
+
+
+@pytest.fixture
+def telling(
     api: Api,
     shop: Shop,
     database: Callable[..., Database],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Story]:
-    """Everything that the functions said, from an order to its customer's erasure."""
+    """Tell the story, on a database of its own."""
     monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
     teller = Teller(api, shop, database, capsys, monkeypatch)
     with ExitStack() as stack:

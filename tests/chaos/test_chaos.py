@@ -62,5 +62,5 @@ def test_the_seeds_bring_every_kind_of_fault_and_plenty_of_work(figures: dict[st
 
 def test_a_seed_repeats_the_same_run_step_by_step(figures: dict[str, Any], tmp_path: Path) -> None:
     # In another process, on another server, after other seeds than the first time.
-    again = chaos(tmp_path / "again.json", "--first", "20", "--seeds", "12", "--jobs", "1")
-    assert again["fingerprints"] == {seed: figures["fingerprints"][seed] for seed in map(str, range(20, 32))}
+    again = chaos(tmp_path / "again.json", "--first", "20", "--seeds", "6", "--jobs", "1")
+    assert again["fingerprints"] == {seed: figures["fingerprints"][seed] for seed in map(str, range(20, 26))}

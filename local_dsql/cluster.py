@@ -164,6 +164,7 @@ class LocalDsql:
         path = self._settings = place / "settings.json"
         Settings(
             postgres_port=self.postgres.port,
+            postgres_socket=str(self.postgres.socket or ""),
             endpoints={self.region: self._given_port or 0},
             certificate=certificate,
             token_hosts=[self.host, *self._names],

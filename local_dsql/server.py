@@ -59,13 +59,14 @@ class Server:
         postgres_host: str,
         postgres_port: int,
         *,
+        postgres_socket: str = "",
         given_limits: Limits | None = None,
         faults: Faults | None = None,
         tls: ssl.SSLContext | None = None,
         any_database: bool = False,
         requires_tls: bool = False,
     ) -> None:
-        self.postgres_host, self.postgres_port = postgres_host, postgres_port
+        self._postgres = (postgres_host, postgres_port, postgres_socket)
         self.limits = given_limits or Limits()
         self.chance = Chance(faults or Faults())
         self.tls = tls
@@ -181,13 +182,17 @@ class Server:
 
     async def cancel(self, request: bytes) -> None:
         """Pass a cancel request on: the client has the key of its session of PostgreSQL. Raises OSError."""
-        link = await wire.connect(self.postgres_host, self.postgres_port)
+        link = await self.connect()
         link.write((len(request) + 4).to_bytes(4, "big") + request)
         try:
             while True:
                 await link.more()
         except ConnectionLostError:
             link.close()
+
+    async def connect(self) -> Link:
+        """Open a connection to PostgreSQL. Raises OSError."""
+        return await wire.connect(*self._postgres)
 
     # --- Databases ---------------------------------------------------------------------------------------
 
@@ -203,7 +208,7 @@ class Server:
         return found
 
     async def _superuser_link(self, database: str) -> Link:
-        link = await wire.connect(self.postgres_host, self.postgres_port)
+        link = await self.connect()
         names = {
             b"user": SUPERUSER.encode(),
             b"database": database.encode(),
@@ -245,8 +250,9 @@ class Server:
     def begins_work(self, session: Session) -> None:
         """Note that a session's batch runs."""
         session.busy_since = time.monotonic()
+        if not self._working:
+            self._work_began.set()
         self._working.add(session)
-        self._work_began.set()
 
     def ends_work(self, session: Session) -> None:
         """Note that a session waits for its client."""

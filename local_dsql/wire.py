@@ -9,6 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
+from typing import cast
 
 from local_dsql.limits import MESSAGE_BYTES
 
@@ -174,6 +175,27 @@ def startup_parameters(body: bytes) -> dict[bytes, bytes]:
     return {name: value for name, value in zip(parts[0::2], parts[1::2], strict=False) if name}
 
 
+class Layout:
+    """Where something stands in bytes that differ between these places alone: messages with other values.
+
+    Held against other bytes in one go, however many places there are.
+    """
+
+    __slots__ = ("_fixed", "_size", "_unpack")
+
+    def __init__(self, data: bytes, starts: Sequence[int], ends: Sequence[int]) -> None:
+        gaps = [start - end for start, end in zip((*starts, len(data)), (0, *ends), strict=True)]
+        sizes = [end - start for start, end in zip(starts, ends, strict=True)]
+        form = "".join(f"{gap}x{size}s" for gap, size in zip(gaps, sizes, strict=False)) + f"{gaps[-1]}x"
+        self._unpack = Struct(form).unpack
+        self._size = len(data)
+        self._fixed = self._unpack(data)
+
+    def fits(self, data: bytes) -> bool:
+        """Tell whether other bytes are of the same size, and the same in these places."""
+        return len(data) == self._size and self._unpack(data) == self._fixed
+
+
 _RECEIVED = memoryview(bytearray(64 * 1024))
 """What all connections read into, one after the other: a buffer made for each reading costs more than it."""
 
@@ -198,8 +220,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start whatever serves this connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
         connected, self._connected = self._connected, None
         if connected is not None:
             connected(self)
@@ -339,8 +360,11 @@ class Inbox:
         return self._messages.popleft()
 
 
-async def connect(host: str, port: int) -> Link:
-    """Open a connection. Raises OSError."""
-    link = Link()
-    await asyncio.get_running_loop().create_connection(lambda: link, host, port)
+async def connect(host: str, port: int, socket: str = "") -> Link:
+    """Open a connection, through a Unix socket where one is given. Raises OSError."""
+    link, loop = Link(), asyncio.get_running_loop()
+    if socket:
+        await loop.create_unix_connection(lambda: link, socket)
+    else:
+        await loop.create_connection(lambda: link, host, port)
     return link

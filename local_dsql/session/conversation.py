@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from typing import TYPE_CHECKING, Any
 
 from local_dsql import refusals, statements, wire
@@ -53,11 +52,12 @@ class Session(Executing):
                 finally:
                     server.ends_work(self)
             batch = []
-            if self.is_too_old():
+            if self.is_too_old:
                 return
 
     def retire(self) -> None:
         """End a connection that is too old, now or as soon as its transaction is over."""
+        self.has_had_its_time = True
         if not self.busy_since and self.transaction is None:
             self.client.close()
 
@@ -71,10 +71,10 @@ class Session(Executing):
         self.backend.link.write(wire.message(b"X"))
         self.backend.link.close()
 
+    @property
     def is_too_old(self) -> bool:
-        """Tell whether the connection has had its time; a transaction may still end within its own."""
-        age_s = time.monotonic() - self.opened_at
-        return age_s > self.limits.connection_age_s and self.transaction is None
+        """Whether the connection has had its time; a transaction may still end within its own."""
+        return self.has_had_its_time and self.transaction is None
 
     async def _run_query(self, raw: bytes) -> None:
         messages: list[bytes] = []

@@ -3,13 +3,14 @@
 Most are such: Bind, Describe and Execute of prepared statements, and a Sync. Of these no message becomes an
 object and no task is woken: they leave in one write as soon as they have come, and so does their answer. A
 client sends the same statements in the same order again and again: what they have in common is a shape, and
-is worked out once. What does not go well, for whatever reason, is undone and run again by the session, which
-knows what an error means: no answer has left before all of it was good.
+is worked out once. Most of their values are of the same sizes, too: where the messages stand is a layout, and
+found out once, of batches and of answers. What does not go well, for whatever reason, is undone and run again
+by the session, which knows what an error means: no answer has left before all of it was good.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local_dsql import wire
@@ -18,7 +19,7 @@ from local_dsql.effects import Effect
 from local_dsql.limits import SIZES_LOOKED_AT_ABOVE
 from local_dsql.state import Transaction
 from local_dsql.statements import Kind, Query, Rows
-from local_dsql.wire import bind_at, header_at, length_at
+from local_dsql.wire import Layout, bind_at, header_at, length_at
 
 if TYPE_CHECKING:
     from local_dsql.session.conversation import Session
@@ -30,8 +31,14 @@ assert {"frame", "snapshot"} <= OWN.keys()
 _ERROR, _READY, _COMPLETE = b"EZC"
 _READY_PREFIX = wire.READY[b"I"][:5]
 _READY_BYTES = len(wire.READY[b"I"])
+_HEADER_BYTES = 5
 _MUCH_BYTES = 1 << 20
 _MOST_SHAPES = 256
+_MOST_LAYOUTS = 256
+"""Of a session's batches, and of the answers to a shape."""
+_LONGEST_LAYOUT = 16 * 1024
+"""Longer ones hardly ever come again in the same sizes."""
+_MOST_OF_A_SIZE = 3
 
 _FRAME_ANSWER = wire.BIND_COMPLETE + wire.message(b"C", b"SAVEPOINT\0")
 _SNAPSHOT_ANSWER = wire.BIND_COMPLETE + wire.text_row("1") + wire.message(b"C", b"SELECT 1\0")
@@ -46,7 +53,7 @@ _BEGUN = {
 class _Shape:
     """What batches of the same statements in the same order have in common."""
 
-    prepared: Sequence[Prepared]
+    prepared: tuple[Prepared, ...]
     effects: Sequence[Effect | None]
     """What each statement means, if it writes."""
     known: dict[str, Effect]
@@ -65,13 +72,13 @@ class _Shape:
     removes: frozenset[int] = frozenset()
     relates: frozenset[int] = frozenset()
     is_random: bool = False
-    answered: bytes = b""
-    """The last answer that was found to be whole: writes are answered the same again and again."""
+    answers: dict[int, Layout] = field(default_factory=dict)
+    """The last good answer of each size."""
     queries: Sequence[Query] = ()
     """Its statements without BEGIN and COMMIT."""
 
 
-def _shape(prepared: Sequence[Prepared], known: dict[str, Effect]) -> _Shape | None:
+def _shape(prepared: tuple[Prepared, ...], known: dict[str, Effect]) -> _Shape | None:
     """Work a shape out; None where one of the statements is for the session to look at."""
     last = len(prepared) - 1
     effects: list[Effect | None] = []
@@ -112,42 +119,74 @@ def _shape(prepared: Sequence[Prepared], known: dict[str, Effect]) -> _Shape | N
     return shape
 
 
+class _Form:
+    """What batches of the same shape and of the same sizes have in common."""
+
+    __slots__ = (
+        "begun",
+        "frame",
+        "frame_at",
+        "layout",
+        "names",
+        "opening",
+        "own",
+        "places",
+        "rows",
+        "shape",
+    )
+
+    def __init__(
+        self, data: bytes, names: Sequence[bytes], places: Sequence[tuple[int, int, int]], shape: _Shape
+    ) -> None:
+        self.names, self.places, self.shape = names, places, shape
+        """The statements' names; of each where its Bind, the values in it and its end stand."""
+        edges = [0, *(edge for _, *rest in places for edge in rest), len(data)]
+        self.layout = Layout(data, edges[0::2], edges[1::2])
+        self.rows = shape.row_count
+        """How many rows it writes at most."""
+        for number in shape.by_values:
+            _, start, end = places[number]
+            self.rows += (end - start + len(shape.prepared[number].query.text)) // 2
+        self.begun = self.opening = self.frame = b""
+        """What BEGIN is answered; the same with the server's own statements behind it; these, the frame."""
+        self.own = self.frame_at = 0
+        """How many these are, and where they go."""
+        if shape.begins:
+            end = places[0][2]
+            is_described = data.startswith(_DESCRIBE_EXECUTE, end)
+            self.frame_at = end + len(_DESCRIBE_EXECUTE if is_described else _EXECUTE)
+            self.begun = _BEGUN[is_described]
+            self.own = 1 if shape.takes_snapshot else 2
+            self.frame = _FRAME if shape.takes_snapshot else _FRAME + _SNAPSHOT
+            self.opening = self.begun + _FRAME_ANSWER + (b"" if shape.takes_snapshot else _SNAPSHOT_ANSWER)
+
+
 class _Batch:
     """A batch under way."""
 
     __slots__ = (
-        "begun",
         "completed",
         "data",
+        "form",
         "has_failed",
         "keeps_rows",
         "output",
-        "own",
-        "own_answer",
         "passed_on",
-        "places",
         "rows",
         "shape",
         "status",
         "transaction",
     )
 
-    def __init__(
-        self, data: bytes, places: list[tuple[int, int, int]], shape: _Shape, transaction: Transaction
-    ) -> None:
-        self.data, self.shape, self.transaction = data, shape, transaction
-        self.places = places
-        """Of each statement: where its Bind, the values in it and its end stand."""
+    def __init__(self, data: bytes, form: _Form, transaction: Transaction) -> None:
+        self.data, self.form, self.transaction = data, form, transaction
+        self.shape = shape = form.shape
         self.status = b"T" if transaction.is_block and not shape.commits else b"I"
         """PostgreSQL's state once all has gone well."""
         self.keeps_rows = shape.writes > 0 and self.status == b"T"
         """Whether one of its writes may have to be run again."""
         self.rows: list[int] = []
         """What each statement's tag says, where that is kept."""
-        self.begun = self.own_answer = b""
-        """What BEGIN is answered, and the server's own statements behind it."""
-        self.own = 0
-        """How many these are."""
         self.completed = 0
         self.output: list[bytes] = []
         self.has_failed = self.passed_on = False
@@ -161,6 +200,8 @@ class FastPath:
         self._client, self._link = session.client, session.backend.link
         self._batch: _Batch | None = None
         self._shapes: dict[tuple[Prepared | None, ...], _Shape] = {}
+        self._forms: dict[int, list[_Form]] = {}
+        """Those of batches that have come, by their sizes."""
         self.undoes: _Batch | None = None
         """What has failed, to be undone before the session runs it."""
         self._client.offer, self._link.offer = self.take, self.answer
@@ -183,8 +224,33 @@ class FastPath:
         session = self._session
         if session.server.chance.is_on:
             return None
-        statements = session.statements
+        form = self._known_form(data) or self._new_form(data)
+        if form is None:
+            return None
+        shape, transaction = form.shape, session.transaction
+        if transaction is None:
+            transaction = Transaction(shape.begins, session.database.moment, session.database.version)
+        elif shape.begins or not transaction.is_untouched:
+            return None
+        batch = _Batch(data, form, transaction)
+        return batch if self._may_go(batch) else None
+
+    def _known_form(self, data: bytes) -> _Form | None:
+        """Find the form of a batch, if one like it has come and means the same now."""
+        for form in self._forms.get(len(data), ()):
+            if form.layout.fits(data):
+                session, shape = self._session, form.shape
+                is_same = shape.known is session.database.effects and (
+                    tuple(map(session.statements.get, form.names)) == shape.prepared
+                )
+                return form if is_same else None
+        return None
+
+    def _new_form(self, data: bytes) -> _Form | None:
+        """Read a batch message by message; None for any that the session has to look at."""
+        statements = self._session.statements
         prepared: list[Prepared | None] = []
+        names: list[bytes] = []
         places: list[tuple[int, int, int]] = []
         bind = wire.BIND
         position, last = 0, len(data) - len(wire.SYNC_MESSAGE)
@@ -194,7 +260,8 @@ class FastPath:
                 return None
             end = position + 1 + length
             values = data.find(0, position + 6) + 1
-            prepared.append(statements.get(data[position + 6 : values - 1]))
+            names.append(data[position + 6 : values - 1])
+            prepared.append(statements.get(names[-1]))
             places.append((position, values, end))
             if data.startswith(_DESCRIBE_EXECUTE, end):
                 position = end + len(_DESCRIBE_EXECUTE)
@@ -202,16 +269,18 @@ class FastPath:
                 position = end + len(_EXECUTE)
             else:
                 return None
-        if not prepared or not data.startswith(wire.SYNC_MESSAGE, position):
+        if not prepared or data[position:] != wire.SYNC_MESSAGE:
             return None
         shape = self._shape(tuple(prepared))
-        transaction = session.transaction
-        if shape is None or (transaction is not None and (shape.begins or not transaction.is_untouched)):
+        if shape is None:
             return None
-        if transaction is None:
-            transaction = Transaction(shape.begins, session.database.moment, session.database.version)
-        batch = _Batch(data, places, shape, transaction)
-        return batch if self._may_go(batch) else None
+        form = _Form(data, names, places, shape)
+        if len(data) <= _LONGEST_LAYOUT:
+            if len(self._forms) >= _MOST_LAYOUTS:
+                self._forms.clear()
+            others = [other for other in self._forms.get(len(data), ()) if not other.layout.fits(data)]
+            self._forms[len(data)] = [form, *others[:_MOST_OF_A_SIZE]]
+        return form
 
     def _shape(self, prepared: tuple[Prepared | None, ...]) -> _Shape | None:
         known = self._session.database.effects
@@ -219,7 +288,7 @@ class FastPath:
         if shape is None or shape.known is not known:
             if None in prepared:
                 return None
-            shape = _shape([each for each in prepared if each is not None], known)
+            shape = _shape(tuple(each for each in prepared if each is not None), known)
             if shape is not None:
                 if len(self._shapes) >= _MOST_SHAPES:
                     self._shapes.clear()
@@ -250,11 +319,7 @@ class FastPath:
                 removed = database.removed
                 if removed and any(removed.get(oid, 0) > transaction.started for oid in shape.tables):
                     return False
-            rows = transaction.rows + shape.row_count
-            for number in shape.by_values:
-                _, start, end = batch.places[number]
-                rows += (end - start + len(shape.prepared[number].query.text)) // 2
-            if rows > limits.transaction_rows:
+            if transaction.rows + batch.form.rows > limits.transaction_rows:
                 return False
         if not shape.commits:
             return True
@@ -274,16 +339,8 @@ class FastPath:
         session.server.begins_work(session)
         session.transaction = transaction
         if shape.begins:
-            end = batch.places[0][2]
-            is_described = data.startswith(_DESCRIBE_EXECUTE, end)
-            end += len(_DESCRIBE_EXECUTE if is_described else _EXECUTE)
-            batch.begun = _BEGUN[is_described]
-            if shape.takes_snapshot:
-                batch.own, batch.own_answer = 1, _FRAME_ANSWER
-                data = data[:end] + _FRAME + data[end:]
-            else:
-                batch.own, batch.own_answer = 2, _FRAME_ANSWER + _SNAPSHOT_ANSWER
-                data = data[:end] + _FRAME + _SNAPSHOT + data[end:]
+            form = batch.form
+            data = data[: form.frame_at] + form.frame + data[form.frame_at :]
         if shape.commits:
             transaction.removes |= shape.removes
             transaction.relates |= shape.relates
@@ -304,10 +361,8 @@ class FastPath:
             self._client.close()
             return True
         if not batch.keeps_rows and not batch.output and self._is_whole_and_good(batch, data):
-            if batch.own:
-                batch.output.append(batch.begun)
-                data = data[len(batch.begun) + len(batch.own_answer) :]
-            batch.output.append(data)
+            form = batch.form
+            batch.output.append(form.begun + data[len(form.opening) :] if form.own else data)
             link.data = b""
             self._finish(batch, batch.status)
             return True
@@ -323,20 +378,25 @@ class FastPath:
         """
         if data[-1:] != batch.status or (batch.status == b"I" and data[-8:-7] == b"\0"):
             return False
-        if batch.own and not (
-            data.startswith(batch.begun) and data.startswith(batch.own_answer, len(batch.begun))
-        ):
+        if not data.startswith(batch.form.opening):
             return False
-        if data == batch.shape.answered:
+        answers = batch.shape.answers
+        known = answers.get(len(data))
+        if known is not None and known.fits(data):
             return True
         # What looks like the ReadyForQuery at the end may be a part of a row.
+        starts = []
         position, last = 0, len(data) - _READY_BYTES
         while position < last:
+            starts.append(position)
             position += 1 + length_at(data, position + 1)[0]
-        is_whole = position == last
-        if is_whole and batch.shape.writes:
-            batch.shape.answered = data
-        return is_whole
+        if position != last:
+            return False
+        if last < _LONGEST_LAYOUT:
+            if len(answers) >= _MOST_LAYOUTS:
+                answers.clear()
+            answers[len(data)] = Layout(data, starts, [start + _HEADER_BYTES for start in starts])
+        return True
 
     def _look_at_each(self, batch: _Batch, data: bytes) -> None:
         """Take an answer message by message, as far as it has come."""
@@ -353,7 +413,7 @@ class FastPath:
             if following > end:
                 break
             if letter == _COMPLETE:
-                if 0 < completed <= batch.own:
+                if 0 < completed <= batch.form.own:
                     output.append(data[shown:begun])
                     shown = following
                 elif batch.keeps_rows:
@@ -392,7 +452,7 @@ class FastPath:
         session.settle(status, is_good=not batch.has_failed)
         session.server.ends_work(session)
         client.write(b"".join(batch.output))
-        if session.is_too_old():
+        if session.is_too_old:
             client.close()
         if client.data and not self.take():
             client.wake()
@@ -411,7 +471,7 @@ class FastPath:
         if not transaction.is_block:
             return
         if shape.writes:
-            done = zip(shape.prepared, shape.effects, batch.places, batch.rows, strict=True)
+            done = zip(shape.prepared, shape.effects, batch.form.places, batch.rows, strict=True)
             for prepared, effect, (_, start, end), rows in done:
                 if effect is None:
                     continue
@@ -419,7 +479,7 @@ class FastPath:
                 if rows:
                     run = Run(prepared, batch.data[start:end], -1, batch, rows=rows, tables=effect.tables)
                     session.note_effect(run, transaction, rows)
-        prepared, (at, start, end) = shape.prepared[-1], batch.places[-1]
+        prepared, (at, start, end) = shape.prepared[-1], batch.form.places[-1]
         if prepared.query.kind is not Kind.BEGIN:
             session.portals[b""] = Portal(
                 prepared, batch.data[start:end], batch.data[at:end], transaction.epoch

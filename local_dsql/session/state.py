@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,7 @@ class SessionState:
         self.busy_since = 0.0
         self.process_id = 0
         self.retirement: asyncio.TimerHandle | None = None
-        self.opened_at = time.monotonic()
+        self.has_had_its_time = False
         self.version = database.version
         """The schema's version that this session knows."""
         self.statements: dict[bytes, Prepared] = {}

@@ -55,7 +55,6 @@ def server_processes(data: Path) -> list[psutil.Process]:
         ("default_transaction_isolation", "repeatable read"),
         ("max_connections", "300"),
         ("listen_addresses", "127.0.0.1"),
-        ("unix_socket_directories", ""),
         ("is_superuser", "on"),
     ],
 )
@@ -64,6 +63,14 @@ def test_the_server_is_as_near_to_dsql_as_settings_bring_it(
 ) -> None:
     with psycopg.connect(postgres.conninfo(), application_name="fixture") as connection:
         assert connection.execute("select current_setting(%s)", [setting]).fetchall() == [(value,)]
+
+
+def test_its_unix_socket_is_for_its_own_user_alone(postgres: EmbeddedPostgres) -> None:
+    assert postgres.socket is not None
+    assert postgres.socket.is_socket()
+    assert postgres.socket.parent == postgres.data_directory
+    assert postgres.data_directory.stat().st_mode & 0o077 == 0
+    assert EmbeddedPostgres(Path("x" * 120)).socket is None
 
 
 def test_texts_are_compared_byte_by_byte_as_on_dsql(postgres: EmbeddedPostgres) -> None:

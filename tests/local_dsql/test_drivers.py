@@ -1,6 +1,7 @@
 """The usual round of each driver: create, insert, query, change, commit, roll back."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -17,7 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.process import Settings, ready_file
+from local_dsql.tls import Authority
 from tests.local_dsql.conftest import Connect
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -308,3 +313,40 @@ def test_nobody_waits(connect: Connect, session: Any) -> None:
             lost += 1
     assert lost == 20
     assert session.execute("select v from t").fetchone() == ("first",)
+
+
+@pytest.mark.parametrize("has_uvloop", [True, False], ids=["uvloop", "asyncio"])
+def test_the_server_runs_with_uvloop_and_without(server: LocalDsql, tmp_path: Path, has_uvloop: bool) -> None:
+    authority = Authority(tmp_path)
+    path = tmp_path / "settings.json"
+    settings = Settings(
+        postgres_port=server.postgres.port,
+        postgres_socket=str(server.postgres.socket or ""),
+        endpoints={"us-east-1": 0},
+        certificate=str(authority.server_certificate("localhost")),
+    )
+    settings.write(path)
+    hidden = "" if has_uvloop else "sys.modules['uvloop'] = None; "
+    code = (
+        f"import sys; {hidden}from local_dsql import process; loop = process._new_event_loop(); "
+        "print(type(loop).__module__, flush=True); loop.close(); process.main()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("uvloop" if has_uvloop else "asyncio")
+            deadline = time.monotonic() + 60
+            while not ready_file(path).exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            port = json.loads(ready_file(path).read_text(encoding="utf-8"))["us-east-1"]
+            tls = f"sslmode=verify-full sslrootcert={authority.ca_file}"
+            for options in (tls, "sslmode=disable"):
+                conninfo = f"host=localhost port={port} dbname=postgres user=admin {options}"
+                with psycopg.connect(conninfo) as connection:
+                    text = "x" * 300_000
+                    rows = connection.execute("select %s::text from generate_series(1, 20)", [text])
+                    assert rows.fetchall() == [(text,)] * 20
+        finally:
+            process.terminate()
+        assert process.wait(30) == 0

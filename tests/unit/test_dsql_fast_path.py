@@ -273,3 +273,66 @@ def test_a_client_goes_when_postgres_has_gone(scene: Scene) -> None:
     scene.send(b"read")
     scene.link.connection_lost(None)
     assert scene.to_client.is_closed
+
+
+def given(name: bytes, *values: bytes) -> bytes:
+    return wire.bind(b"", name, wire.text_values(values)) + wire.execute()
+
+
+def test_a_batch_of_a_known_size_is_another_one_if_its_statements_are(scene: Scene) -> None:
+    read = given(b"read", b"1") + wire.SYNC_MESSAGE
+    lock = given(b"lock", b"1") + wire.SYNC_MESSAGE
+    looks_alike = given(b"read", b"1") + b"H" + wire.SYNC_MESSAGE[1:]
+    assert len(read) == len(lock) == len(looks_alike)
+    for _ in range(2):
+        scene.client.received(read)
+        assert scene.to_postgres.taken() == read
+        scene.link.received(wire.BIND_COMPLETE + wire.message(b"C", b"SELECT 0\0") + wire.READY[b"I"])
+    for other in (lock, looks_alike):
+        scene.client.received(other)
+        assert scene.to_postgres.taken() == b""
+        scene.client.data = b""
+
+
+def test_a_name_that_means_another_statement_now_is_read_again(scene: Scene) -> None:
+    scene.send(b"read")
+    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
+    for text in (b"lock", b"set", b"begin"):
+        scene.session.statements[b"read"] = Prepared(statements.read(TEXTS[text]), b"\0\0")
+        frame = b"dsql_frame" if text == b"begin" else b""
+        assert frame in scene.send(b"read")
+        assert text == b"begin" or scene.to_postgres.taken() == b""
+        scene.client.data = b""
+    scene.link.received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
+    del scene.session.statements[b"read"]
+    assert scene.send(b"read") == b""
+
+
+def test_values_of_a_known_size_may_look_like_messages(scene: Scene) -> None:
+    execute = wire.execute()
+    for value in (b"x" * len(execute), execute, wire.SYNC_MESSAGE.ljust(len(execute), b"\0")):
+        sent = given(b"read", value) + given(b"commit") + wire.SYNC_MESSAGE
+        scene.begin()
+        scene.client.received(sent)
+        assert scene.to_postgres.taken() == sent
+        scene.link.received(
+            wire.BIND_COMPLETE
+            + wire.text_row(value.decode())
+            + wire.message(b"C", b"SELECT 1\0")
+            + wire.BIND_COMPLETE
+            + wire.message(b"C", b"COMMIT\0")
+            + wire.READY[b"I"]
+        )
+        assert scene.session.transaction is None
+
+
+def test_rows_are_counted_in_batches_that_come_again(scene: Scene) -> None:
+    scene.know(scene.effect._replace(rows=Rows.BY_VALUES))
+    transaction = scene.begin()
+    values = b"," * 4_000
+    for rows_before, is_taken in ((0, True), (0, True), (1_500, False)):
+        transaction.rows = rows_before
+        scene.client.received(given(b"write", values) + wire.SYNC_MESSAGE)
+        assert (scene.to_postgres.taken() != b"") == is_taken
+        if is_taken:
+            scene.link.received(wire.BIND_COMPLETE + wire.message(b"C", b"UPDATE 1\0") + wire.READY[b"T"])

@@ -4,6 +4,8 @@
 --
 -- A list reads a bounded part of its index, and of that what has a word in each of the ranges asked for (none:
 -- all). The last row of a part that is full comes along whether it has or not: it says where to go on.
+-- The bound stands there as a number, too, the largest that is given: of a parameter the planner knows nothing,
+-- takes it for a tenth of the table, and in a large one plans anew at each call because of that.
 
 -- name: list_items_by_name
 -- A page by name.
@@ -21,9 +23,14 @@ from (
         ) as is_wanted
         from (
             select c.id, c.name, row_number() over (order by c.name, c.id) = %(part)s as is_last
-            from xpoints.catalog_items c
-            where c.name >= %(after)s::varchar and (c.name, c.id) > (%(after)s::varchar, %(after_id)s)
-                and c.retired_at is null and c.name is not null and c.points_price is not null
+            from (
+                select c.id, c.name
+                from xpoints.catalog_items c
+                where c.name >= %(after)s::varchar and (c.name, c.id) > (%(after)s::varchar, %(after_id)s)
+                    and c.retired_at is null and c.name is not null and c.points_price is not null
+                order by c.name, c.id
+                limit 1000
+            ) as c
             order by c.name, c.id
             limit %(part)s
         ) as near
@@ -53,9 +60,14 @@ from (
         ) as is_wanted
         from (
             select c.id, c.points_price, row_number() over (order by c.points_price, c.id) = %(part)s as is_last
-            from xpoints.catalog_items c
-            where c.points_price >= %(after)s::bigint and (c.points_price, c.id) > (%(after)s::bigint, %(after_id)s)
-                and c.retired_at is null and c.name is not null and c.points_price is not null
+            from (
+                select c.id, c.points_price
+                from xpoints.catalog_items c
+                where c.points_price >= %(after)s::bigint and (c.points_price, c.id) > (%(after)s::bigint, %(after_id)s)
+                    and c.retired_at is null and c.name is not null and c.points_price is not null
+                order by c.points_price, c.id
+                limit 1000
+            ) as c
             order by c.points_price, c.id
             limit %(part)s
         ) as near
@@ -85,9 +97,14 @@ from (
         ) as is_wanted
         from (
             select c.id, c.points_price, row_number() over (order by c.points_price desc, c.id desc) = %(part)s as is_last
-            from xpoints.catalog_items c
-            where c.points_price <= %(after)s::bigint and (c.points_price, c.id) < (%(after)s::bigint, %(after_id)s)
-                and c.retired_at is null and c.name is not null and c.points_price is not null
+            from (
+                select c.id, c.points_price
+                from xpoints.catalog_items c
+                where c.points_price <= %(after)s::bigint and (c.points_price, c.id) < (%(after)s::bigint, %(after_id)s)
+                    and c.retired_at is null and c.name is not null and c.points_price is not null
+                order by c.points_price desc, c.id desc
+                limit 1000
+            ) as c
             order by c.points_price desc, c.id desc
             limit %(part)s
         ) as near
@@ -117,9 +134,14 @@ from (
         ) as is_wanted
         from (
             select c.id, c.rating, row_number() over (order by c.rating desc, c.id desc) = %(part)s as is_last
-            from xpoints.catalog_items c
-            where c.rating <= %(after)s::real and (c.rating, c.id) < (%(after)s::real, %(after_id)s)
-                and c.retired_at is null and c.name is not null and c.points_price is not null
+            from (
+                select c.id, c.rating
+                from xpoints.catalog_items c
+                where c.rating <= %(after)s::real and (c.rating, c.id) < (%(after)s::real, %(after_id)s)
+                    and c.retired_at is null and c.name is not null and c.points_price is not null
+                order by c.rating desc, c.id desc
+                limit 1000
+            ) as c
             order by c.rating desc, c.id desc
             limit %(part)s
         ) as near

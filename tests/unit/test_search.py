@@ -1,10 +1,15 @@
-"""Folding, words and ranges: what the search compares."""
+"""Folding, words and ranges: what the search compares; and how much of a list it reads."""
+
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.search import MAX_WORD_LENGTH, fold, item_words, wanted_words
+from handlers.edge.paging import LARGEST_PAGE
+from sql.queries import load
+from sql.reads import LIST_PART
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,12 @@ def test_a_category_is_compared_letter_by_letter() -> None:
     assert [word for word in ("=Home", "=Homes", "=home", "home") if wanted.first <= word < wanted.last] == [
         "=Home"
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in load("catalog") if name.startswith("list_items_by_")])
+def test_a_list_says_its_largest_part_as_a_number_that_a_planner_sees(name: str) -> None:
+    """It would be taken for a tenth of the catalogue, which of a large one is planned anew at each call."""
+    text = load("catalog")[name].text.decode()
+    (innermost,) = re.findall(r"from xpoints\.catalog_items c\n[^;]*?limit (\S+)", text)
+    assert innermost == str(LIST_PART)
+    assert LIST_PART > LARGEST_PAGE

@@ -23,6 +23,7 @@ _FILES = (
     "samconfig.toml",
     "Makefile",
     "tools/bundle.py",
+    "local/region.py",  # which has its template deployed at once
     *(f"requirements/{name}.txt" for name in ("runtime", "sam", "emulator")),
 )
 _FOLDERS = (*PACKAGES, "web")

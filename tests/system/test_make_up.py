@@ -531,7 +531,6 @@ up.main()
 @pytest.mark.parametrize(
     ("killed", "said"),
     [
-        ("postgres -D", "The database has ended"),
         ("local_dsql.process", "The database has ended"),
         ("emulator_process.py", "The AWS emulator has ended"),
     ],

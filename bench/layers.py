@@ -18,7 +18,7 @@ LAYERS = (
     ("/psycopg", "database client"),
     ("/sql/transaction.py", "database client"),
     ("/sql/connection.py", "database client"),
-    ("/sql/wire.py", "database client"),
+    ("/sql/pipeline.py", "database client"),
     ("/aws_lambda_powertools/", "logging, metrics"),
     ("/handlers/edge/observability.py", "logging, metrics"),
     ("/domain/", "decide"),

@@ -141,9 +141,10 @@ def decide_checkout(
     required = total(cart)
     if required != expected_points:
         return refusals.price_changed(expected_points=expected_points, actual_points=required)
-    now = cart_version(ShownLine(line.item_id, line.quantity, line.unit_points) for line in cart)
     # guard: nobody orders what they did not see, even for the same total
-    if seen is not None and seen != now:
+    if seen is not None and seen != cart_version(
+        ShownLine(line.item_id, line.quantity, line.unit_points) for line in cart
+    ):
         return refusals.cart_changed()
     stock: list[StockTake] = []
     exhausted: list[UUID] = []

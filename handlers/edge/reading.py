@@ -163,7 +163,7 @@ def canonical(text: str) -> str:
 
     Raises ProblemError for an object that names a member twice: readers differ in which of them holds.
     """
-    return _WRITER.encode(json.loads(text, object_pairs_hook=_once, parse_float=_number))
+    return _WRITER.encode(_READER.decode(text))
 
 
 def read_versions(headers: Mapping[str, str]) -> Expected:
@@ -254,6 +254,8 @@ def _number(digits: str) -> float | int:
     return int(value) if value.is_integer() else value
 
 
+# json.loads would make a decoder a request.
+_READER = json.JSONDecoder(object_pairs_hook=_once, parse_float=_number)
 _WRITER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

@@ -17,7 +17,7 @@ _ENVIRONMENT = DatabaseEnvironment.read()
 _DATABASE = _ENVIRONMENT.database()
 
 
-def _erase(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
+def _erase(envelope: "Envelope[Any]", time_is_up: Callable[[], bool]) -> Slice:
     is_over = start_slice(time_is_up)
     return erase_customer_data(_DATABASE, envelope, is_over, _ENVIRONMENT.region, datetime.now(UTC))
 

@@ -26,7 +26,7 @@ _DATABASE = _ENVIRONMENT.database()
 _MAIL = Mail(_ENVIRONMENT.sender_address, _ENVIRONMENT.mail_configuration)
 
 
-def _retire(envelope: Envelope[Any], time_is_up: Callable[[], bool]) -> Slice:
+def _retire(envelope: "Envelope[Any]", time_is_up: Callable[[], bool]) -> Slice:
     return retire_item_data(
         _DATABASE,
         envelope,

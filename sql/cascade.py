@@ -72,7 +72,7 @@ class Slice:
         return f"{self.outcome.value} ({self.rows} rows)"
 
 
-def is_of(event: Envelope[Any], fact_id: UUID, consumer: str) -> bool:
+def is_of(event: "Envelope[Any]", fact_id: UUID, consumer: str) -> bool:
     """Tell whether an event is the one by which a fact's cascade began, or one of its slices'.
 
     Under the id of another's event it would have that one taken for a duplicate.
@@ -83,7 +83,7 @@ def is_of(event: Envelope[Any], fact_id: UUID, consumer: str) -> bool:
 def run_slice(
     database: Database,
     consumer: str,
-    event: Envelope[Any],
+    event: "Envelope[Any]",
     steps: Mapping[str, Step],
     checkpoint: Checkpoint | None,
     is_over: Callable[[], bool],
@@ -127,7 +127,7 @@ def slice_ids(event_id: UUID, consumer: str) -> Iterator[UUID]:
 
 
 def enqueue_next_slice(
-    event: Envelope[Any], consumer: str, following: Payload, region: str, now: datetime
+    event: "Envelope[Any]", consumer: str, following: Payload, region: str, now: datetime
 ) -> Statement[Any]:
     """Give the statement that enqueues the event of the next slice; its id follows from this slice's."""
     _, next_id = islice(slice_ids(event.id, consumer), 2)

@@ -49,7 +49,7 @@ class Version(NamedTuple):
 _READ_ORDER = _QUERIES["read_order_of_event"].of(OrderOfEvent)
 
 
-def read_order(event: Envelope[Any]) -> Statement[OrderOfEvent]:
+def read_order(event: "Envelope[Any]") -> Statement[OrderOfEvent]:
     """Give the statement that reads the order which an event of an order tells of, for `known_order`."""
     return _READ_ORDER(
         order_id=event.data.order_id,
@@ -59,7 +59,7 @@ def read_order(event: Envelope[Any]) -> Statement[OrderOfEvent]:
     )
 
 
-def known_order(orders: Sequence[OrderOfEvent], event: Envelope[Any]) -> OrderOfEvent:
+def known_order(orders: Sequence[OrderOfEvent], event: "Envelope[Any]") -> OrderOfEvent:
     """Give the order that an event tells of. Raises UnknownOrderError where the database knows better.
 
     An event that is not the order's own has no effect and no row in the inbox: under a true one's id it would
@@ -82,7 +82,7 @@ def known_order(orders: Sequence[OrderOfEvent], event: Envelope[Any]) -> OrderOf
 def once(
     database: Database,
     consumer: str,
-    event: Envelope[Any],
+    event: "Envelope[Any]",
     reads: Sequence[Statement[Any]],
     decide: Callable[..., Sequence[Statement[Any]] | None],
     version: Version | None = None,

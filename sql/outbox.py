@@ -17,7 +17,7 @@ def shard_of(event_id: UUID) -> int:
     return SHARDS[event_id.int % len(SHARDS)]
 
 
-def enqueue(event: Envelope[Any]) -> Statement[Any]:
+def enqueue(event: "Envelope[Any]") -> Statement[Any]:
     """Give the statement that puts an event into its Region's outbox."""
     return _INSERT(
         region=event.region,

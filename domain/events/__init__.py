@@ -76,7 +76,7 @@ def envelope_of(contract: type[P]) -> type[Envelope[P]]:
     return Envelope[contract]  # type: ignore[valid-type]
 
 
-def write_event(event: Envelope[Any]) -> str:
+def write_event(event: "Envelope[Any]") -> str:
     """Write an event as JSON. It was checked when it was made, so its consumers can read it."""
     return event.model_dump_json()
 

@@ -14,10 +14,10 @@ from handlers.edge.log import logger
 #: The effect of an event. It deduplicates by the event's id in its own transaction, and gives a word on what
 #: became of it for the log; raising leaves the record in the queue, to be delivered again and, in the end, to
 #: go to the dead-letter queue.
-EffectFunction = Callable[[Envelope[Any]], object]
+EffectFunction = Callable[["Envelope[Any]"], object]
 
 #: The same, and it is given the question whether the function's time is up: one that is long asks it.
-TimedEffect = Callable[[Envelope[Any], Callable[[], bool]], object]
+TimedEffect = Callable[["Envelope[Any]", Callable[[], bool]], object]
 
 #: Is told what became of each record: a word, and the milliseconds since what the event tells of happened,
 #: None where no event could be read.
@@ -226,7 +226,7 @@ def _moment(said: object) -> datetime | None:
 
 def _understand(
     body: str, by_type: Mapping[str, tuple[type[Payload], EffectFunction]]
-) -> tuple[Envelope[Any], EffectFunction]:
+) -> tuple["Envelope[Any]", EffectFunction]:
     try:
         message = from_json(body)
         detail_type, detail = message["detail-type"], to_json(message["detail"])

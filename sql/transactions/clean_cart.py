@@ -15,7 +15,7 @@ _REDUCE_LINES = _QUERIES["reduce_ordered_cart_lines"]
 _MARK_CLEANED = _QUERIES["mark_cart_cleaned"]
 
 
-def clean_cart(database: Database, event: Envelope[OrderPlaced]) -> Completed[EffectOutcome]:
+def clean_cart(database: Database, event: "Envelope[OrderPlaced]") -> Completed[EffectOutcome]:
     """Take the ordered quantities out of the customer's cart, once an event.
 
     Whose cart, and how much, is what the order says; of the event it takes which order. Raises

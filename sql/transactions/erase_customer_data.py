@@ -43,7 +43,7 @@ class NotErasedError(Exception):
 
 def erase_customer_data(
     database: Database,
-    event: Envelope[CustomerErased] | Envelope[CustomerErasureResumed],
+    event: "Envelope[CustomerErased] | Envelope[CustomerErasureResumed]",
     is_over: Callable[[], bool],
     region: str,
     now: datetime,

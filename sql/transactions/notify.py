@@ -85,7 +85,7 @@ _READ_DUE = _QUERIES["read_due_notification"].of(_Due)
 
 
 def confirm_order(
-    database: Database, event: Envelope[OrderPlaced], send: Callable[[DueMessage], None]
+    database: Database, event: "Envelope[OrderPlaced]", send: Callable[[DueMessage], None]
 ) -> str:
     """Write the order's confirmation, once an event, and send it; give a word as `send_due`, or `stale`.
 
@@ -109,7 +109,7 @@ def confirm_order(
 
 
 def confirm_cancellation(
-    database: Database, event: Envelope[OrderCancelled], send: Callable[[DueMessage], None]
+    database: Database, event: "Envelope[OrderCancelled]", send: Callable[[DueMessage], None]
 ) -> str:
     """Withdraw the order's confirmation if it is not sent yet, and tell of the cancellation, likewise.
 
@@ -231,7 +231,7 @@ def _let_go(database: Database, due: _Due, email: str, key: dict[str, UUID], cod
 
 def _once(
     database: Database,
-    event: Envelope[Any],
+    event: "Envelope[Any]",
     reads: Sequence[Statement[Any]],
     decide: Callable[..., Sequence[Statement[Any]] | None],
 ) -> EffectOutcome:

@@ -129,14 +129,14 @@ def _writes(command: PlaceOrder, order: AcceptedOrder) -> list[Statement[Any]]:
     return writes
 
 
-def _last_unit(command: PlaceOrder, item_id: UUID) -> Envelope[StockExhausted]:
+def _last_unit(command: PlaceOrder, item_id: UUID) -> "Envelope[StockExhausted]":
     # Too rare for the caller to have an id ready: one that follows from the order's own.
     sale_id = uuid5(command.event_id, item_id.hex)
     sale = StockExhausted(item_id=item_id, order_id=command.request.result_id)
     return _origin(command, sale_id).announce(sale, sale_id)
 
 
-def _announcement(command: PlaceOrder, order: AcceptedOrder) -> Envelope[OrderPlaced]:
+def _announcement(command: PlaceOrder, order: AcceptedOrder) -> "Envelope[OrderPlaced]":
     request = command.request
     placed = OrderPlaced(
         order_id=request.result_id,

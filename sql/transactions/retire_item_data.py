@@ -50,7 +50,7 @@ class NotRetiredError(Exception):
 
 def retire_item_data(
     database: Database,
-    event: Envelope[CatalogItemRetired] | Envelope[ItemRetirementResumed],
+    event: "Envelope[CatalogItemRetired] | Envelope[ItemRetirementResumed]",
     send: Callable[[DueMessage], None],
     is_over: Callable[[], bool],
     region: str,

@@ -17,7 +17,7 @@ _READ_ADDRESS = _QUERIES["read_address_of_message"].of(str)
 _SUPPRESS = _QUERIES["suppress_address"]
 
 
-def suppress_address(database: Database, event: Envelope[MailReturned]) -> Completed[EffectOutcome]:
+def suppress_address(database: Database, event: "Envelope[MailReturned]") -> Completed[EffectOutcome]:
     """Suppress the address that a message of ours went to, once an event.
 
     Which address that was is the database's word; of the event it takes which message. `STALE` where the

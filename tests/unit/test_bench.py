@@ -1,8 +1,12 @@
 """The arithmetic of benchmarks, and pgbench's script."""
 
+from importlib.util import find_spec
+
 from bench.growth import LISTS, opaque
 from bench.harness import Spread, percentile, ratios, spread, table, take_turns
+from bench.layers import LAYERS
 from bench.pgbench import Recorded, make_script
+from tools.bundle import ROOT
 
 CUSTOMER = "00000000-0000-0000-0000-000000000001"
 ORDER = "6f1c1f0e-0000-4000-8000-0000000000aa"
@@ -21,6 +25,12 @@ def test_a_spread_holds_median_least_and_most() -> None:
 def test_percentiles_are_values_that_were_measured() -> None:
     values = list(range(1, 101))
     assert (percentile(values, 50), percentile(values, 99), percentile([7.0], 99)) == (51, 100, 7.0)
+
+
+def test_each_layer_of_the_profile_is_a_place_that_is_there() -> None:
+    # A module that was renamed would be counted for the layer of its folder.
+    places = [piece.strip("/") for piece, _ in LAYERS]
+    assert [place for place in places if not (ROOT / place).exists() and not find_spec(place)] == []
 
 
 def test_sides_take_turns_in_alternating_order() -> None:

@@ -6,7 +6,6 @@ Kept builds lie beside the layer that their functions share, in `.local/layers`.
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +13,8 @@ from pathlib import Path
 from tools.bundle import PACKAGES, ROOT
 
 _KEPT = ROOT / ".local" / "layers"
-#: One that no Region has been started with for as long is of code that there is no more.
-_KEPT_FOR_S = 24 * 60 * 60.0
+#: The ones that Regions were last started with; each is some 10 MB. One that is in use is among them.
+_MOST_KEPT = 5
 
 #: What says how a function is built; the folders that its artifact is taken from are beside it.
 _FILES = (
@@ -63,9 +62,10 @@ def keep(built: Path, digest: str) -> None:
     # Where it cannot be kept, by a full disk or because another start was quicker, nothing is lost.
     with suppress(OSError):
         shutil.copytree(built, aside)
+        os.utime(aside)  # the copy has the time of what was copied
         aside.rename(_KEPT / f"functions-{digest}")
     shutil.rmtree(aside, ignore_errors=True)
-    for other in _KEPT.glob("functions-*"):
-        with suppress(OSError):
-            if time.time() - other.stat().st_mtime > _KEPT_FOR_S:
-                shutil.rmtree(other, ignore_errors=True)
+    whole = [path for path in _KEPT.glob("functions-*") if not path.suffix]
+    with suppress(OSError):  # another start removes them, too
+        for other in sorted(whole, key=lambda path: path.stat().st_mtime)[:-_MOST_KEPT]:
+            shutil.rmtree(other, ignore_errors=True)

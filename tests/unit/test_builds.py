@@ -80,23 +80,19 @@ def test_the_quicker_of_two_starts_is_the_one_whose_build_is_kept(tree: Path) ->
     assert (tree / "kept" / f"functions-{digest}" / "template.yaml").read_text() == "built"
 
 
-def test_what_no_region_has_been_started_with_for_a_day_goes(tree: Path) -> None:
+def test_the_builds_that_were_last_used_are_kept(tree: Path) -> None:
     digest = builds.made_of()
-    for name, hours in (
-        ("functions-a", 25),
-        ("functions-b", 23),
-        ("0123456789abcdef", 25),
-        (f"functions-{digest}", 25),
-    ):
+    names = [f"functions-{name}" for name in "abcdef"]
+    now = (tree / "kept").stat().st_mtime
+    for hours, name in enumerate(reversed(["0123456789abcdef", *names]), start=1):
         (tree / "kept" / name).mkdir()
-        then = (tree / "kept").stat().st_mtime - hours * 3600
-        os.utime(tree / "kept" / name, (then, then))
-    assert builds.find(digest) is not None  # it is used again
+        os.utime(tree / "kept" / name, (now - hours * 3600,) * 2)
+    assert builds.find("a")  # the oldest is used again
 
     builds.keep(tree / "built", digest)
 
-    # The third is a layer: those stay.
-    assert kept(tree) == sorted(["0123456789abcdef", "functions-b", f"functions-{digest}"])
+    # Layers, which have no such name, stay however old they are.
+    assert kept(tree) == sorted(["0123456789abcdef", "functions-a", *names[-3:], f"functions-{digest}"])
 
 
 _BUILD = """

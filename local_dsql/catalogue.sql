@@ -292,41 +292,131 @@ begin
     return total;
 end $$;
 
--- What is larger than DSQL takes of the rows that this transaction has written into the given tables and that still
--- stand: a value's type, `row`, or nothing. Sizes are those of what is stored, after PostgreSQL's compression. A value
--- over 2 kB is stored in pieces in a table of its own, and PostgreSQL counts these: where there were few nothing is scanned.
-create or replace function pg_dsql.too_large(table_names text[], value_bytes int8, row_bytes int8, look_above int8)
-returns text language plpgsql security definer as $$
+-- --- Sizes of keys, values and rows -----------------------------------------------------------------------
+-- Triggers of each table look at what is stored; they are marked internal, so that nobody is shown them. Their
+-- conditions cost a row next to nothing, and only what may be too large is looked at. What they raise is put into
+-- DSQL's words by the server.
+
+create or replace function pg_dsql.refuse_key() returns trigger language plpgsql security definer as $$
 declare
-    piece_bytes constant int8 := 1996;
-    each text;
+    size int8;
+begin
+    if tg_nargs > 0 then
+        -- Keys of expressions, or of some rows alone.
+        execute format('select greatest(%s) from (select ($1).*) t', tg_argv[0]) into size using new;
+        if size is null or size <= :KEY_BYTES then
+            return null;
+        end if;
+    end if;
+    raise exception using errcode = '54000', message = 'pg_dsql key';
+end $$;
+
+-- Sizes are those of what is stored, after PostgreSQL's compression: a row's own trigger is given values that are not.
+create or replace function pg_dsql.refuse_size() returns trigger language plpgsql security definer as $$
+declare
     sizes text;
     row_size text;
     found_kind text;
 begin
-    foreach each in array table_names loop
-        continue when not exists (
-            select from pg_class c
-            where c.oid = each::regclass and c.reltoastrelid <> 0
-                and pg_stat_get_xact_tuples_inserted(c.reltoastrelid) * piece_bytes > look_above
-        );
-        select string_agg(format('(%L, pg_column_size(t.%I))', y.typname, a.attname), ', '),
-            string_agg(format('coalesce(pg_column_size(t.%I), 0)', a.attname), ' + ')
-            into sizes, row_size
-        from pg_attribute a join pg_type y on y.oid = a.atttypid
-        where a.attrelid = each::regclass and a.attnum > 0 and not a.attisdropped;
-        execute format(
-            'select v.kind from %s t, lateral (values %s, (''row'', %s)) v (kind, size)'
-            || ' where age(t.xmin) <= age(pg_current_xact_id()::xid)'
-            || ' and v.size > case v.kind when ''row'' then $2 else $1 end limit 1',
-            each::regclass, sizes, row_size
-        ) into found_kind using value_bytes, row_bytes;
-        if found_kind is not null then
-            return found_kind;
-        end if;
-    end loop;
+    select string_agg(format('(%L, pg_column_size(t.%I))', y.typname, a.attname), ', '),
+        string_agg(format('coalesce(pg_column_size(t.%I), 0)', a.attname), ' + ')
+        into sizes, row_size
+    from pg_attribute a join pg_type y on y.oid = a.atttypid
+    where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped;
+    execute format(
+        'select v.kind from %s t, lateral (values %s, (''row'', %s)) v (kind, size)'
+        || ' where age(t.xmin) <= age(pg_current_xact_id()::xid)'
+        || ' and v.size > case v.kind when ''row'' then :ROW_BYTES else :COLUMN_BYTES end limit 1',
+        tg_relid::regclass, sizes, row_size
+    ) into found_kind;
+    if found_kind is not null then
+        raise exception using errcode = '54000', message = 'pg_dsql size ' || found_kind;
+    end if;
     return null;
 end $$;
+
+-- What a value of a column may take at most, by its declaration.
+create or replace function pg_dsql.most_bytes(a pg_attribute) returns int8 language sql immutable as $$
+    select case
+        when a.attlen > 0 then a.attlen
+        when a.atttypid = 'numeric'::regtype then 24
+        when a.atttypmod > 4 then 4 * (a.atttypmod - 4)
+        else 1 << 30
+    end
+$$;
+
+-- Make a table's triggers anew. A key's bytes are those of its columns and, in a secondary index, of the primary key's.
+create or replace function pg_dsql.guard_sizes(source regclass) returns void language plpgsql security definer as $$
+declare
+    keys text;
+    expressions text;
+    sizes text;
+    conditions text[];
+    names constant text[] := array['dsql_keys', 'dsql_expressions', 'dsql_sizes'];
+begin
+    select 'greatest(' || string_agg(size, ', ') || ') > :KEY_BYTES' into keys
+    from (
+        select string_agg(
+            case when a.attlen > 0 then a.attlen::text else format('coalesce(octet_length(new.%I::text), 0)', a.attname) end,
+            ' + '
+        ) || format(' + %s', :KEY_BYTES_PER_FURTHER_COLUMN * (count(*) - 1)) as size
+        from pg_index i
+        left join pg_index p on p.indrelid = i.indrelid and p.indisprimary
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum > 0 and (
+            a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+            or a.attnum = any ((p.indkey::int2[])[0:p.indnkeyatts - 1])
+        )
+        where i.indrelid = source and i.indpred is null
+        group by i.indexrelid
+        having sum(pg_dsql.most_bytes(a)) + :KEY_BYTES_PER_FURTHER_COLUMN * (count(*) - 1) > :KEY_BYTES
+    ) each_key;
+    select string_agg(format('case when %s then %s end', coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'), k.size), ', ')
+        into expressions
+    from pg_index i, lateral (
+        select string_agg(format('octet_length((%s)::text)', pg_get_indexdef(i.indexrelid, place, false)), ' + ')
+            || format(' + %s', :KEY_BYTES_PER_FURTHER_COLUMN * (count(*) - 1)) as size
+        from generate_series(1, i.indnkeyatts) as place
+    ) k
+    where i.indrelid = source and (i.indexprs is not null or i.indpred is not null);
+    -- Each value and the row: whatever is over a limit is over that of a value.
+    select string_agg(format('coalesce(pg_column_size(new.%I), 0)', a.attname), ' + ') || ' > :COLUMN_BYTES'
+        into sizes
+    from pg_attribute a
+    where a.attrelid = source and a.attnum > 0 and not a.attisdropped and a.attlen < 0
+    having sum(pg_dsql.most_bytes(a)) > :COLUMN_BYTES;
+    conditions := array[keys, case when expressions is not null then 'octet_length((new.*)::text) > :KEY_BYTES' end, sizes];
+    for number in 1..3 loop
+        execute format('drop trigger if exists %I on %s', names[number], source);
+        if conditions[number] is not null then
+            execute format(
+                'create trigger %I after insert or update on %s for each row when (%s) execute function pg_dsql.%I(%s)',
+                names[number], source, conditions[number], case number when 3 then 'refuse_size' else 'refuse_key' end,
+                case number when 2 then quote_literal(expressions) end
+            );
+        end if;
+    end loop;
+    -- Nobody is to see them, and no column is kept from being dropped by them: then they are made anew.
+    delete from pg_depend d using pg_trigger g
+    where g.tgrelid = source and g.tgname = any (names) and d.classid = 'pg_trigger'::regclass and d.objid = g.oid
+        and d.refobjsubid <> 0;
+    update pg_trigger set tgisinternal = true where tgrelid = source and tgname = any (names);
+end $$;
+
+create or replace function pg_dsql.guard_tables() returns event_trigger language plpgsql security definer as $$
+begin
+    perform pg_dsql.guard_sizes(c.oid)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'sys' and c.oid in (
+        select coalesce(i.indrelid, d.objid) from pg_event_trigger_ddl_commands() d
+        left join pg_index i on i.indexrelid = d.objid where d.classid = 'pg_class'::regclass
+    );
+end $$;
+
+drop event trigger if exists dsql_guard_tables;
+
+create event trigger dsql_guard_tables on ddl_command_end
+    when tag in ('CREATE TABLE', 'CREATE TABLE AS', 'ALTER TABLE', 'CREATE INDEX')
+    execute function pg_dsql.guard_tables();
 
 -- --- A doomed transaction's own copies --------------------------------------------------------------------
 -- For each table that it writes: the rows that it may have changed (dsql_<oid>), where they came from

@@ -49,9 +49,6 @@ ROW_BYTES = 2 * MIB
 COLUMN_BYTES = 1 * MIB
 """A value outside of keys, as it is stored: DSQL compresses long text and jsonb (guide)."""
 
-SIZES_LOOKED_AT_ABOVE = 64 * 1024
-"""A server's own figure: what a statement has to be given or to have stored for its rows to be measured."""
-
 KEY_BYTES = 1_981
 """A primary key's or index entry's columns, a secondary one's with the primary key's; the guide says 1 KiB,
 a cluster took 1,981 (measured)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import ssl
 import time
 from collections import Counter
@@ -222,6 +223,7 @@ class Server:
     async def _install(self) -> None:
         """Add to each database what the server needs there; new ones are copies of template1."""
         text = files("local_dsql").joinpath("catalogue.sql").read_text(encoding="utf-8")
+        text = re.sub(r":([A-Z_]+)\b", lambda name: str(getattr(limits, name[1])), text)
         rows = await self._ask_once(DATABASE, "select datname from pg_database where datallowconn")
         for row in rows:
             await self._ask_once((row[0] or b"").decode(), text)

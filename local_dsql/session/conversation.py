@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from local_dsql import refusals, statements, wire
 from local_dsql.backend import CLOSED, EXECUTED, Failure, Step
+from local_dsql.refusals import Refusal
 from local_dsql.session.execute import Executing
 from local_dsql.session.fast_path import FastPath
 from local_dsql.session.replay import DEADLOCKS, MOST_RETRIES, RETRY_S
@@ -227,6 +228,7 @@ class Session(Executing):
         step = failure.step
         answer = failure.answer
         sqlstate = failure.sqlstate
+        is_schema = step is not None and step.run is not None and step.run.query.kind is Kind.SCHEMA
         if step is not None and step.refusal is not None and step.refusal.sqlstate == sqlstate:
             answer = wire.error(*step.refusal)
             self.server.count(step.refusal)
@@ -234,13 +236,24 @@ class Session(Executing):
             # DSQL has no such index to tell of: one of two changes of the schema comes too late.
             answer = wire.error(*refusals.SCHEMA_CHANGED)
             self.server.count(refusals.SCHEMA_CHANGED)
-        elif sqlstate == "54000" and failure.words.startswith("index row "):
-            answer = wire.error(*refusals.KEY_TOO_LARGE)
-            self.server.count(refusals.KEY_TOO_LARGE)
-        elif sqlstate == "53400" and failure.words.startswith("temporary file size exceeds"):
-            answer = wire.error(*refusals.QUERY_MEMORY)
-            self.server.count(refusals.QUERY_MEMORY)
-        elif sqlstate in ("40001", "40P01") and "(OC00" not in failure.words:
-            answer = wire.error(*refusals.CONFLICT)
-            self.server.count(refusals.CONFLICT)
+        elif (refusal := _in_words_of_dsql(sqlstate, failure.words, is_schema=is_schema)) is not None:
+            answer = wire.error(*refusal)
+            self.server.count(refusal)
         self.backend.output += (failure.partial, answer)
+
+
+def _in_words_of_dsql(sqlstate: str, words: str, *, is_schema: bool) -> Refusal | None:
+    """Give what DSQL says where PostgreSQL, or a trigger of catalogue.sql, says something of its own."""
+    match sqlstate:
+        case "54000" if words.startswith(("index row ", "pg_dsql key")):
+            return refusals.KEY_TOO_LARGE
+        case "54000" if words.startswith("pg_dsql size "):
+            kind = words.removeprefix("pg_dsql size ")
+            return refusals.ROW_TOO_LARGE if kind == "row" else refusals.value_too_large(kind)
+        case "53400" if words.startswith("temporary file size exceeds"):
+            return refusals.QUERY_MEMORY
+        case "40P01" if is_schema:
+            return refusals.SCHEMA_CHANGED
+        case "40001" | "40P01" if "(OC00" not in words:
+            return refusals.CONFLICT
+    return None

@@ -2,7 +2,7 @@
 
 import json
 
-from local_dsql import limits, refusals, wire
+from local_dsql import refusals, wire
 from local_dsql.backend import BOUND, CLOSED, EXECUTED, Failure, Portal, Run, Step
 from local_dsql.doomed import doubles, lock_trace
 from local_dsql.session import answers
@@ -55,8 +55,6 @@ class Executing(Binding):
             transaction.schema_statements += 1
         if kind is Kind.COPY_IN:
             return await self._copy_in(portal, raw, index)
-        if portal.run is not None and self._may_be_too_large(portal.run, transaction):
-            return await self._execute_measured(portal, transaction, raw, index)
         if kind is Kind.FORGET:
             self._forget_statements(index)
         if limit != b"\0\0\0\0" and kind in (Kind.READ, Kind.LOCK):
@@ -196,65 +194,7 @@ class Executing(Binding):
             self._steps.append(
                 Step(raw + run.copied, b"C", shown=True, index=index, run=run, alter=answers.copied)
             )
-        mark = len(self.backend.output)
-        failure = await self._send(sync=False)
-        transaction = self.transaction
-        if failure is None and transaction is not None and self._may_be_too_large(run, transaction):
-            failure = await self._refuse_too_large(run, mark, index)
-        return failure
-
-    @staticmethod
-    def _may_be_too_large(run: Run, transaction: Transaction) -> bool:
-        """Tell whether it may write a value or a row that is larger than DSQL takes.
-
-        A small statement may do so too, by taking a row of nearly that size over it: that is let go.
-        """
-        query = run.query
-        if transaction.is_doomed or query.kind not in (Kind.WRITE, Kind.COPY_IN):
-            return False
-        given = len(run.values) + len(run.copied) + len(query.text)
-        return query.enlarges or given > limits.SIZES_LOOKED_AT_ABOVE
-
-    async def _execute_measured(
-        self, portal: Portal, transaction: Transaction, raw: bytes, index: int
-    ) -> Failure | None:
-        """Run a write, and look at what it has stored before its answer is given."""
-        failure = await self._send(sync=False)
-        if failure is not None:
-            return failure
-        mark = len(self.backend.output)
-        failure = await self._execute_plainly(portal, transaction, raw, index)
-        if failure is None and portal.run is not None:
-            failure = await self._refuse_too_large(portal.run, mark, index)
-        return failure
-
-    async def _refuse_too_large(self, run: Run, mark: int, index: int) -> Failure | None:
-        """Refuse what was written, if a value or row of it is too large; its answer begins at a mark."""
-        name, steps = self.backend.prepared(
-            "/* local_dsql */ select pg_dsql.too_large($1::text[], $2::int8, $3::int8, $4::int8)",
-            b"\0\0",
-            index,
-        )
-        tables = wire.text_array([table.sql for table in run.written_tables])
-        sizes = (limits.COLUMN_BYTES, limits.ROW_BYTES, limits.SIZES_LOOKED_AT_ABOVE)
-        values = wire.text_values([tables, *(str(size).encode() for size in sizes)])
-        found: list[bytes] = []
-        self._steps += [
-            *steps,
-            Step(wire.bind(b"dsql_size", name, values), BOUND, index=index),
-            Step(wire.execute(b"dsql_size"), EXECUTED, index=index, watch=found.append),
-            Step(wire.message(b"C", b"Pdsql_size\0"), CLOSED, index=index),
-        ]
-        failure = await self._send(sync=False)
-        kind = (wire.row_values(found[0])[0] or b"").decode() if failure is None else ""
-        if not kind and failure is None:
-            return None
-        del self.backend.output[mark:]
-        if failure is None:
-            too_large = refusals.ROW_TOO_LARGE if kind == "row" else refusals.value_too_large(kind)
-            self._refuse(too_large, index)
-            failure = await self._send(sync=False)
-        return failure
+        return await self._send(sync=False)
 
     async def _execute_counted(self, run: Run, raw: bytes, index: int) -> Failure | None:
         mark = len(self.backend.output)

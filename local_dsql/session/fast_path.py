@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from local_dsql import wire
 from local_dsql.backend import OWN, Portal, Prepared, Run
 from local_dsql.effects import Effect
-from local_dsql.limits import SIZES_LOOKED_AT_ABOVE
 from local_dsql.state import Transaction
 from local_dsql.statements import Kind, Query, Rows
 from local_dsql.wire import Layout, bind_at, header_at, length_at
@@ -310,8 +309,6 @@ class FastPath:
         elif not shape.begins and time.monotonic() - transaction.began_at > limits.transaction_age_s:
             return False
         if shape.writes:
-            if len(batch.data) > SIZES_LOOKED_AT_ABOVE:
-                return False
             if transaction.is_block:
                 # What may have to be run again has to come to the same; nothing of it is kept after COMMIT.
                 if shape.is_random and not shape.commits:

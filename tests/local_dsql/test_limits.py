@@ -133,16 +133,91 @@ def test_bytes_are_limited_at_commit(session: Connection, write: str) -> None:
     assert session.execute("select count(*) from t").fetchone() == (0,)
 
 
-def test_a_key_that_is_too_large_is_told_so_in_the_words_of_dsql(connect: Connect) -> None:
-    """Where PostgreSQL refuses it: from some 2,700 bytes on that do not compress."""
+KEY = "54000 key size too large"
+
+
+def test_a_key_of_1981_bytes_passes_and_one_byte_more_is_refused(connect: Connect) -> None:
     session = connect()
     session.execute("create table t (id text primary key)")
-    key = random.Random(1).randbytes(2_000).hex()
     for write in ("insert into t values (%s)", "insert into t values (%s) returning id"):
-        with pytest.raises(psycopg.Error) as caught:
-            session.execute(write, [key], prepare=True)
-        assert (caught.value.sqlstate, caught.value.diag.message_primary) == ("54000", "key size too large")
-    session.execute("insert into t values (%s)", [key[:1_900]])
+        for prepare in (False, True):
+            session.execute("delete from t")
+            session.execute(write, ["x" * 1_981], prepare=prepare)
+            for count in (1_982, 2_500, 4_000, 100_000):
+                with pytest.raises(psycopg.Error) as caught:
+                    session.execute(write, ["x" * count], prepare=prepare)
+                assert f"{caught.value.sqlstate} {caught.value.diag.message_primary}" == KEY
+    assert refusal(session, "insert into t values (%s)", [text_of(4_000)]) == KEY
+    assert failure(session, "update t set id = id || 'x'") == KEY
+    assert failure(session, "insert into t select repeat('x', 2000)") == KEY
+    session.execute("begin")
+    session.execute("insert into t values ('y')")
+    assert failure(session, "insert into t values ('x') on conflict (id) do nothing") == ""
+    assert failure(session, "update t set id = repeat('y', 1982) where id = 'y'") == KEY
+    assert failure(session, "select 1").startswith("25P02")
+    session.execute("rollback")
+
+
+#: Keys of one table, and how many bytes of `b` they take beside the other columns' 1,000 and 8.
+KEYS = {
+    "two columns": ("create table t (a text, b text, c int8, primary key (a, b))", 1_981 - 1_000 - 7),
+    "unique": ("create table t (c int8 primary key, a text, b text, unique (a, b))", 1_981 - 1_008 - 14),
+    "with the primary key's": ("create table t (a text primary key, b text unique, c int8)", 974),
+    "the primary key once": ("create table t (a text primary key, b text, c int8, unique (b, a))", 974),
+    "declared": ("create table t (a varchar(1100) primary key, b varchar(1100) unique, c int8)", 974),
+}
+
+
+@pytest.mark.parametrize(("create", "count"), KEYS.values(), ids=KEYS)
+def test_a_key_is_all_its_columns_and_those_of_the_primary_key(
+    connect: Connect, create: str, count: int
+) -> None:
+    session = connect()
+    session.execute(create.encode())
+    insert = "insert into t (a, b, c) values (%s, %s, 1)"
+    assert refusal(session, insert, ["a" * 1_000, "b" * (count + 1)]) == KEY
+    assert refusal(session, insert, ["a" * 1_000, "b" * count]) == ""
+    assert failure(session, "update t set b = b || 'x'") == KEY
+    assert failure(session, "update t set a = a || 'x'") == KEY
+    assert failure(session, "update t set c = 2") == ""
+
+
+def test_keys_of_an_index_that_comes_later_are_looked_at_too(connect: Connect) -> None:
+    session = connect()
+    session.execute("create table t (id int8 primary key, a text, b text, v text)")
+    assert refusal(session, "insert into t values (1, %s, %s)", ["x" * 3_000, "x" * 3_000]) == ""
+    session.execute("delete from t")
+    session.execute("create index async on t (a)")
+    session.execute("create index async on t (lower(b)) include (v)")
+    for column, longest in (("a", 1_981 - 8 - 7), ("b", 1_981)):
+        insert = f"insert into t (id, v, {column}) values (%s, repeat('v', 2000), %s)"
+        assert refusal(session, insert, [len(column), "x" * longest]) == ""
+        assert refusal(session, insert, [9, "x" * (longest + 1)]) == KEY
+        session.execute("delete from t")
+    session.execute("alter table t drop column b")
+    assert refusal(session, "insert into t values (1, %s)", ["x" * 1_967]) == KEY
+    session.execute("alter table t drop column a")
+    assert refusal(session, "insert into t values (1, %s)", ["x" * 1_967]) == ""
+
+
+def test_a_partial_index_has_no_key_of_other_rows(connect: Connect) -> None:
+    session = connect()
+    session.execute("create table t (id int8 primary key, a text, is_new bool)")
+    session.execute("create index async on t (a) where is_new")
+    insert = "insert into t values (%s, %s, %s)"
+    assert refusal(session, insert, [1, "x" * 2_000, False]) == ""
+    assert refusal(session, insert, [2, "x" * 2_000, None]) == ""
+    assert refusal(session, insert, [3, "x" * 1_981, True]) == ""
+    assert refusal(session, insert, [4, "x" * 1_982, True]) == KEY
+    assert failure(session, "update t set is_new = true where id = 1") == KEY
+
+
+def test_nobody_is_shown_what_looks_at_sizes(connect: Connect) -> None:
+    session = connect()
+    session.execute("create table t (a text primary key, b text)")
+    seen = "select (select count(*) from information_schema.triggers), count(*) from pg_trigger"
+    assert session.execute(f"{seen} where tgrelid = 't'::regclass and not tgisinternal").fetchone() == (0, 0)
+    assert session.execute(f"{seen} where tgrelid = 't'::regclass").fetchone() == (0, 2)
 
 
 def text_of(count: int) -> str:
@@ -254,6 +329,22 @@ def test_a_row_of_2_mib_passes_and_one_byte_more_is_refused(wide: Connection) ->
     assert refusal(wide, update, [random.Random(1).randbytes(99_996)]) == ""
     assert refusal(wide, update, [random.Random(1).randbytes(99_997)]) == row_limit
     assert wide.execute("select id, length(b) from wide order by id").fetchall() == [(1, None), (2, 99_996)]
+
+
+def test_a_small_statement_may_not_take_a_row_over_2_mib(wide: Connection) -> None:
+    mib = 1024 * 1024
+    row_limit = "54000 maximum row size exceeded"
+    insert = "insert into wide (id, v, c) values (%s, %s, %s)"
+    assert refusal(wide, insert, [1, text_of(mib), text_of(mib - 1_000)]) == ""
+    update = "update wide set b = %s where id = 1"
+    for block in (False, True):
+        if block:
+            wide.execute("begin")
+        assert refusal(wide, update, [random.Random(1).randbytes(1_000)]) == row_limit
+        wide.execute("rollback" if block else "select 1")
+    assert refusal(wide, update, [random.Random(1).randbytes(900)]) == ""
+    assert failure(wide, "update wide set b = b || b") == row_limit
+    assert failure(wide, "update wide set id = 2") == ""
 
 
 def test_a_query_has_so_much_memory(connect: Connect) -> None:

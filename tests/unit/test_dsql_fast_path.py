@@ -224,22 +224,6 @@ def test_a_write_that_asks_for_more_is_left_to_the_session(scene: Scene, changed
     assert scene.send(b"write") == b""
 
 
-def test_a_write_that_is_given_much_is_left_to_the_session(scene: Scene) -> None:
-    scene.begin()
-    little, much = (
-        wire.bind(b"", b"write", wire.text_values([b"x" * count, b"1"]))
-        + wire.describe_portal()
-        + wire.execute()
-        + wire.SYNC_MESSAGE
-        for count in (60_000, 70_000)
-    )
-    scene.client.received(little)
-    assert scene.to_postgres.taken() == little
-    scene.link.received(done(b"UPDATE 1") + wire.READY[b"T"])
-    scene.client.received(much)
-    assert scene.to_postgres.taken() == b""
-
-
 @pytest.mark.parametrize(
     "state",
     ["is_parked", "is_pinned", "is_lost", "has_failed", "may_hold_locks", "schema_statements", "copies"],

@@ -104,10 +104,10 @@ def order(shop: Shop, database: Callable[..., Database]) -> Order:
 
 
 def returned(
-    notification_id: UUID, kind: str = "Bounce", address: str = "ana@example.com"
+    notification_id: UUID, kind: str = "Bounce", address: str | None = "ana@example.com"
 ) -> Envelope[MailReturned]:
-    """Give the event that says that a message returned."""
-    sending = sending_of(notification_id, address_hash(address))
+    """Give the event that says that a message returned; without an address, not of which sending."""
+    sendings = None if address is None else (sending_of(notification_id, address_hash(address)),)
     event_id = uuid4()
     return envelope_of(MailReturned)(
         id=event_id,
@@ -119,7 +119,7 @@ def returned(
         region="us-east-1",
         correlation_id=str(event_id),
         data=MailReturned.model_validate(
-            {"notification_ids": (notification_id,), "sending_ids": (sending,), "kind": kind}
+            {"notification_ids": (notification_id,), "sending_ids": sendings, "kind": kind}
         ),
     )
 
@@ -169,7 +169,8 @@ def test_nobody_is_silenced_by_an_event_about_what_was_not_sent(shop: Shop, cons
         (written, shop.customer(username="ana"), uuid4()),
     )
     for notification_id in (written, uuid4()):
-        assert suppress_address(consumers, returned(notification_id)).value is EffectOutcome.STALE
+        for event in (returned(notification_id), returned(notification_id, address=None)):
+            assert suppress_address(consumers, event).value is EffectOutcome.STALE
     assert suppressed(shop) == {}
 
 

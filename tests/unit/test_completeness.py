@@ -101,6 +101,15 @@ def test_every_function_has_a_sample_event(function: str) -> None:
     assert isinstance(json.loads(sample(function).read_text()), dict)
 
 
+def test_the_page_on_invoking_says_what_each_functions_own_sample_does() -> None:
+    page = (
+        (ROOT / "docs" / "sam-local-invoke.md").read_text("utf-8").partition("\n## What the samples say\n")[2]
+    )
+    rows = re.findall(r"^\| (\w.*?) \|", page.partition("\n## ")[0], re.MULTILINE)
+    own = {path.stem for path in (ROOT / "events" / "samples").glob("*Function.json")}
+    assert {name for row in rows[1:] for name in row.split(", ")} == own <= set(functions())
+
+
 def test_each_exception_is_still_one() -> None:
     places = {
         "/".join(map(str, (name, *path)))

@@ -68,6 +68,17 @@ def read_again(source: str, file: str) -> None:
             assert Statement(numbered(whole), file).tree is not None
 
 
+def test_the_table_of_the_page_has_each_guard_as_it_is() -> None:
+    page = (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- mutations -->")[2].partition("<!-- /mutations -->")[0]
+    rows = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \|", table, re.MULTILINE)
+    wanted = [
+        (name, BY_NAME[name].file, guard.test.removeprefix("test_").replace("_", " ") or "chaos")
+        for name, guard in GUARDS.items()
+    ]
+    assert rows == wanted, 'run `make mutations ONLY="words of its name"` for each that is new or was moved'
+
+
 # --- The mutations --------------------------------------------------------------------------------------
 
 

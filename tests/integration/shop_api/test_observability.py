@@ -26,6 +26,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from psycopg import Error, OperationalError, errors
 
+import domain.checkout
 from bench.scale import COUNTED, ORDER_LINES
 from domain.events.orders import OrderPlaced
 from domain.messages import MessageText
@@ -41,7 +42,7 @@ from sql.queries import Statement
 from sql.transactions.notify import DueMessage, UndeliverableError
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
-from tests.unit.test_template_alarms import Metric, metrics_used, searches
+from tests.unit.test_template_alarms import Metric, metrics_used, searches, widgets
 from tools.template import template
 
 #: Stands in everything that a person told the shop, and in nothing else.
@@ -185,7 +186,12 @@ def _shop_and_order(teller: Teller) -> UUID:
         (f"{MARK}Ana", f"{MARK}-555", ana),
     )
     client = teller.api.as_customer(ana)
-    mug, sold_out, dear = shop.item(5), shop.item(5, stock=[0]), shop.item(1000)
+    mug, sold_out, limited, dear = (
+        shop.item(5),
+        shop.item(5, stock=[0]),
+        shop.item(5, stock=[1]),
+        shop.item(1000),
+    )
     with teller.as_function("CheckoutFunction"):
         assert _order(client, 0, f"{MARK}-empty").problem == "empty-cart"
         for item, points, problem in (
@@ -193,9 +199,19 @@ def _shop_and_order(teller: Teller) -> UUID:
             (dear, 1000, "insufficient-points"),
             (uuid4(), 5, "item-unavailable"),
             (mug, 4, "price-changed"),
+            (mug, 5, "cart-changed"),
+            (limited, 5, "order-too-large"),
+            (mug, 5, "too-many-lines"),
         ):
             shop.fill_cart(ana, {item: 1})
-            assert _order(client, points, f"{MARK}-{problem}").problem == problem
+            body: dict[str, Any] = {"expected_total_points": points}
+            with pytest.MonkeyPatch.context() as patch:
+                # A cart that is really too large would have thousands of rows.
+                patch.setattr(domain.checkout, "MAX_STOCK_TAKES", 0 if problem == "order-too-large" else 9)
+                patch.setattr(domain.checkout, "MAX_ORDER_LINES", 0 if problem == "too-many-lines" else 9)
+                if problem == "cart-changed":
+                    body |= {"cart_version": "another"}
+                assert client.post("/orders", body, key=f"{MARK}-{problem}").problem == problem
             shop.connection.execute("delete from xpoints.shopping_cart_items")
         shop.fill_cart(ana, {mug: 1})
         placed = _order(client, 5, "key-order")
@@ -475,6 +491,14 @@ def test_alarms_and_dashboard_use_only_metrics_that_the_functions_emit(story: St
         assert metric.name in emitted.get(metric.function, {}), f"{metric.function} never emits {metric.name}"
     searched = {name for search in searches() if search.namespace == NAMESPACE for name in search.names}
     assert searched <= {name for names in emitted.values() for name in names}
+
+
+def test_the_dashboard_has_every_reason_to_refuse_a_checkout() -> None:
+    (widget,) = (each for each in widgets() if each["properties"]["title"] == "Refusals by reason")
+    (route,) = checkout.handler.routes.values()
+    # Whoever is erased while they order; others whom nobody knows get no further than the edge.
+    reasons = [problem for problem in route.problems if problem != "unknown-customer"]
+    assert [row[1] for row in widget["properties"]["metrics"]] == [f"Checkout_{each}" for each in reasons]
 
 
 def test_every_metric_has_a_unit_and_their_names_are_few(story: Story) -> None:

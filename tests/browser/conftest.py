@@ -127,6 +127,32 @@ class Screen:
             f"#{address}",
         )
 
+    def pass_time(self, seconds: int) -> None:
+        """Have the page's timers come due that would within these seconds; what they ask for has been sent.
+
+        The page needs `page.clock.install()` before it sets them.
+        """
+        self.page.clock.fast_forward(seconds * 1000)
+        self.page.evaluate("fetch('config.json').then((answer) => answer.text())")
+
+    def look_away(self, hidden: bool = True) -> None:
+        """Tell the page that nobody sees it any more, or that somebody does again."""
+        self.page.evaluate(
+            "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+            " document.dispatchEvent(new Event('visibilitychange')); }",
+            hidden,
+        )
+
+    def beside(self, address: str, width: int) -> "Screen":
+        """Open another page of the same person's, and do not wait for it: several load at once."""
+        page = self.page.context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        kept = self.page.evaluate("({...sessionStorage})")
+        page.add_init_script(f"Object.assign(sessionStorage, {json.dumps(kept)});")
+        screen = Screen(page, self.world, self.member, self.said)
+        page.goto(self.page.url.partition("#")[0] + f"#{address}", wait_until="commit")
+        return screen
+
     def button(self, name: str, **options: Any) -> Any:
         """Give the button of a name."""
         return self.page.get_by_role("button", name=name, **{"exact": True, **options})

@@ -178,11 +178,12 @@ def test_who_is_told_to_wait_waits_and_sends_the_same_key(
     world: World, screen: Open, kind: str, status: int
 ) -> None:
     shop = at_the_cart(world, screen)
+    shop.page.clock.install()
     sent = order_requests(shop)
     shop.page.route(
         "**/v1/orders",
         lambda route: (
-            route.fulfill(**problem(kind, status, **{"retry-after": "2"}))
+            route.fulfill(**problem(kind, status, **{"retry-after": "5"}))
             if len(sent) == 1
             else route.fallback()
         ),
@@ -190,6 +191,7 @@ def test_who_is_told_to_wait_waits_and_sends_the_same_key(
     confirm(shop)
     expect(shop.page.get_by_role("dialog")).to_contain_text("sent again in")
     expect(shop.page.get_by_role("dialog").locator(".button[aria-busy]")).to_be_disabled()
+    shop.page.clock.run_for(5_000)
     expect_placed(shop)
     assert len(sent) == 2
     assert len({request.headers["idempotency-key"] for request in sent}) == 1

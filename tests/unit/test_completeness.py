@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,19 @@ def without(value: Any, path: tuple[Any, ...]) -> Any:
     return changed
 
 
+@cache
+def parts_here(function: str) -> set[str]:
+    """Give a function's parts in this checkout's template."""
+    return parts(template(), function)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_what_is_taken_from_a_function_is_missed(function: str) -> None:
     """Each resource of its own, each member and item in them, each item elsewhere that refers to them."""
     made = {f"Resources/{name}": each for name, each in template()["Resources"].items()}
     of_each = {place: found for place, each in made.items() if (found := parts_in(place, each, function))}
     (members,) = (members for members in kinds(template()).values() if function in members)
-    wanted = required({each: parts(template(), each) for each in members}, function)
+    wanted = required({each: parts_here(each) for each in members}, function)
     unmissed, taken = [], 0
     for place, has in of_each.items():
         name = place.removeprefix("Resources/")

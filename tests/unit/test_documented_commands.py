@@ -189,11 +189,16 @@ def sam_options() -> dict[str, list[str]]:
     return found
 
 
+@cache
+def aws_models() -> botocore.session.Session:
+    """Give what has AWS's own models, each read once."""
+    return botocore.session.get_session()
+
+
 def unknown_to_aws(words: list[str]) -> list[str]:
     """Give what AWS's own models do not know of `aws SERVICE OPERATION --parameter`."""
-    session = botocore.session.get_session()
     try:
-        service = session.get_service_model(words[1])
+        service = aws_models().get_service_model(words[1])
     except UnknownServiceError:
         return [words[1]]
     operations = {xform_name(name, "-"): name for name in service.operation_names}

@@ -32,14 +32,16 @@ _WANT_A_BROWSER = ("tests.browser.",)
 #: Runs every command up to its main, and says what is found there, by AWS's own library, too.
 _IN_PLACE_OF_MAIN = """
 import contextlib, io, json, os, runpy, sys, warnings
-import botocore.session
+import botocore.loaders, botocore.session
 from local_dsql import console
 
 warnings.simplefilter("ignore")
 before, run_command, found = dict(os.environ), console.run_command, {}
+models = botocore.loaders.create_loader()  # reads each once for all
 
 def look():
     session = botocore.session.Session()
+    session.register_component("data_loader", models)
     keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s"}
     client = session.create_client("s3", region_name="us-east-1", **keys)
     try:

@@ -153,7 +153,7 @@ class Shop:
 def _processor_s(pid: int) -> float:
     """Give a process's time on the processor; Linux alone has it finer than by hundredths of a second."""
     with contextlib.suppress(FileNotFoundError):
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()[0]) / 1e9
     used = psutil.Process(pid).cpu_times()
     return used.user + used.system
 

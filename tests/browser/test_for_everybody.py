@@ -361,7 +361,7 @@ def test_nobody_looks_and_nothing_is_asked(world: World, screen: Open) -> None:
     before = len(asked)
     shop.pass_time(60)
     assert len(asked) == before
-    with shop.page.expect_request("**/v1/orders/*"):
+    with shop.page.expect_response("**/v1/orders/*"):
         shop.look_away(False)
 
 

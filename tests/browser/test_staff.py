@@ -261,7 +261,7 @@ def test_operations_are_not_asked_while_nobody_looks(world: World, screen: Open)
     before = len(asked)
     staff.pass_time(60)
     assert len(asked) == before
-    with staff.page.expect_request("**/staff/operations"):
+    with staff.page.expect_response("**/staff/operations"):
         staff.look_away(False)
 
 

@@ -33,7 +33,7 @@ if yaml.__with_libyaml__:
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
-from ministack.services import eventbridge, iam, lambda_svc, sqs, sts
+from ministack.services import eventbridge, iam, lambda_svc, sqs, sts, tagging
 from ministack.services.cloudformation import provisioners
 
 #: A line of JSON for each kind of call of SAM and of others than root: who, action, resource, decision.
@@ -224,6 +224,7 @@ def bus_policy_for_arn(arn: str) -> tuple[str, str] | None:
 def role_may(role_arn: str, action: str, resource: str) -> bool:
     """Tell whether a role's own policies, with the resource's, allow what a service does in its name."""
     account = role_arn.split(":")[4]
+    tags = tagging.resource_tags(resource) or {}
     context = iam_evaluator.EvalContext(
         principal_arn=role_arn,
         principal_type="AssumedRole",
@@ -231,6 +232,7 @@ def role_may(role_arn: str, action: str, resource: str) -> bool:
         action=action,
         resource_arn=resource,
         region=responses.get_region(),
+        service_context={f"aws:resourcetag/{name}".lower(): value for name, value in tags.items()},
     )
     decided = iam_evaluator.evaluate(
         context, iam_evaluator._gather_role_policies(role_arn.rpartition("/")[2], account)

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -141,6 +142,38 @@ def test_a_consumer_whose_role_may_not_read_its_queue_gets_nothing_until_it_may(
             return None
 
     until(enrolled)
+
+
+def test_a_schedule_starts_what_has_the_stacks_tag_and_nothing_else(region: LocalRegion) -> None:
+    scheduler, functions = region.client("scheduler"), region.client("lambda")
+    role = region.client("iam").get_role(RoleName=region.resources["ScheduleRole"])["Role"]["Arn"]
+    wanted = {"MeasureBacklogFunction": "Allow", "CheckoutFunction": "ImplicitDeny"}
+    names = {function: f"once-{uuid4().hex[:8]}" for function in wanted}
+    arns = {
+        function: functions.get_function(FunctionName=region.resources[function])["Configuration"][
+            "FunctionArn"
+        ]
+        for function in wanted
+    }
+    for function, name in names.items():
+        scheduler.create_schedule(
+            Name=name,
+            ScheduleExpression=f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": arns[function], "RoleArn": role},
+        )
+
+    def decided() -> dict[str, str]:
+        return {
+            one["resource"]: one["decision"]
+            for one in authorizations(region)
+            if (one["principal"], one["action"]) == (role, "lambda:InvokeFunction")
+        }
+
+    until(lambda: set(arns.values()) <= decided().keys())
+    for name in names.values():
+        scheduler.delete_schedule(Name=name)
+    assert {function: decided()[arn] for function, arn in arns.items()} == wanted
 
 
 def test_what_sam_calls_to_deploy_is_within_the_deploy_roles_rights(region: LocalRegion) -> None:

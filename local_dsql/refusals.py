@@ -587,8 +587,21 @@ def _constant(node: Node) -> str | None:
     return None
 
 
+#: Of PostgreSQL's superusers: DSQL's `admin` is none (recorded: is_superuser is off), the one behind is.
+_SUPERUSERS = words("""
+    pg_read_file pg_read_binary_file pg_ls_dir pg_stat_file pg_ls_logdir pg_ls_waldir pg_ls_tmpdir
+    pg_current_logfile pg_reload_conf pg_rotate_logfile pg_switch_wal pg_create_restore_point pg_promote
+    pg_log_backend_memory_contexts pg_backup_start pg_backup_stop pg_replication_origin_create
+    lo_import lo_export
+    """)
+
+
 def _call(node: Node) -> Refusal | None:
     name, arguments = str(node.funcname[-1].sval), list(node.args or ())
+    if node.funcname[0].sval == "pg_dsql":
+        return Refusal("42501", "permission denied for schema pg_dsql")  # the local server's own
+    if name in _SUPERUSERS:
+        return Refusal("42501", f"permission denied for function {name}")
     if name in _TEXT_SEARCH and len(arguments) > 1:
         # measured: `simple` is the only configuration there is.
         configuration = _constant(arguments[0])
@@ -684,12 +697,40 @@ _WITH_ASYNC: Mapping[type, Callable[[Node, bool], Refusal | None]] = {
 }
 
 
+_SYSTEM_SCHEMAS = words("sys pg_catalog pg_dsql")
+
+
+def _changes_system(tree: Node) -> Refusal | None:
+    """Find what would change DSQL's own tables, views and functions (measured for GRANT, else by analogy)."""
+    target: Node = (
+        getattr(tree, "view", None) or getattr(tree, "sequence", None) or getattr(tree, "relation", None)
+    )
+    schemas = {target.schemaname} if is_a(target, ast.RangeVar) else set()
+    if is_a(tree, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.CopyStmt):
+        is_read = is_a(tree, ast.CopyStmt) and not tree.is_from
+        if schemas & _SYSTEM_SCHEMAS and not is_read:
+            return Refusal("42501", f"permission denied for table {target.relname}")
+        return None
+    if is_a(tree, ast.GrantStmt):
+        return None
+    names = [getattr(tree, "funcname", None), *(getattr(tree, "objects", None) or ())]
+    for name in (getattr(each, "objname", each) for each in names):
+        if is_a(name, ast.String):
+            schemas.add(name.sval)  # a schema
+        elif isinstance(name, tuple | list) and len(name) > 1 and is_a(name[0], ast.String):
+            schemas.add(name[0].sval)
+    schemas |= {getattr(tree, "newschema", None), getattr(tree, "schemaname", None)}
+    return SYSTEM_ENTITY if schemas & _SYSTEM_SCHEMAS else None
+
+
 def find(tree: Node, *, asynchronous: bool) -> Refusal | None:
     """Tell whether DSQL refuses a statement, from its parse tree and whether it had the word ASYNC.
 
     None for what passes, and for what depends on the catalogue or on the transaction: see below.
     """
     called = tree.funccall if is_a(tree, ast.CallStmt) else None
+    if (refusal := _changes_system(tree)) is not None:
+        return refusal
     for node in walk(tree):
         kind = type(node)
         if (rule := RULES.get(kind)) is not None and node is not called:

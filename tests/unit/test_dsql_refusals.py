@@ -126,6 +126,31 @@ REFUSED = {
     "alter domain d set not null": "unsupported ALTER DOMAIN SET NOT NULL statement",
     "alter domain d add check (value > 0)": "unsupported ALTER DOMAIN ADD CONSTRAINT statement",
     "grant usage on schema s, public to r": "feature not supported on system entity",
+    **dict.fromkeys(
+        [
+            "create table sys.t (a int)",
+            "create view sys.v as select 1",
+            "create sequence sys.s cache 1",
+            "create index async on sys.jobs (status)",
+            "create function sys.f() returns int language sql as 'select 1'",
+            "alter table sys.jobs add column a int",
+            "alter table sys.jobs rename to j",
+            "alter table t set schema sys",
+            "drop table t, sys.jobs",
+            "drop view sys.v",
+            "drop function pg_dsql.counts()",
+            "drop schema pg_dsql cascade",
+            "drop schema if exists s, sys",
+        ],
+        "feature not supported on system entity",
+    ),
+    "insert into sys.jobs values ('x')": "42501 permission denied for table jobs",
+    "update sys.jobs set status = 'x'": "42501 permission denied for table jobs",
+    "delete from pg_catalog.pg_class": "42501 permission denied for table pg_class",
+    "copy sys.jobs from stdin": "42501 permission denied for table jobs",
+    "select pg_read_file('/etc/passwd')": "42501 permission denied for function pg_read_file",
+    "select * from pg_catalog.pg_ls_dir('.')": "42501 permission denied for function pg_ls_dir",
+    "select pg_dsql.counts()": "42501 permission denied for schema pg_dsql",
     # Transactions and settings.
     "savepoint a": "unsupported transaction statement: SAVEPOINT",
     "release a": "unsupported transaction statement: RELEASE",
@@ -316,6 +341,11 @@ REFUSED = {
 
 #: What DSQL takes, next to what it refuses.
 TAKEN = [
+    "create view v as select * from sys.jobs",
+    "copy sys.jobs to stdout",
+    "insert into t select job_id from sys.jobs",
+    "drop table jobs",
+    "create schema systems",
     "deallocate all",
     "explain analyze select 1",
     "analyze t",

@@ -14,6 +14,8 @@ from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.slices import SLICE_S
 from sql.connection import CONNECT_S
 from sql.transaction import RetryPolicy
+from tests.documents import PAGES
+from tests.sam import deployed
 from tools.template import ROOT, functions, referred, resources, started_by, template, the, variables
 
 #: What the emulator does not know; a false condition leaves it out there.
@@ -404,3 +406,39 @@ def test_the_two_regions_of_production_differ_in_the_region_alone() -> None:
     a, b = configured()["prod-a"], configured()["prod-b"]
     assert a["global"]["parameters"].pop("region") != b["global"]["parameters"].pop("region")
     assert a == b
+
+
+# --- What all have ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", started_by("ScheduleV2"))
+def test_a_run_that_failed_is_made_good_by_the_next_and_none_waits_for_longer_than_a_minute(
+    name: str,
+) -> None:
+    assert functions()[name]["EventInvokeConfig"] == {
+        "MaximumRetryAttempts": 0,
+        "MaximumEventAgeInSeconds": 60,
+    }
+
+
+def test_each_request_and_each_run_is_traced() -> None:
+    made = list(deployed().values())
+    functions_of_sam = [each for each in made if each["Type"] == "AWS::Lambda::Function"]
+    assert len(functions_of_sam) == len(functions())
+    assert all(each["Properties"]["TracingConfig"] == {"Mode": "Active"} for each in functions_of_sam)
+    (stage,) = (each for each in made if each["Type"] == "AWS::ApiGateway::Stage")
+    assert stage["Properties"]["TracingEnabled"] is True
+
+
+def test_the_bus_keeps_events_for_as_long_as_is_asked() -> None:
+    (archive,) = resources("AWS::Events::Archive").values()
+    assert archive["Properties"]["RetentionDays"] == {"Ref": "EventArchiveDays"}
+
+
+def test_an_output_that_a_page_names_is_there() -> None:
+    outputs = {*template()["Outputs"], *template("cluster.yaml")["Outputs"]}
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = set(re.findall(r"[Oo]utputs? `(\w+)`|`(\w+)` (?:is|are) among the outputs", text))
+    found = {name for each in named for name in each if name}
+    assert "DashboardUrl" in found
+    assert found <= outputs

@@ -236,13 +236,13 @@ class Session(Executing):
             # DSQL has no such index to tell of: one of two changes of the schema comes too late.
             answer = wire.error(*refusals.SCHEMA_CHANGED)
             self.server.count(refusals.SCHEMA_CHANGED)
-        elif (refusal := _in_words_of_dsql(sqlstate, failure.words, is_schema=is_schema)) is not None:
+        elif (refusal := in_words_of_dsql(sqlstate, failure.words, is_schema=is_schema)) is not None:
             answer = wire.error(*refusal)
             self.server.count(refusal)
         self.backend.output += (failure.partial, answer)
 
 
-def _in_words_of_dsql(sqlstate: str, words: str, *, is_schema: bool) -> Refusal | None:
+def in_words_of_dsql(sqlstate: str, words: str, *, is_schema: bool) -> Refusal | None:
     """Give what DSQL says where PostgreSQL, or a trigger of catalogue.sql, says something of its own."""
     match sqlstate:
         case "54000" if words.startswith(("index row ", "pg_dsql key")):
@@ -252,8 +252,6 @@ def _in_words_of_dsql(sqlstate: str, words: str, *, is_schema: bool) -> Refusal 
             return refusals.ROW_TOO_LARGE if kind == "row" else refusals.value_too_large(kind)
         case "53400" if words.startswith("temporary file size exceeds"):
             return refusals.QUERY_MEMORY
-        case "40P01" if is_schema:
-            return refusals.SCHEMA_CHANGED
         case "40001" | "40P01" if "(OC00" not in words:
-            return refusals.CONFLICT
+            return refusals.SCHEMA_CHANGED if is_schema else refusals.CONFLICT
     return None

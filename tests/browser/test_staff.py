@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import psutil
 import pytest
 
 from handlers.edge.monitoring import FIGURES
-from tests.browser.conftest import PATIENCE_MS, POINTS, Screen, World
+from tests.browser.conftest import POINTS, Screen, World
 from tests.browser.test_for_everybody import faults, moved, press_until, says_what_happens, settle
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -49,10 +48,8 @@ def no_relay_at_work(world: World) -> Iterator[None]:
         region.client("lambda").put_function_concurrency(
             FunctionName=region.resources["RelayFunction"], ReservedConcurrentExecutions=0
         )
-        processes = region.function_processes("RelayFunction")
-        for process in processes:
+        for process in region.function_processes("RelayFunction"):
             process.kill()
-        psutil.wait_procs(processes, timeout=PATIENCE_MS / 1000)
     # What they held runs out by the database's clock: as if that time had passed.
     for held in ("relays", "relay_leases"):
         world.database.execute(f"update xpoints.{held} set expires_at = now() where expires_at > now()")

@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain import refusals
-from domain.cart import LineFacts, decide_quantity
+from domain.cart import LineFacts, StoredLine, decide_quantity
 from domain.checkout import AcceptedOrder
 from domain.events import Envelope, Origin, read_event
 from domain.events.orders import OrderPlaced
 from domain.idempotency import Request
 from domain.points import BalanceChange
 from sql.connection import Database
+from sql.transactions import change_cart
 from sql.transactions.change_account import erase_account
 from sql.transactions.change_cart import remove_line, set_quantity
 from sql.transactions.clean_cart import clean_cart
@@ -55,6 +56,12 @@ def test_a_quantity_set_while_the_cleanup_takes_its_line_is_what_is_in_the_cart(
     shop.fill_cart(customer_id, {item_id: 2})
     place_order(database("checkout"), order_command(customer_id, 20), render)
     assert set_while_cleaning(shop, database, monkeypatch, (customer_id, item_id), 1) == 1
+
+
+def test_a_line_that_was_there_is_written_by_what_puts_none_back() -> None:
+    """DSQL would have the write run again; an engine that locks rows would bring the ordered units back."""
+    written = change_cart._write(uuid4(), uuid4(), StoredLine(quantity=1, existed=True))
+    assert written.query.text.lstrip().startswith(b"update xpoints.shopping_cart_items")
 
 
 def test_a_quantity_set_while_the_cleanup_takes_an_order_that_has_no_line_any_more(

@@ -213,7 +213,6 @@ _LISTS: dict[str, Query[dict[str, Any]]] = {
     "-points": _CATALOG["list_items_by_points_down"].of(dict),
     "-rating": _CATALOG["list_items_by_rating_down"].of(dict),
 }
-_COUNT_RAREST = _CATALOG["count_rarest"].of(int)
 _FIND_ITEMS = _CATALOG["find_items"].of(dict)
 _SHOW_ITEM = _CATALOG["show_item"].of(dict)
 _LIST_PICTURES = _CATALOG["list_item_pictures"].of(StoredPicture)
@@ -252,9 +251,8 @@ def list_items(
     if wanted:
         is_text = isinstance(after, str)
         sign = -1 if sort.startswith("-") else 1
-        (rarest,), rows = snapshot(
+        (rows,) = snapshot(
             database,
-            _COUNT_RAREST(bound=MAX_FOUND, **ranges),
             _FIND_ITEMS(
                 bound=MAX_FOUND,
                 sort=sort,
@@ -264,8 +262,8 @@ def list_items(
                 **place,
             ),
         )
-        if rarest <= MAX_FOUND:
-            return _page(rows, sort, limit)
+        if rows[0]["rarest"] <= MAX_FOUND:
+            return _page([row for row in rows if row["item_id"]], sort, limit)
     # guard: a search reads a bounded part of a list
     rows_read = max(LIST_PART, limit + 1) if wanted else limit + 1
     (rows,) = snapshot(database, _LISTS[sort](after=after, part=rows_read, **place))

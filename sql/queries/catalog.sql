@@ -155,23 +155,12 @@ left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
 order by part.rating desc, part.id desc
 
--- name: count_rarest
--- How many words are in the range that fewest are in, counted up to a bound. Ordered, so that only the index
--- on words will do.
-select min((
-    select count(*) from (
-        select w.word from xpoints.item_words w
-        where w.word >= wanted.first and w.word < wanted.last
-        order by w.word, w.item_id
-        limit %(bound)s + 1
-    ) as counted
-)) as words
-from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as wanted (first, last)
-
 -- name: find_items
 -- A page of the items with a word in each range, where one range has few: these are all looked at and sorted.
--- Each step is bounded by a number that planning sees, so that no step reads a table from end to end: 1,000 is
--- the largest bound that is given.
+-- Each row says how many words the range with fewest has, counted up to one above the bound; where no item is
+-- found, one row says that alone. Each step is bounded by a number that planning sees, so that no step reads a
+-- table from end to end: 1,000 is the largest bound that is given. Counting is ordered, so that only the index on
+-- words will do.
 with wanted as materialized (
     select given.first, given.last, (
         select count(*) from (
@@ -225,10 +214,10 @@ with wanted as materialized (
     order by c.number_key, c.text_key, case when not %(down)s then c.id end, case when %(down)s then c.id end desc
     limit %(most)s
 )
-select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    m.id as image_id, m.filename, u.presigned_url as url, u.created, true as is_wanted, false as is_last
-from page p
-join xpoints.items_for_sale i on i.id = p.id
+select counted.rarest, i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating,
+    i.available, m.id as image_id, m.filename, u.presigned_url as url, u.created, true as is_wanted, false as is_last
+from (select min(words)::int as rarest from wanted) as counted
+left join (page p join xpoints.items_for_sale i on i.id = p.id) on true
 left join xpoints.images m on m.id = i.thumbnail_id
 left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
 order by p.number_key, p.text_key, case when not %(down)s then p.id end, case when %(down)s then p.id end desc

@@ -346,7 +346,8 @@ create or replace function pg_dsql.most_bytes(a pg_attribute) returns int8 langu
 $$;
 
 -- Make a table's triggers anew. A key's bytes are those of its columns and, in a secondary index, of the primary key's.
-create or replace function pg_dsql.guard_sizes(source regclass) returns void language plpgsql security definer as $$
+create or replace function pg_dsql.guard_sizes(source regclass) returns void language plpgsql security definer
+set client_min_messages = warning as $$
 declare
     keys text;
     expressions text;

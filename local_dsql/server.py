@@ -137,9 +137,9 @@ class Server:
             log.exception("a session ended")
         finally:
             self._connections -= 1
+            client.close()
             if session is not None:
                 self._exit(session)
-            client.close()
 
     def _refused_connection(self) -> Refusal | None:
         if self._connections > self.limits.connections:

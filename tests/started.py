@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local_dsql.places import own_directory
 from tests.documents import ROOT
 
 #: What most of the functions import.
@@ -74,7 +74,7 @@ def run_script(
     imported: Sequence[str] = LIBRARIES,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run a script with each list of words as its `sys.argv`, where modules are imported already."""
-    with tempfile.TemporaryDirectory() as output:
+    with own_directory("rewards-tests") as output:
         done = subprocess.run(
             [sys.executable, "-c", _START_EACH],
             input=json.dumps([output, imported, script, starts]),

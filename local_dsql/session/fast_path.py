@@ -347,10 +347,13 @@ class FastPath:
 
     def answer(self) -> bool:
         """Take what PostgreSQL has answered; tell whether nobody is to be woken for it."""
-        batch = self._batch
+        batch, link = self._batch, self._link
         if batch is None:
+            if link.lost and self._session.is_resting:
+                # The client asks nothing, so nobody else would tell it. What came last says why.
+                self._client.write(link.data)
+                self._client.close()
             return False
-        link = self._link
         data = link.data
         if data[-_READY_BYTES:-1] != _READY_PREFIX and len(data) < _MUCH_BYTES and not link.lost:
             return True

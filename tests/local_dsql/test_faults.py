@@ -1,7 +1,8 @@
 """What goes wrong by chance: as the real thing would look, and with nothing written that should not be."""
 
+import select
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,19 @@ def test_a_share_is_from_0_to_1(option: str, share: str, capsys: pytest.CaptureF
         main([f"{option}={share}"])
     assert caught.value.code == 2
     assert f"{share!r} is not a share from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["nothing", "something"])
+def test_a_client_is_told_at_once_that_its_session_of_postgresql_was_ended(
+    server: LocalDsql, database: str, asks: bool
+) -> None:
+    with psycopg.connect(server.postgres.conninfo(), autocommit=True) as superuser:
+        for _ in range(8):  # what it asks comes before the end of the session, or after it
+            with closing(psycopg.connect(server.conninfo(database), autocommit=True)) as session:
+                pid = session.execute("select pg_backend_pid()").fetchall()[0][0]
+                superuser.execute("select pg_terminate_backend(%s)", (pid,))
+                if asks:
+                    session.pgconn.send_query_params(b"select 1", [])
+                    session.pgconn.flush()
+                answered, _, _ = select.select([session.fileno()], [], [], 30)
+                assert answered

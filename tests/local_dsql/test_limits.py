@@ -347,6 +347,20 @@ def test_a_small_statement_may_not_take_a_row_over_2_mib(wide: Connection) -> No
     assert failure(wide, "update wide set id = 2") == ""
 
 
+def test_nobody_is_told_how_sizes_are_looked_after(connect: Connect) -> None:
+    connection, said = connect(), []
+    connection.add_notice_handler(lambda notice: said.append(notice.message_primary))
+    for statement in (
+        "create table long (id text primary key, v text)",
+        "alter table long add column w text",
+        "create index async on long (v)",
+        "alter table long rename to longer",
+        "drop table longer",
+    ):
+        connection.execute(statement)
+    assert said == []
+
+
 def test_a_query_has_so_much_memory(connect: Connect) -> None:
     sort = (
         "select count(*) from (select repeat(md5(g::text), 30) x from generate_series(1, {}) g "

@@ -96,8 +96,9 @@ def test_the_builds_that_were_last_used_are_kept(tree: Path) -> None:
 
 
 _BUILD = """
-import json, os, sys, tempfile
+import json, os, sys
 from pathlib import Path
+from local_dsql.places import own_directory
 opened = set()
 def note(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
@@ -106,8 +107,8 @@ sys.addaudithook(note)
 from tools import bundle
 from tools.template import functions
 for function in functions():
-    with tempfile.TemporaryDirectory() as directory:
-        bundle.function(function, Path(directory), for_host=True, bytecode=False)
+    with own_directory("rewards-tests") as directory:
+        bundle.function(function, directory, for_host=True, bytecode=False)
 print(json.dumps(sorted(opened)))
 """
 

@@ -77,7 +77,7 @@ def run_script(
     with own_directory("rewards-tests") as output:
         done = subprocess.run(
             [sys.executable, "-c", _START_EACH],
-            input=json.dumps([output, imported, script, starts]),
+            input=json.dumps([str(output), imported, script, starts]),
             cwd=ROOT,
             env=dict(environment),
             capture_output=True,

@@ -251,6 +251,7 @@ class Link(asyncio.BufferedProtocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Wake who waits in vain."""
         self.lost = True
+        self._transport = None  # uvloop takes whatever is asked of a lost one for a mistake
         self.resume_writing()
         if self.offer is not None:
             self.offer()
@@ -263,12 +264,12 @@ class Link(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Stop what is to be sent at its source: the other side reads too slowly."""
-        if self.source is not None and self.source._transport is not None and not self.source.lost:
+        if self.source is not None and self.source._transport is not None:
             self.source._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Let the source go on."""
-        if self.source is not None and self.source._transport is not None and not self.source.lost:
+        if self.source is not None and self.source._transport is not None:
             self.source._transport.resume_reading()
 
     async def more(self, until: bytes = b"") -> None:
@@ -320,8 +321,8 @@ class Link(asyncio.BufferedProtocol):
         return messages
 
     def write(self, data: bytes) -> None:
-        """Send without waiting, if the other side is still there: uvloop takes all else for a mistake."""
-        if self._transport is not None and not self.lost:
+        """Send without waiting, if the other side is still there."""
+        if self._transport is not None:
             self._transport.write(data)
 
     async def encrypt(self, context: ssl.SSLContext) -> None:

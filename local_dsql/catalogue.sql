@@ -403,6 +403,11 @@ begin
     update pg_trigger set tgisinternal = true where tgrelid = source and tgname = any (names);
 end $$;
 
+-- A directory may be older than what looks at its tables now.
+select pg_dsql.guard_sizes(c.oid)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'sys');
+
 create or replace function pg_dsql.guard_tables() returns event_trigger language plpgsql security definer as $$
 begin
     perform pg_dsql.guard_sizes(c.oid)

@@ -18,7 +18,7 @@ from local_dsql.faults import Faults
 from local_dsql.key_files import KeyFiles
 from local_dsql.login import Verification
 from local_dsql.ports import HOST
-from local_dsql.server import Limits, Server
+from local_dsql.server import Limits, QueryFailedError, Server
 
 
 class Settings(NamedTuple):
@@ -117,7 +117,10 @@ def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(serve(Path(sys.argv[1])))
+        try:
+            runner.run(serve(Path(sys.argv[1])))
+        except QueryFailedError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,10 @@ _WAITERS = (
 )
 
 
+class QueryFailedError(RuntimeError):
+    """PostgreSQL refuses what the server asks it for itself."""
+
+
 class Limits(NamedTuple):
     """What is limited, as on DSQL; tests take less."""
 
@@ -87,7 +91,7 @@ class Server:
         self._monitor_link: Link | None = None
 
     async def start(self) -> None:
-        """Prepare the databases that there are. Raises OSError."""
+        """Prepare the databases that there are. Raises OSError and QueryFailedError."""
         await self._install()
         self._monitor_link = await self._superuser_link(DATABASE)
         self._start_task(self._monitor())
@@ -225,8 +229,13 @@ class Server:
         text = files("local_dsql").joinpath("catalogue.sql").read_text(encoding="utf-8")
         text = re.sub(r":([A-Z_]+)\b", lambda name: str(getattr(limits, name[1])), text)
         rows = await self._ask_once(DATABASE, "select datname from pg_database where datallowconn")
-        for row in rows:
-            await self._ask_once((row[0] or b"").decode(), text)
+        for database in ((row[0] or b"").decode() for row in rows):
+            try:
+                await self._ask_once(database, text)
+            except QueryFailedError as error:
+                raise QueryFailedError(
+                    f"database {database} cannot be prepared: {error}. Give another directory."
+                ) from error
 
     async def _ask_once(self, database: str, text: str) -> list[list[bytes | None]]:
         link = await self._superuser_link(database)
@@ -246,6 +255,8 @@ class Server:
             await self._ask_once(database.name, f"select pg_dsql.finish_job('{job}')")
         except OSError:
             log.warning("job %s is not finished: the database is gone", job)
+        except QueryFailedError:
+            log.exception("job %s is not finished", job)
 
     # --- Who waits for whom ------------------------------------------------------------------------------
 
@@ -309,7 +320,12 @@ class Server:
 
     async def _free_waiters(self) -> None:
         assert self._monitor_link is not None
-        for process_id, is_for_ddl in await _ask(self._monitor_link, _WAITERS):
+        try:
+            waiters = await _ask(self._monitor_link, _WAITERS)
+        except QueryFailedError:
+            log.exception("nobody was freed")
+            return
+        for process_id, is_for_ddl in waiters:
             session = self._sessions.get(int(process_id or 0))
             if session is None or session.busy_since or session.turn.locked():
                 continue
@@ -322,15 +338,18 @@ class Server:
 
 
 async def _ask(link: Link, text: str) -> list[list[bytes | None]]:
-    """Run a simple query and give its rows. Raises ConnectionLostError; an error is logged."""
+    """Run a simple query and give its rows. Raises ConnectionLostError and QueryFailedError."""
     link.write(wire.message(b"Q", wire.text(text)))
     rows: list[list[bytes | None]] = []
+    failure = ""
     while True:
         for answer in await link.messages():
             if answer[:1] == b"D":
                 rows.append(wire.row_values(answer))
             elif answer[:1] == b"E":
-                log.error("%s", wire.error_fields(answer))
+                failure = wire.error_fields(answer)["M"]
+            elif answer[:1] == b"Z" and failure:
+                raise QueryFailedError(failure)
             elif answer[:1] == b"Z":
                 return rows
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import pytest
 
@@ -27,6 +28,8 @@ PROJECT_APPLICATION = "rewards-tests"
 TEMPLATE = "migrated"
 
 _numbers = count(1)
+
+_connections: WeakSet[Connection] = WeakSet()
 
 
 class Connect(Protocol):
@@ -92,11 +95,29 @@ def empty_database_name(postgres: EmbeddedPostgres) -> Iterator[str]:
     postgres.drop_database(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _noted_connections() -> Iterator[None]:
+    """Note each connection of the project's own: the test that leaves one open is the one that fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        initialize = Connection.__init__
+
+        def note(connection: Connection, *arguments: Any, **options: Any) -> None:
+            initialize(connection, *arguments, **options)
+            _connections.add(connection)
+
+        patch.setattr(Connection, "__init__", note)
+        yield
+
+
 @pytest.fixture
 def database_name(databases: MigratedDatabases) -> Iterator[str]:
     """The name of a migrated database that is the test's own while it runs, without a row of data."""
     with databases.lend() as name:
         yield name
+        left_open = [connection for connection in _connections if not connection.closed]
+        for connection in left_open:
+            connection.close()
+        assert not left_open, "a test closes what it opens: two threads may have shared a Database"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from local_dsql.cluster import LocalDsql
+from local_dsql.guard import StartError
 from tests.local_dsql.conftest import Connect, Connection
 from tests.local_dsql.test_schema_changes import failure
 
@@ -218,6 +219,38 @@ def test_nobody_is_shown_what_looks_at_sizes(connect: Connect) -> None:
     seen = "select (select count(*) from information_schema.triggers), count(*) from pg_trigger"
     assert session.execute(f"{seen} where tgrelid = 't'::regclass and not tgisinternal").fetchone() == (0, 0)
     assert session.execute(f"{seen} where tgrelid = 't'::regclass").fetchone() == (0, 2)
+
+
+def test_tables_of_a_directory_from_before_are_looked_at_too(server: LocalDsql, directory: Path) -> None:
+    server.postgres.create_database("from_before", template="template0")
+    with psycopg.connect(server.postgres.conninfo("from_before"), autocommit=True) as before:
+        before.execute("create table t (a text primary key)")
+    with (
+        LocalDsql(directory, postgres=server.postgres, tls=False, any_database=True) as running,
+        psycopg.connect(running.conninfo("from_before"), autocommit=True) as session,
+    ):
+        assert failure(session, "insert into t select repeat('x', 1981)") == ""
+        assert failure(session, "insert into t select repeat('x', 1982)") == KEY
+    server.postgres.drop_database("from_before")
+
+
+def test_a_database_that_cannot_be_prepared_stops_the_start_and_says_why(
+    server: LocalDsql, directory: Path
+) -> None:
+    server.postgres.create_database("odd", template="template0")
+    with psycopg.connect(server.postgres.conninfo("odd"), autocommit=True) as before:
+        before.execute("set allow_system_table_mods = on")
+        before.execute("create schema pg_dsql")
+        before.execute("create function pg_dsql.tables() returns int language sql as 'select 1'")
+    try:
+        with pytest.raises(StartError) as refused:
+            LocalDsql(directory, postgres=server.postgres, tls=False).__enter__()
+    finally:
+        server.postgres.drop_database("odd")
+    assert str(refused.value) == (
+        "the local DSQL did not start: database odd cannot be prepared: "
+        "cannot change return type of existing function. Give another directory."
+    )
 
 
 def text_of(count: int) -> str:

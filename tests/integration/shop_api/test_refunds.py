@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from handlers import orders
+from sql.connection import Database
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
 
@@ -150,34 +152,34 @@ def test_a_refund_leaves_a_message_and_a_line_of_the_orders_history(
     assert shop.rows("select event_id, version from xpoints.order_events") == [(event_id, 2)]
 
 
-def test_many_refunds_of_one_order_at_once_give_back_what_was_bought_and_no_more(
-    shop: Shop, api: Api, customer: UUID, items: tuple[UUID, UUID], order_id: str, database: object
-) -> None:
-    from handlers import orders
-    from sql.connection import Database
-    from sql.transactions import refund_order as module
+class PerThread(threading.local, Database):
+    """Each thread stands for an execution environment, which has a connection of its own."""
 
+
+def test_many_refunds_of_one_order_at_once_give_back_what_was_bought_and_no_more(
+    shop: Shop,
+    api: Api,
+    customer: UUID,
+    items: tuple[UUID, UUID],
+    order_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client = api.as_customer(customer)
     barrier = threading.Barrier(6)
-    local = threading.local()
-    run_keyed = module.run_keyed  # type: ignore[attr-defined]
-
-    def on_own_connection(_: Database, *rest: object) -> object:
-        # Each thread stands for an execution environment, which has a connection of its own.
-        if not hasattr(local, "way"):
-            local.way = database("checkout")  # type: ignore[operator]
-        return run_keyed(local.way, *rest)  # type: ignore[arg-type]
+    environments = PerThread(api.databases[orders].settings)
+    monkeypatch.setattr(orders, "_DATABASE", environments)
 
     def refund(number: int) -> Response:
         barrier.wait(30)
         path = f"/orders/{order_id}/refunds"
-        return client.post(path, lines((items[number % 2], 1)))
+        try:
+            return client.post(path, lines((items[number % 2], 1)))
+        finally:
+            environments.discard()
 
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(6) as threads:
-        patch.setattr(module, "run_keyed", on_own_connection)
+    with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(refund, range(6)))
 
-    assert orders.handler
     points = sum(answer.json["points"] for answer in answers if answer.status == 201)
     refused = [answer.problem for answer in answers if answer.status != 201]
     assert points == 260

@@ -23,8 +23,9 @@ export UV_PYTHON_DOWNLOADS := never
 # The system's certificates, as pip has them: some networks put their own authority between.
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
-# What changes how Python itself runs is meant for somebody else's programs.
-unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE
+# What changes how Python itself runs is meant for somebody else's programs. Images often set the last: without
+# bytecode each of the hundreds of processes of a run would compile its libraries again.
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS PYTHONSTARTUP PYTHONINSPECT PYTHONOPTIMIZE PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 # It keeps its notes there, and else in the home folder.
 export __SAM_CLI_APP_DIR := $(CURDIR)/.local/sam-app

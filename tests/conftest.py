@@ -25,6 +25,9 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
 )
 
+# What tests start has bytecode, as `make` sees to: to compile takes longer than most of it runs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

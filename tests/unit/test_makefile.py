@@ -68,6 +68,21 @@ def test_a_python_that_is_not_there_is_named(clone: Path) -> None:
     assert not (clone / ".local").exists()
 
 
+def test_what_changes_how_python_runs_reaches_no_target_and_not_the_operators_command(clone: Path) -> None:
+    changes = ("PYTHONHOME", "PYTHONWARNINGS", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE")
+    users = dict.fromkeys((*changes, "PYTHONDONTWRITEBYTECODE"), "1")
+    (clone / "more.mk").write_text("include Makefile\n.PHONY: say\nsay:\n\t@env\n")
+    shutil.copy(ROOT / "rewards", clone)
+    (clone / ".local" / "dev" / "bin").mkdir(parents=True)
+    program(clone, ".local/dev/bin/python", "env")
+    environment = {"PATH": "/usr/bin:/bin", **users}
+
+    for command in (["make", "-f", "more.mk", "say"], ["./rewards"]):
+        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=True)
+        assert {line.partition("=")[0] for line in done.stdout.splitlines()} & {*users} == set()
+        assert "PATH=" in done.stdout
+
+
 def test_make_clean_takes_all_that_git_does_not_keep(clone: Path) -> None:
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line.endswith("/")]
     for name in ignored:

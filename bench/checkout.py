@@ -4,6 +4,7 @@ python -m bench.checkout [--quick] [--json PATH] [--profile]
 """
 
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options("checkout", (__doc__ or "").splitlines()[0], arguments)
     with open_shop(customers=8_000 if options.quick else 24_000) as shop:
         say("Recording one checkout for pgbench's script ...")
-        script = _record(shop)
+        script, pipelined = _record(shop)
         # Sessions from here on leave no log.
         shop.admin.execute(f"alter role {ROLE} set log_statement = 'none'".encode())
         with Fleet(HANDLER, shop.environment("bench", ROLE), max(CALLERS)) as fleet:
@@ -91,19 +92,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _check_equal_work(shop, fleet, script)
             figures = _beside_pgbench(shop, fleet, script, options)
             figures |= _by_layer(shop, fleet, options)
-        figures |= _over_a_network(shop, options)
+        figures |= _over_a_network(shop, pipelined, options)
     print("\n" + ", ".join(f"{name}: {value}" for name, value in machine().items()))
     plots.checkout(figures["ratio_to_pgbench_8"], options.plots)
     write_json(options.json_path, figures)
 
 
-def _record(shop: Shop) -> Script:
+def _record(shop: Shop) -> tuple[Script, Script]:
+    """Give a checkout as pgbench's script, a statement a round trip and in the handler's two."""
     key = "recorded-for-pgbench-000000000000001"
     with Fleet(HANDLER, shop.environment("record", ROLE), 1) as fleet:
         answer = fleet.run(partial(_event_with_key, key), callers=1, numbers=1, most=1).last_answer
     order = json.loads(answer["body"])["order_id"]
     statements = recorded_transaction(shop, ROLE)
-    return make_script(statements, customer=str(customer_id(1)), order=order, key=key)
+    make = partial(make_script, statements, customer=str(customer_id(1)), order=order, key=key)
+    return make(), make(pipelined=True)
 
 
 def _event_with_key(key: str, number: int, _: str) -> dict[str, Any]:
@@ -215,7 +218,7 @@ def _by_layer(shop: Shop, fleet: Fleet, options: Options) -> dict[str, Any]:
     return {"cpu_ms_by_layer": {layer: round(cpu_ms * share, 4) for layer, share in shares.items()}}
 
 
-def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
+def _over_a_network(shop: Shop, pipelined: Script, options: Options) -> dict[str, Any]:
     slices, seconds = (1, 1.5) if options.quick else (5, 2)
     say(
         f"Over a network of {ROUND_TRIP_MS:g} ms: 1 and 32 callers, {slices} slices of {seconds:g} s each ..."
@@ -227,11 +230,14 @@ def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
             before = sum(proxy.round_trips)
             alone = _slices(shop, fleet, 1, slices, seconds)
             round_trips = (sum(proxy.round_trips) - before) / sum(one.calls for one in alone)
+            shop.tidy()
+            pgbench = run_script(shop, pipelined, ROLE, 1, math.ceil(slices * seconds), proxy.port)
             _warm_up(shop, fleet, max(CALLERS))
             crowd = _slices(shop, fleet, max(CALLERS), slices, seconds)
     figures: dict[str, Any] = {
         "round_trips": round(round_trips, 3),
         "select_1_p50_ms_at_2ms_rtt": round(statement_ms, 3),
+        "pgbench_ms_at_2ms_rtt": round(1000 / pgbench.rate, 3),
     }
     rows = []
     for suffix, taken in (("", alone), ("_32", crowd)):
@@ -249,6 +255,7 @@ def _over_a_network(shop: Shop, options: Options) -> dict[str, Any]:
     print(table(f"With {ROUND_TRIP_MS:g} ms a round trip to the database", head, rows))
     print(f"Round trips a checkout, counted on the wire: {round_trips:.3f}")
     print(f"A bare `select 1` over the same way: p50 {statement_ms:.2f} ms")
+    print(f"pgbench, the same SQL in as many round trips: {1000 / pgbench.rate:.2f} ms a checkout")
     return figures
 
 

@@ -24,6 +24,7 @@ _PLACE = re.compile(r"\$(\d+)")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _RATE = re.compile(r"^tps = ([\d.]+) ", re.MULTILINE)
 _PROCESSED = re.compile(r"^number of transactions actually processed: (\d+)", re.MULTILINE)
+_WRITING = re.compile(r"\b(insert|update|delete)\b", re.IGNORECASE)
 _LOG_WAIT_S = 10.0
 
 # A uuid out of pgbench's numbers, which are all it can compute with; it costs the server well under 1 us.
@@ -35,6 +36,10 @@ _VARIABLES = """\\set n :n + 1
 \\set event random(1, 9223372036854775807)
 \\set key random(1, 9223372036854775807)
 """
+
+
+_PIPELINE, _PIPELINE_END = "\\startpipeline\n", "\\endpipeline\n"
+_NEXT_PIPELINE = _PIPELINE_END + _PIPELINE
 
 
 class NotRecordedError(RuntimeError):
@@ -93,15 +98,20 @@ def _statements(directory: Path, role: str) -> Iterator[Recorded]:
                 yield Recorded(text, tuple(values))
 
 
-def make_script(statements: list[Recorded], customer: str, order: str, key: str) -> Script:
-    """Turn one recorded transaction into a script; the arguments are the values that vary."""
+def make_script(
+    statements: list[Recorded], customer: str, order: str, key: str, *, pipelined: bool = False
+) -> Script:
+    """Turn one recorded transaction into a script; the arguments are the values that vary.
+
+    Each statement is a round trip; `pipelined` has two, as the handler has: what reads, and what writes.
+    """
     expressions = {
         customer: _AS_UUID.format("customer"),
         order: _AS_UUID.format("order"),
         key: f"lpad((:key)::text, {len(key)}, '0')",
     }
     constants: dict[str, str] = {}
-    lines = [_VARIABLES]
+    lines: list[str] = []
     for number, statement in enumerate(statements, start=1):
 
         def place(match: re.Match[str], statement: Recorded = statement, number: int = number) -> str:
@@ -117,11 +127,17 @@ def make_script(statements: list[Recorded], customer: str, order: str, key: str)
             return f":{name}"
 
         lines.append(_PLACE.sub(place, statement.text) + ";\n")
-    return Script("".join(lines), constants, len(statements))
+    if pipelined:
+        first_write = next(number for number, line in enumerate(lines) if _WRITING.search(line))
+        lines.insert(first_write, _NEXT_PIPELINE)
+        lines = [_PIPELINE, *lines, _PIPELINE_END]
+    return Script(_VARIABLES + "".join(lines), constants, len(statements))
 
 
-def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int) -> Run:
-    """Run the script; the rate is without the time to connect.
+def run_script(
+    shop: Shop, script: Script, role: str, clients: int, seconds: int, port: int | None = None
+) -> Run:
+    """Run the script, at another port than the server's if given; the rate is without the time to connect.
 
     Raises RuntimeError when pgbench fails or uses more customers than there are.
     """
@@ -138,7 +154,7 @@ def run_script(shop: Shop, script: Script, role: str, clients: int, seconds: int
         f"--file={path}",
         *(f"--define={name}={value}" for name, value in definitions.items()),
         f"--host={shop.server.host}",
-        f"--port={shop.server.port}",
+        f"--port={port or shop.server.port}",
         f"--username={role}",
         "postgres",
     ]

@@ -83,6 +83,22 @@ def test_a_script_keeps_the_recorded_sql_and_varies_only_what_varies() -> None:
     assert script.statements == 4
 
 
+def test_a_pipelined_script_reads_in_one_round_trip_and_writes_in_the_next() -> None:
+    texts = ("BEGIN", "select 1", "insert into t default values", "COMMIT")
+    statements = [Recorded(text, ()) for text in texts]
+    script = make_script(statements, customer=CUSTOMER, order=ORDER, key="key-0001", pipelined=True)
+    assert script.text.splitlines()[-8:] == [
+        "\\startpipeline",
+        "BEGIN;",
+        "select 1;",
+        "\\endpipeline",
+        "\\startpipeline",
+        "insert into t default values;",
+        "COMMIT;",
+        "\\endpipeline",
+    ]
+
+
 def test_a_comparison_of_rows_is_made_one_that_no_index_is_searched_by() -> None:
     assert opaque(b"where a <= %(x)s and (o.a, o.b) < (%(x)s::real, %(y)s) limit 1") == (
         b"where a <= %(x)s and ((o.a, o.b) < (%(x)s::real, %(y)s)) is true limit 1"

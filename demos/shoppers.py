@@ -1,7 +1,6 @@
 """Shoppers at a local Region's API and what looks on beside them: for the demo, the drill and the tests."""
 
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +10,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from local.emulator import NO_CERTIFICATES
 from local.region import LocalRegion
 from sql.connection import Database
 
@@ -67,8 +67,7 @@ def api_client(region: LocalRegion) -> httpx.Client:
         timeout=HTTP_TIMEOUT_S,
         limits=httpx.Limits(keepalive_expiry=_IDLE_CONNECTION_S),
         trust_env=False,
-        # Plain HTTP on this machine: loading the world's certificates would be most of the work.
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        verify=NO_CERTIFICATES,
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from local.emulator import NO_CERTIFICATES
 from local.region import LocalRegion
 from sql.connection import Connection
 from tests.integration.shop import Shop
@@ -39,7 +40,9 @@ def enrolled(region: LocalRegion, shop: Shop, staff: bool = False) -> tuple[UUID
 
 def delete(region: LocalRegion, path: str, headers: dict[str, str]) -> None:
     headers = {**headers, "Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
-    answer = httpx.delete(f"{region.api_url}{path}", headers=headers, timeout=30, trust_env=False)
+    answer = httpx.delete(
+        f"{region.api_url}{path}", headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
+    )
     assert answer.is_success, answer.text
 
 

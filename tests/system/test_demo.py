@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from demos import demo
+from local.emulator import NO_CERTIFICATES
 from local.region import ROOT, LocalRegion
 from local.sample_data import DEMO_USERNAME, SampleData, enrolment_messages, generate, load
 from tests.developer import developer
@@ -86,6 +87,7 @@ def test_with_plain_postgres_people_and_functions_go_to_postgresql_itself(plain:
         headers={"Authorization": plain.sign_in(DEMO_USERNAME)},
         timeout=30,
         trust_env=False,
+        verify=NO_CERTIFICATES,
     )
     assert catalog.json()["items"]
     served = plain.client("lambda").get_function_configuration(

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local.emulator import NO_CERTIFICATES
 from local.region import LocalRegion
 from sql.connection import Connection
 from sql.token import Credentials, presign
@@ -186,7 +187,9 @@ def test_a_function_whose_role_is_not_linked_gets_no_login_and_nothing_else_is_l
     region.enrol([{"username": username, "email": "a@example.com", "customer_id": str(customer_id)}])
     headers = {"Authorization": region.sign_in(username)}
 
-    with httpx.Client(base_url=region.api_url, headers=headers, timeout=30, trust_env=False) as http:
+    with httpx.Client(
+        base_url=region.api_url, headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
+    ) as http:
 
         def status(path: str) -> int:
             return http.get(path).status_code

@@ -27,6 +27,7 @@ import pytest
 
 from local import region_file
 from local.container import sam_local
+from local.emulator import NO_CERTIFICATES
 from local.engine import Engine
 from local.invoke import prepare
 from local_dsql.places import own_directory
@@ -404,7 +405,9 @@ def test_sam_local_invoke_is_given_the_regions_keys_alone(
 def get(up: Up, path: str) -> httpx.Response:
     variables = up.variables()
     headers = {"Authorization": variables["TOKEN"]}
-    return httpx.get(f"{variables['API']}{path}", headers=headers, timeout=60, trust_env=False)
+    return httpx.get(
+        f"{variables['API']}{path}", headers=headers, timeout=60, trust_env=False, verify=NO_CERTIFICATES
+    )
 
 
 def edit(up: Up, file: str, old: str, new: str) -> int:
@@ -446,7 +449,10 @@ def test_an_edited_page_is_used_by_the_next_request(up: Up) -> None:
     shop = urlsplit(re.findall(r"http://\S+\.cloudfront\.localhost:\d+/", up.said())[0])
 
     page = httpx.get(
-        f"http://127.0.0.1:{shop.port}/", headers={"Host": f"{shop.hostname}:{shop.port}"}, trust_env=False
+        f"http://127.0.0.1:{shop.port}/",
+        headers={"Host": f"{shop.hostname}:{shop.port}"},
+        trust_env=False,
+        verify=NO_CERTIFICATES,
     )
 
     assert "<title>Edited " in page.text

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from local.emulator import NO_CERTIFICATES
 from local.region import ROOT, STACK_NAME, LocalRegion
 from sql.connection import Connection
 from tests.integration.shop import Shop
@@ -66,6 +67,7 @@ def order(region: LocalRegion) -> tuple[UUID, UUID]:
         json={"expected_total_points": 10},
         timeout=30,
         trust_env=False,
+        verify=NO_CERTIFICATES,
     )
     assert answer.status_code == 201, answer.text
     return customer_id, UUID(answer.json()["order_id"])

@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 
+from local.emulator import NO_CERTIFICATES
 from local.region import ROOT, LocalRegion
 from sql.connection import Connection
 from tests.authenticator import code
@@ -111,6 +112,7 @@ def send(region: LocalRegion, method: str, path: str, token: str, **body: Any) -
         json=body or None,
         timeout=30,
         trust_env=False,
+        verify=NO_CERTIFICATES,
     )
 
 

@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from local.emulator import NO_CERTIFICATES
 from local.region import MEMORY, ROOT, LocalRegion
 from local_dsql.guard import Guarded, StartError
 from sql.connection import Connection
@@ -20,7 +21,9 @@ from tests.integration.shop import Shop
 
 def _get_catalog(region: LocalRegion, token: str | None) -> httpx.Response:
     headers = {} if token is None else {"Authorization": token}
-    return httpx.get(f"{region.api_url}/catalog", headers=headers, timeout=30, trust_env=False)
+    return httpx.get(
+        f"{region.api_url}/catalog", headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
+    )
 
 
 @pytest.fixture(scope="module")

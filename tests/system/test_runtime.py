@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from local import region_file
+from local.emulator import NO_CERTIFICATES
 from local.functions import sample
 from local.invoke import main
 from local.region import LocalRegion
@@ -139,7 +140,7 @@ def recorded(region: LocalRegion) -> list[dict[str, Any]]:
     outputs = until(lambda: _outputs(client), "the recorder's stack")
     url = f"{region.endpoint_url}/_aws/execute-api/{outputs['ApiId']}/v1"
     headers = {"Authorization": region.sign_in(username), "Idempotency-Key": "recorded-0001"}
-    with httpx.Client(headers=headers, timeout=30, trust_env=False) as http:
+    with httpx.Client(headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES) as http:
         assert http.post(f"{url}/orders", json={"expected_total_points": 1}).status_code == 200
         assert http.get(f"{url}/nothing/here", params={"limit": "2"}).status_code == 200
     entry = {"Source": "rewards.orders", "DetailType": "Recorded.v1", "Detail": '{"id": "1"}'}

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tests.integration.shop import Shop
 SCHEMATHESIS = Path(__file__).with_name("schemathesis.toml")
 #: For callers who are refused much of it, which is right then.
 OF_OTHERS = SCHEMATHESIS.with_name("schemathesis_of_others.toml")
+HOOKS = SCHEMATHESIS.with_name("schemathesis_hooks.py")
 
 #: Generated cases for each operation and phase; a release may take more by hand.
 EXAMPLES = 3
@@ -103,7 +105,8 @@ def _schemathesis(
         *("--continue-on-failure", "--no-color", "--warnings", "off"),
         *options,
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 class Run(NamedTuple):

@@ -9,7 +9,7 @@ once than DSQL lets through, and an inspection is not to fail when the schema ha
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -81,9 +81,10 @@ def template_database(dsql: LocalDsql) -> str:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres, template_database: str) -> MigratedDatabases:
+def databases(postgres: EmbeddedPostgres, template_database: str) -> Iterator[MigratedDatabases]:
     """Where tests have their databases from."""
-    return MigratedDatabases(postgres, template_database)
+    with closing(MigratedDatabases(postgres, template_database)) as databases:
+        yield databases
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """A test finds its database as the migrations left it, whatever the test before has done."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import psycopg
 import pytest
 
@@ -8,9 +11,10 @@ from tests.integration.databases import MigratedDatabases
 
 
 @pytest.fixture(scope="module")
-def databases(postgres: EmbeddedPostgres, template_database: str) -> MigratedDatabases:
+def databases(postgres: EmbeddedPostgres, template_database: str) -> Iterator[MigratedDatabases]:
     """Databases that no other test has had."""
-    return MigratedDatabases(postgres, template_database)
+    with closing(MigratedDatabases(postgres, template_database)) as databases:
+        yield databases
 
 
 A_ROW = "insert into xpoints.images (id, filename) values (gen_random_uuid(), 'mug.png')"

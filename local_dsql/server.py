@@ -27,8 +27,7 @@ DATABASE = "postgres"
 SUPERUSER = "admin"
 
 _LOOK_S = 0.002
-_MOST_PAUSE_S = 0.01
-"""How seldom is looked where no idle transaction holds anything."""
+"""How often is looked who waits for whom, while somebody may."""
 
 #: Who is waited for, and whether by DDL: who waits for a row waits for its transaction, and not for a table.
 _WAITERS = (
@@ -82,7 +81,9 @@ class Server:
         self._sessions: dict[int, Session] = {}
         self._databases: dict[str, Database] = {}
         self._working: set[Session] = set()
-        self._work_began = asyncio.Event()
+        self._holding: set[Session] = set()
+        """Idle ones whose transaction has done what others may have to wait for."""
+        self._may_wait = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
         self._bucket = float(self.limits.connection_burst)
@@ -179,6 +180,7 @@ class Server:
     def _exit(self, session: Session) -> None:
         self._sessions.pop(session.process_id, None)
         session.leave()
+        self._holding.discard(session)
         database = session.database
         database.sessions -= 1
         if database.sessions == 0 and database.name != DATABASE:
@@ -263,14 +265,24 @@ class Server:
     def begins_work(self, session: Session) -> None:
         """Note that a session's batch runs."""
         session.busy_since = time.monotonic()
-        if not self._working:
-            self._work_began.set()
         self._working.add(session)
+        self._holding.discard(session)
+        if self._holding:
+            self._may_wait.set()
 
     def ends_work(self, session: Session) -> None:
         """Note that a session waits for its client."""
         session.busy_since = 0.0
         self._working.discard(session)
+        transaction = session.transaction
+        if transaction is not None and transaction.runs and transaction.may_be_parked:
+            self._holding.add(session)
+            if self._working:
+                self._may_wait.set()
+
+    def begins_ddl(self) -> None:
+        """Note that a session's batch has DDL, which waits for whoever has read a table, too."""
+        self._may_wait.set()
 
     def oldest(self, database: Database, but: SessionState) -> int:
         """Give when the oldest open transaction of a database began, not counting one session's."""
@@ -289,27 +301,26 @@ class Server:
 
     async def _monitor(self) -> None:
         """Park whoever is idle and holds a lock that somebody waits for."""
-        pause_s = _LOOK_S
         while True:
-            await asyncio.sleep(pause_s)
-            if not self._working:
-                self._work_began.clear()
-                await self._work_began.wait()
+            await asyncio.sleep(_LOOK_S)
+            if not self._working or not (self._holding or self._ddl_works()):
+                # Nothing wakes the server for this, as long as there is nothing to look for.
+                self._may_wait.clear()
+                await self._may_wait.wait()
                 continue
-            if not self._somebody_can_yield():
-                pause_s = min(2 * pause_s, _MOST_PAUSE_S)
-                continue
-            pause_s = _LOOK_S
             late = time.monotonic() - _LOOK_S
-            if any(session.busy_since < late for session in self._working):
+            if self._somebody_can_yield() and any(session.busy_since < late for session in self._working):
                 await self._free_waiters()
 
-    def _somebody_can_yield(self) -> bool:
-        """Tell whether an idle transaction holds what is waited for: rows, and for DDL what it has read."""
-        is_for_ddl = any(
+    def _ddl_works(self) -> bool:
+        return any(
             session.transaction is not None and session.transaction.schema_statements
             for session in self._working
         )
+
+    def _somebody_can_yield(self) -> bool:
+        """Tell whether an idle transaction holds what is waited for: rows, and for DDL what it has read."""
+        is_for_ddl = self._ddl_works()
         return any(
             not session.busy_since
             and (transaction := session.transaction) is not None
@@ -333,6 +344,7 @@ class Server:
                 try:
                     if not await session.park() and is_for_ddl == b"t":
                         await session.lose()
+                    self._holding.discard(session)
                 except ConnectionError:
                     continue
 

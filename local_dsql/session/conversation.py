@@ -64,9 +64,9 @@ class Session(Executing):
 
     def leave(self) -> None:
         """End the session of PostgreSQL."""
-        self.server.ends_work(self)
         if self.transaction is not None:
             self.leave_transaction(self.transaction)
+        self.server.ends_work(self)
         if self.retirement is not None:
             self.retirement.cancel()
         self.backend.link.write(wire.message(b"X"))

@@ -53,6 +53,7 @@ class Executing(Binding):
             transaction.data_statements += 1
         elif kind is Kind.SCHEMA:
             transaction.schema_statements += 1
+            self.server.begins_ddl()
         if kind is Kind.COPY_IN:
             return await self._copy_in(portal, raw, index)
         if kind is Kind.FORGET:

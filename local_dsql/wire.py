@@ -40,6 +40,7 @@ bind_at = Struct("!BIB").unpack_from
 
 _TEXT_OID = 25
 _WAKE_ABOVE_BYTES = 1 << 20
+_READ_BYTES = 64 * 1024
 
 
 class ConnectionLostError(ConnectionError):
@@ -196,11 +197,7 @@ class Layout:
         return len(data) == self._size and self._unpack(data) == self._fixed
 
 
-_RECEIVED = memoryview(bytearray(64 * 1024))
-"""What all connections read into, one after the other: a buffer made for each reading costs more than it."""
-
-
-class Link(asyncio.BufferedProtocol):
+class Link(asyncio.Protocol):
     """A connection of messages: what has come is in `data`, until it is taken.
 
     One task at a time may wait for more.
@@ -221,19 +218,14 @@ class Link(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start whatever serves this connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        if hasattr(transport, "max_size"):
+            # asyncio's own makes a buffer of 256 KiB for each reading, which takes longer than to read.
+            transport.max_size = _READ_BYTES
         connected, self._connected = self._connected, None
         if connected is not None:
             connected(self)
 
-    def get_buffer(self, _: int) -> memoryview:
-        """Give what is to be read into."""
-        return _RECEIVED
-
-    def buffer_updated(self, count: int) -> None:
-        """Take out what was read."""
-        self.received(bytes(_RECEIVED[:count]))
-
-    def received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         """Keep what came; wake who waits for it."""
         self.data = data if not self.data else self.data + data
         if self.offer is not None and self.offer():

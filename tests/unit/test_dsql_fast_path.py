@@ -72,13 +72,13 @@ class Scene:
 
     def send(self, *names: bytes) -> bytes:
         """Send a batch; give what PostgreSQL gets of it at once."""
-        self.client.received(batch(*names))
+        self.client.data_received(batch(*names))
         return self.to_postgres.taken()
 
     def begin(self) -> Transaction:
         """Have a transaction open."""
         self.send(b"begin", b"read")
-        self.link.received(done(b"BEGIN") + SAVEPOINT + done(b"SELECT 0") + wire.READY[b"T"])
+        self.link.data_received(done(b"BEGIN") + SAVEPOINT + done(b"SELECT 0") + wire.READY[b"T"])
         self.to_client.taken()
         assert self.session.transaction is not None
         return self.session.transaction
@@ -106,14 +106,14 @@ def test_a_known_batch_goes_through_as_it_came_with_the_frame_behind_begin(scene
     frame = wire.bind(b"", b"dsql_frame") + wire.execute()
     assert sent == execution(b"begin") + frame + execution(b"read") + wire.SYNC_MESSAGE
     rows = done(b"SELECT 1", wire.text_row("x"))
-    scene.link.received(done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"])
+    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"])
     assert scene.to_client.taken() == done(b"BEGIN") + rows + wire.READY[b"T"]
     assert scene.session.backend.status == b"T"
 
 
 def test_begin_alone_takes_the_snapshot(scene: Scene) -> None:
     assert b"dsql_snapshot" in scene.send(b"begin")
-    scene.link.received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
+    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
     assert scene.to_client.taken() == done(b"BEGIN") + wire.READY[b"T"]
 
 
@@ -122,38 +122,38 @@ def test_an_answer_in_pieces_is_shown_whole(scene: Scene) -> None:
     # A value that looks like the end of the answer, at the end of a piece.
     answer = done(b"SELECT 1", wire.message(b"D", b"\0\1\0\0\0\6" + wire.READY[b"I"])) + wire.READY[b"I"]
     cut = answer.index(wire.READY[b"I"]) + len(wire.READY[b"I"])
-    scene.link.received(answer[:cut])
+    scene.link.data_received(answer[:cut])
     assert scene.to_client.taken() == b""
-    scene.link.received(answer[cut:])
+    scene.link.data_received(answer[cut:])
     assert scene.to_client.taken() == answer
 
 
 def test_much_of_a_reading_is_passed_on_before_its_end(scene: Scene) -> None:
     scene.send(b"read")
     row = wire.text_row("x" * 1000)
-    scene.link.received(wire.BIND_COMPLETE + wire.NO_DATA + row * 1200 + row[:10])
+    scene.link.data_received(wire.BIND_COMPLETE + wire.NO_DATA + row * 1200 + row[:10])
     assert scene.to_client.taken() == wire.BIND_COMPLETE + wire.NO_DATA + row * 1200
-    scene.link.received(row[10:] + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"])
+    scene.link.data_received(row[10:] + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"])
     assert scene.to_client.taken() == row + wire.message(b"C", b"SELECT 1201\0") + wire.READY[b"I"]
 
 
 def test_what_was_written_is_kept_to_be_run_again(scene: Scene) -> None:
     transaction = scene.begin()
     scene.send(b"write", b"read")
-    scene.link.received(done(b"UPDATE 1") + done(b"SELECT 5") + wire.READY[b"T"])
+    scene.link.data_received(done(b"UPDATE 1") + done(b"SELECT 5") + wire.READY[b"T"])
     (run,) = transaction.runs
     assert (run.query.text, run.rows, run.values) == (TEXTS[b"write"], 1, wire.text_values([b"1"]))
     assert transaction.rows == 1
     assert transaction.data_statements == 1
     scene.send(b"commit")
-    scene.link.received(done(b"COMMIT") + wire.READY[b"I"])
+    scene.link.data_received(done(b"COMMIT") + wire.READY[b"I"])
     assert scene.session.transaction is None
 
 
 def test_what_fails_is_given_back_and_nothing_of_it_shown(scene: Scene) -> None:
     transaction = scene.begin()
     scene.send(b"read", b"write", b"commit")
-    scene.link.received(done(b"SELECT 0") + wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"])
+    scene.link.data_received(done(b"SELECT 0") + wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"])
     assert scene.to_client.taken() == b""
     assert scene.client.data == batch(b"read", b"write", b"commit")
     assert transaction.runs == []
@@ -167,12 +167,12 @@ def test_a_batch_that_comes_again_is_judged_by_its_own_answer(scene: Scene) -> N
     good = done(b"UPDATE 1") + done(b"COMMIT") + wire.READY[b"I"]
     for answer in (good, good, good.replace(b"UPDATE 1", b"UPDATE 0"), good):
         scene.send(*names)
-        scene.link.received(done(b"BEGIN") + SAVEPOINT + answer)
+        scene.link.data_received(done(b"BEGIN") + SAVEPOINT + answer)
         assert scene.to_client.taken() == done(b"BEGIN") + answer
         assert scene.session.transaction is None
     scene.send(*names)
     failed = wire.BIND_COMPLETE + DUPLICATE + wire.READY[b"E"]
-    scene.link.received(done(b"BEGIN") + SAVEPOINT + failed)
+    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + failed)
     assert scene.to_client.taken() == b""
     assert scene.client.data == batch(*names)
 
@@ -187,14 +187,14 @@ def test_what_follows_begin_is_cut_out_however_the_answer_comes(
     answer = done(b"BEGIN") + SAVEPOINT + rows + wire.READY[b"T"]
     cut = answer.index(wire.READY[b"T"]) + len(wire.READY[b"T"])
     for start, end in zip((0, *pieces, cut), (*pieces, cut, len(answer)), strict=True):
-        scene.link.received(answer[start:end])
+        scene.link.data_received(answer[start:end])
     assert scene.to_client.taken() == done(b"BEGIN") + rows + wire.READY[b"T"]
 
 
 def test_one_batch_is_under_way_at_a_time(scene: Scene) -> None:
     scene.send(b"read")
     assert scene.send(b"read") == b""
-    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
+    scene.link.data_received(done(b"SELECT 0") + wire.READY[b"I"])
     assert scene.to_postgres.taken() == batch(b"read")
 
 
@@ -219,7 +219,7 @@ def test_other_batches_are_left_to_the_session(scene: Scene, names: tuple[bytes,
 def test_a_write_that_asks_for_more_is_left_to_the_session(scene: Scene, changed: dict[str, object]) -> None:
     scene.begin()
     assert scene.send(b"write") != b""
-    scene.link.received(done(b"UPDATE 0") + wire.READY[b"T"])
+    scene.link.data_received(done(b"UPDATE 0") + wire.READY[b"T"])
     scene.know(scene.effect._replace(**changed))  # type: ignore[arg-type]
     assert scene.send(b"write") == b""
 
@@ -248,7 +248,7 @@ def test_a_commit_that_may_meet_locks_is_left_to_the_session(scene: Scene) -> No
 def test_a_table_that_was_changed_is_left_to_the_session(scene: Scene) -> None:
     scene.database.change({Table("", "u")})
     assert scene.send(b"read") != b""
-    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
+    scene.link.data_received(done(b"SELECT 0") + wire.READY[b"I"])
     scene.database.change({Table("", "t")})
     assert scene.send(b"read") == b""
 
@@ -269,25 +269,25 @@ def test_a_batch_of_a_known_size_is_another_one_if_its_statements_are(scene: Sce
     looks_alike = given(b"read", b"1") + b"H" + wire.SYNC_MESSAGE[1:]
     assert len(read) == len(lock) == len(looks_alike)
     for _ in range(2):
-        scene.client.received(read)
+        scene.client.data_received(read)
         assert scene.to_postgres.taken() == read
-        scene.link.received(wire.BIND_COMPLETE + wire.message(b"C", b"SELECT 0\0") + wire.READY[b"I"])
+        scene.link.data_received(wire.BIND_COMPLETE + wire.message(b"C", b"SELECT 0\0") + wire.READY[b"I"])
     for other in (lock, looks_alike):
-        scene.client.received(other)
+        scene.client.data_received(other)
         assert scene.to_postgres.taken() == b""
         scene.client.data = b""
 
 
 def test_a_name_that_means_another_statement_now_is_read_again(scene: Scene) -> None:
     scene.send(b"read")
-    scene.link.received(done(b"SELECT 0") + wire.READY[b"I"])
+    scene.link.data_received(done(b"SELECT 0") + wire.READY[b"I"])
     for text in (b"lock", b"set", b"begin"):
         scene.session.statements[b"read"] = Prepared(statements.read(TEXTS[text]), b"\0\0")
         frame = b"dsql_frame" if text == b"begin" else b""
         assert frame in scene.send(b"read")
         assert text == b"begin" or scene.to_postgres.taken() == b""
         scene.client.data = b""
-    scene.link.received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
+    scene.link.data_received(done(b"BEGIN") + SAVEPOINT + SNAPSHOT + wire.READY[b"T"])
     del scene.session.statements[b"read"]
     assert scene.send(b"read") == b""
 
@@ -297,9 +297,9 @@ def test_values_of_a_known_size_may_look_like_messages(scene: Scene) -> None:
     for value in (b"x" * len(execute), execute, wire.SYNC_MESSAGE.ljust(len(execute), b"\0")):
         sent = given(b"read", value) + given(b"commit") + wire.SYNC_MESSAGE
         scene.begin()
-        scene.client.received(sent)
+        scene.client.data_received(sent)
         assert scene.to_postgres.taken() == sent
-        scene.link.received(
+        scene.link.data_received(
             wire.BIND_COMPLETE
             + wire.text_row(value.decode())
             + wire.message(b"C", b"SELECT 1\0")
@@ -316,7 +316,9 @@ def test_rows_are_counted_in_batches_that_come_again(scene: Scene) -> None:
     values = b"," * 4_000
     for rows_before, is_taken in ((0, True), (0, True), (1_500, False)):
         transaction.rows = rows_before
-        scene.client.received(given(b"write", values) + wire.SYNC_MESSAGE)
+        scene.client.data_received(given(b"write", values) + wire.SYNC_MESSAGE)
         assert (scene.to_postgres.taken() != b"") == is_taken
         if is_taken:
-            scene.link.received(wire.BIND_COMPLETE + wire.message(b"C", b"UPDATE 1\0") + wire.READY[b"T"])
+            scene.link.data_received(
+                wire.BIND_COMPLETE + wire.message(b"C", b"UPDATE 1\0") + wire.READY[b"T"]
+            )

@@ -118,7 +118,9 @@ class Watch:
     def __init__(self, process_id: int) -> None:
         self.seen: set[str] = set()
         self.found: dict[str, set[str]] = {}
-        self._root = psutil.Process(process_id)
+        self._root = process_id
+        #: What each process was at the last look: it becomes another when it starts another program.
+        self._known: dict[int, tuple[bytes, bytes]] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -133,19 +135,47 @@ class Watch:
     def _watch(self) -> None:
         while True:
             last = self._over.is_set()
-            with suppress(psutil.NoSuchProcess):
-                for child in self._root.children(recursive=True):
-                    self._look(child)
+            for parent, child in descendants(self._root):
+                self._look(parent, child)
             if last:
                 return
             time.sleep(0.02)
 
-    def _look(self, child: psutil.Process) -> None:
-        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, OSError):
-            environment, command = child.environ(), " ".join(child.cmdline())
-            self.seen.add(command)
-            if environment.get("PWD") != "" and planted(environment):
-                self.found[command] = planted(environment)
+    def _look(self, parent: int, child: int) -> None:
+        try:
+            now = _image(child)
+            # What has been forked and has not started its program yet is its parent once more.
+            if self._known.get(child) == now or _image(parent) == now:
+                return
+        except OSError:  # it has ended
+            return
+        self._known[child] = now
+        variables, words = (part.decode(errors="replace").split("\0") for part in now)
+        environment = {name: value for name, _, value in (each.partition("=") for each in variables)}
+        command = " ".join(words[:-1])
+        self.seen.add(command)
+        if environment.get("PWD") != "" and planted(environment):
+            self.found[command] = planted(environment)
+
+
+def descendants(process_id: int) -> Iterator[tuple[int, int]]:
+    """Give a process's children and theirs, after their parents; psutil reads all processes for that."""
+    with suppress(FileNotFoundError), os.scandir(f"/proc/{process_id}/task") as threads:
+        for thread in threads:
+            with suppress(OSError):  # it has ended
+                for child in _read(f"{thread.path}/children").split():
+                    yield process_id, int(child)
+                    yield from descendants(int(child))
+
+
+def _image(process_id: int) -> tuple[bytes, bytes]:
+    """Give the environment and the command of what a process runs."""
+    return _read(f"/proc/{process_id}/environ"), _read(f"/proc/{process_id}/cmdline")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # a hundred a look
+        return file.read()
 
 
 class Up(NamedTuple):

@@ -4,6 +4,7 @@ Under pytest-xdist (`make test`; by hand, tests run in one process unless `-n` i
 file of tests after the other (`FilesOfTests`), and a failure is told when it happens.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,9 @@ os.environ.update(
 
 # What tests start has bytecode, as `make` sees to: to compile takes longer than most of it runs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Garbage is looked for a tenth as often. At a session's end pytest collects all, and says what was left open.
+gc.set_threshold(10_000)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

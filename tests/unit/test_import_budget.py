@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from bench.coldstart import ENVIRONMENT, LIBRARIES
+from tests.started import run_script
 from tools.bundle import ROOT, handler_module
 from tools.template import functions, template, variables
 
@@ -81,16 +82,26 @@ def imported(function: str) -> frozenset[str]:
 
 @cache
 def started(function: str) -> Start:
-    """Start a function in an interpreter of its own.
+    """Give what a function's start came to.
 
     It starts with the variables that the template gives it, so one that is left out there ends it here.
     """
-    given = {*template()["Globals"]["Function"]["Environment"]["Variables"], *variables(function)}
-    return _started(
-        "import importlib; importlib.import_module(sys.argv[1])",
-        handler_module(function),
-        environment={name: value for name, value in ENVIRONMENT.items() if name in given},
-    )
+    if function in WITHOUT_DATABASE:
+        return _started(_IMPORT, handler_module(function), environment=_variables(function))
+    beyond = _beyond_the_libraries()[function]
+    return Start(of_the_libraries() | beyond.modules, beyond.events)
+
+
+@cache
+def _beyond_the_libraries() -> dict[str, Start]:
+    """Start each function with a database where the libraries are imported: give what it imports beside."""
+    forked = sorted({*FUNCTIONS} - WITHOUT_DATABASE)
+    code = _CODE.format(code=f"import os; os.environ.update(json.loads(sys.argv[2])); {_IMPORT}")
+    starts = [(handler_module(each), json.dumps(_variables(each))) for each in forked]
+    libraries = ("psycopg", "aws_lambda_powertools", "aws_lambda_powertools.metrics", "pydantic")
+    ended = run_script(code, [("-c", *words) for words in starts], _EVERY_START, libraries)
+    assert [done.stderr for done in ended if done.returncode] == []
+    return {each: _read(done.stdout) for each, done in zip(forked, ended, strict=True)}
 
 
 @cache
@@ -99,11 +110,25 @@ def of_the_libraries() -> frozenset[str]:
     return _started(LIBRARIES).modules
 
 
+_IMPORT = "import importlib; importlib.import_module(sys.argv[1])"
+
+_EVERY_START = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1"}
+
+
+def _variables(function: str) -> dict[str, str]:
+    given = {*template()["Globals"]["Function"]["Environment"]["Variables"], *variables(function)}
+    return {name: value for name, value in ENVIRONMENT.items() if name in given}
+
+
 def _started(code: str, *arguments: str, environment: Mapping[str, str] = ENVIRONMENT) -> Start:
-    environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "AWS_REGION": "us-east-1", **environment}
+    """Run code in an interpreter of its own."""
     command = [sys.executable, "-c", _CODE.format(code=code), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    modules, events = json.loads(done.stdout.splitlines()[-1])
+    variables = {**_EVERY_START, **environment}
+    return _read(subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout)
+
+
+def _read(said: str) -> Start:
+    modules, events = json.loads(said.splitlines()[-1])
     return Start(frozenset(modules), events)
 
 

@@ -50,7 +50,10 @@ from sql.connection import Database, DatabaseSettings
 from sql.migrate import migrate, split
 from sql.outbox import SHARDS
 from sql.queries import Query
-from sql.reads import list_items, list_ledger, list_orders, show_cart, show_item
+from sql.reads.cart import show_cart
+from sql.reads.catalogue import list_items, show_item
+from sql.reads.orders import list_orders
+from sql.reads.points import list_ledger
 from sql.references import REFERENCES
 from sql.relay import Outbox
 from sql.transactions.change_cart import set_quantity

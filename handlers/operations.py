@@ -15,7 +15,7 @@ from domain.story import ListenerState, MessageState, Stage, Why, is_forgotten, 
 from handlers.edge.http import Api, Call, Route
 from handlers.edge.models import AnswerBody
 from handlers.edge.monitoring import Listener, Monitoring, MonitoringEnvironment, QueueState, Took, known
-from sql.reads import OrderStatus
+from sql.reads.orders import OrderStatus
 from sql.transactions.overview import MOST, StoryEvent, StoryRows, read_overview, read_story
 
 _ENVIRONMENT = MonitoringEnvironment.read()

@@ -13,7 +13,7 @@ from domain.refusals import Refusal
 from handlers.edge.models import AnswerBody
 from handlers.edge.paging import LAST_ID, LAST_TIME, Page, column_id, column_time, read_cursor, write_cursor
 from sql.connection import Database
-from sql.reads import OrderEvent, OrderHead, OrderLineRow, OrderStatus, list_orders, show_order
+from sql.reads.orders import OrderEvent, OrderHead, OrderLineRow, OrderStatus, list_orders, show_order
 
 
 class OrderInList(AnswerBody):

@@ -19,7 +19,7 @@ from handlers.edge.paging import Page
 from handlers.edge.settings import DatabaseEnvironment
 from handlers.edge.writes import counted, origin_of, refusal_in, settle
 from handlers.order_views import Order, OrderPage, order_page, order_view
-from sql.reads import find_members
+from sql.reads.members import find_members
 from sql.transactions.change_item import add_item, change_item, read_item, retire_item
 from sql.transactions.change_stock import adjust_stock, set_stock
 from sql.transactions.move_points import Boost, Credit, boost_household, credit_points

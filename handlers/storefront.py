@@ -33,18 +33,11 @@ from handlers.edge.problems import FieldError, ProblemError
 from handlers.edge.settings import DatabaseEnvironment, NonEmpty
 from handlers.edge.writes import TOLD, told
 from handlers.order_views import Order, OrderLine, OrderPage, history, order_page
-from sql.reads import (
-    ItemPage,
-    Sort,
-    ask_database,
-    follow_order,
-    list_categories,
-    list_items,
-    list_ledger,
-    read_balance,
-    show_cart,
-    show_item,
-)
+from sql.reads.cart import show_cart
+from sql.reads.catalogue import ItemPage, Sort, list_categories, list_items, show_item
+from sql.reads.followed_order import follow_order
+from sql.reads.health import ask_database
+from sql.reads.points import list_ledger, read_balance
 from sql.transactions.change_cart import clear_cart, remove_line, set_quantity
 
 

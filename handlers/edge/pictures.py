@@ -15,7 +15,7 @@ from handlers.edge.observability import logger, metrics
 from sql.chance import CHANCE
 from sql.connection import Database
 from sql.errors import FAILURES
-from sql.reads import StoredPicture, keep_picture_urls
+from sql.reads.catalogue import StoredPicture, keep_picture_urls
 
 #: How long a presigned URL is good for. A function's credentials, which sign it, outlive that.
 URL_LIFETIME = timedelta(hours=1)

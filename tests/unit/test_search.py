@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from domain.search import MAX_WORD_LENGTH, fold, item_words, wanted_words
 from handlers.edge.paging import LARGEST_PAGE
 from sql.queries import load
-from sql.reads import LIST_PART
+from sql.reads.catalogue import LIST_PART
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from api.document import routes
-from sql.reads import Sort
+from sql.reads.catalogue import Sort
 from tests.integration.shop import Shop
 from tests.integration.shop_api.client import Api, Client, Response
 

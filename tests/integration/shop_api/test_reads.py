@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-import sql.reads as reads
 from sql.connection import Database
 from sql.queries import Statement
+from sql.reads import catalogue, orders, points
 from sql.transaction import Transaction
 from tests.integration.conftest import Connect
 from tests.integration.shop import Shop
@@ -149,20 +149,21 @@ def test_a_page_in_the_middle_of_a_list_starts_where_the_last_one_ended(
 ) -> None:
     """The place in the list is an index condition and no filter: the last page costs what the first does."""
     sent: list[Statement[Any]] = []
-    snapshot = reads.snapshot  # type: ignore[attr-defined]
+    snapshot = catalogue.snapshot  # type: ignore[attr-defined]
 
     def seen(way: Database, *statements: Statement[Any]) -> Any:
         sent.extend(statements)
         return snapshot(way, *statements)
 
-    monkeypatch.setattr(reads, "snapshot", seen)
+    for module in (catalogue, orders, points):
+        monkeypatch.setattr(module, "snapshot", seen)
     after_id = UUID("80000000-0000-0000-0000-000000000000")
     way = database("storefront")
     for sort, after in (("name", "Item 8"), ("points", 450), ("-points", 450), ("-rating", 2.5)):
-        reads.list_items(way, "us-east-1", sort, after, after_id, [], 20)  # type: ignore[arg-type]
+        catalogue.list_items(way, "us-east-1", sort, after, after_id, [], 20)  # type: ignore[arg-type]
     moment = full_shop.scalar("select now() - interval '5 hours'")
-    reads.list_orders(way, customer, moment, after_id, 3)
-    reads.list_ledger(way, customer, moment, after_id, 3)
+    orders.list_orders(way, customer, moment, after_id, 3)
+    points.list_ledger(way, customer, moment, after_id, 3)
 
     admin = connect()
     lists = [statement for statement in sent if "%(after_id)s" in statement.query.text.decode()]

@@ -15,10 +15,10 @@ from domain.messages import confirmation_of
 from handlers import storefront
 from handlers.edge.paging import LONGEST_CURSOR, write_cursor
 from handlers.edge.pictures import LONGEST_KEPT_URL, URL_LIFETIME, URL_MARGIN, URL_SPREAD, PictureUrls
-from sql import reads
 from sql.connection import Database
 from sql.queries import Statement
-from sql.reads import Sort, StoredPicture, show_item
+from sql.reads import catalogue
+from sql.reads.catalogue import Sort, StoredPicture, show_item
 from sql.transaction import Transaction
 from sql.transactions.index_items import index_items
 from tests.integration.shop import Shop
@@ -150,8 +150,8 @@ def test_a_search_finds_the_same_items_in_the_same_order_however_it_goes_about_i
         "from generate_series(1, 60) n"
     )
     index_items(database("jobs"), lambda: False)
-    monkeypatch.setattr(reads, "MAX_FOUND", most_found)
-    monkeypatch.setattr(reads, "LIST_PART", part)
+    monkeypatch.setattr(catalogue, "MAX_FOUND", most_found)
+    monkeypatch.setattr(catalogue, "LIST_PART", part)
     order = {
         "name": "name, id", "points": "points_price, id", "-points": "points_price desc, id desc",
         "-rating": "rating desc, id desc",
@@ -178,8 +178,8 @@ def test_a_search_for_what_is_common_reads_a_part_of_the_list_and_says_where_to_
 ) -> None:
     for number in range(30):
         shop.item(number, name="Cup Nr" if number == 29 else "Cup")
-    monkeypatch.setattr(reads, "MAX_FOUND", 0)
-    monkeypatch.setattr(reads, "LIST_PART", 10)
+    monkeypatch.setattr(catalogue, "MAX_FOUND", 0)
+    monkeypatch.setattr(catalogue, "LIST_PART", 10)
     query = {"q": "nr", "sort": "points", "limit": "5"}
 
     pages = [client.get("/catalog", query).json]

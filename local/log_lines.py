@@ -18,6 +18,20 @@ _UNTOLD = {
 _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 
 
+def lines_of(logs: Any, group: str) -> list[str]:
+    """Give every line of a log group of the emulator's, oldest first; `logs` is its client."""
+    events: list[Mapping[str, Any]] = []
+    since_ms = 0
+    while True:
+        # The emulator gives 10,000 lines at most, and no token to go on with: so from the last one's moment.
+        found = logs.filter_log_events(logGroupName=group, startTime=since_ms)["events"]
+        known = sum(event["timestamp"] == since_ms for event in events)
+        if len(found) <= known:
+            return [event["message"] for event in events]
+        events += found[known:]
+        since_ms = events[-1]["timestamp"]
+
+
 def show_log(lines: Iterable[str]) -> None:
     """Print lines to the standard error: JSON as time, level, message and additions, others as they are."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -27,6 +27,7 @@ from local.emulator import CREDENTIALS, ROOT_ARN, Emulator
 from local.engine import NAME_OF_HOST
 from local.functions import Function, deployed
 from local.gateway import complete_gateway
+from local.log_lines import lines_of
 from local_dsql.cluster import POSTGRES_SETTINGS, LocalDsql
 from local_dsql.guard import Guarded, StartError
 from local_dsql.limits import TOKEN_AGE_S
@@ -293,13 +294,7 @@ class LocalRegion:
 
     def logs(self) -> list[str]:
         """Give every line that the functions have written, oldest first."""
-        pages = self.client("logs").get_paginator("filter_log_events")
-        events = [
-            event
-            for page in pages.paginate(logGroupName=self.outputs["FunctionLogGroupName"])
-            for event in page["events"]
-        ]
-        return [event["message"] for event in sorted(events, key=lambda event: event["timestamp"])]
+        return lines_of(self.client("logs"), self.outputs["FunctionLogGroupName"])
 
     def _start(self, stack: ExitStack) -> None:
         directory = _run_directory(self.region_name, stack)

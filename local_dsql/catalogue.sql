@@ -421,7 +421,7 @@ end $$;
 drop event trigger if exists dsql_guard_tables;
 
 create event trigger dsql_guard_tables on ddl_command_end
-    when tag in ('CREATE TABLE', 'CREATE TABLE AS', 'ALTER TABLE', 'CREATE INDEX')
+    when tag in ('CREATE TABLE', 'ALTER TABLE', 'CREATE INDEX')
     execute function pg_dsql.guard_tables();
 
 -- --- A doomed transaction's own copies --------------------------------------------------------------------

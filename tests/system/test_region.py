@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from local.emulator import NO_CERTIFICATES
+from local.log_lines import lines_of
 from local.region import MEMORY, ROOT, LocalRegion
 from local_dsql.guard import Guarded, StartError
 from sql.connection import Connection
@@ -83,6 +84,19 @@ def test_messages_about_a_taken_name_or_a_user_who_is_there_change_nothing_of_th
     assert users.admin_get_user(**who)["UserAttributes"] == before
     assert users.admin_list_groups_for_user(**who)["Groups"] == []
     assert region.sign_in(name, own)
+
+
+def test_a_long_log_is_read_to_its_end(region: LocalRegion) -> None:
+    logs, place = region.client("logs"), {"logGroupName": "/long", "logStreamName": "one"}
+    logs.create_log_group(logGroupName="/long")
+    logs.create_log_stream(**place)
+    numbers = range(21_000)
+    for first in range(0, len(numbers), 7_000):
+        at_ms = 1_000_000 + first // 2  # what follows begins in the millisecond in which this ends
+        lines = [{"timestamp": at_ms + n // 2, "message": str(first + n)} for n in range(7_000)]
+        logs.put_log_events(**place, logEvents=lines)
+    assert lines_of(logs, "/long") == [str(number) for number in numbers]
+    logs.delete_log_group(logGroupName="/long")
 
 
 def test_the_web_page_may_not_write_which_customer_a_user_is(region: LocalRegion) -> None:

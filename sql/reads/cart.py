@@ -30,7 +30,7 @@ class CartRow(NamedTuple):
     @property
     def picture(self) -> StoredPicture | None:
         """The item's thumbnail."""
-        return StoredPicture.of(self.image_id, self.filename, self.url, self.created)
+        return StoredPicture.in_columns(self.image_id, self.filename, self.url, self.created)
 
 
 _SHOW_CART = load("cart")["show_cart"].of(CartRow)

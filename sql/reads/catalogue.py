@@ -34,7 +34,7 @@ class StoredPicture(NamedTuple):
     created: datetime | None
 
     @classmethod
-    def of(
+    def in_columns(
         cls, image_id: UUID | None, filename: str | None, url: str | None, created: datetime | None
     ) -> "StoredPicture | None":
         """Give the picture of a row's columns, if it has one."""

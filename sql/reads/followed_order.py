@@ -26,7 +26,7 @@ class OrderPicture(NamedTuple):
     @property
     def picture(self) -> StoredPicture | None:
         """The picture by itself."""
-        return StoredPicture.of(self.image_id, self.filename, self.url, self.created)
+        return StoredPicture.in_columns(self.image_id, self.filename, self.url, self.created)
 
 
 class Confirmation(NamedTuple):

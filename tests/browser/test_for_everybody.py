@@ -463,6 +463,12 @@ def test_a_page_says_that_it_loads_what_went_wrong_and_tries_again(world: World,
         says_what_happens(shop, address.format(item=item), asked, content)
 
 
+#: A module that is there may still wait for those that it imports: to import it again waits for them, too.
+_WITH_WHAT_THEY_IMPORT = """(files) => Promise.all(performance.getEntriesByType('resource')
+    .map((one) => one.name).filter((name) => files.includes(name.split('/').at(-1)))
+    .map((name) => import(name))).then(() => {})"""
+
+
 def wait_until_loaded(shop: Screen, *files: str) -> None:
     """Wait for files that come in a quiet moment."""
     loaded = "() => performance.getEntriesByType('resource').map((one) => one.name.split('/').at(-1))"
@@ -491,7 +497,7 @@ def test_a_connection_that_is_lost_takes_no_page_away(screen: Open) -> None:
     shop = screen()
     pages = ["cart.js", "orders.js", "order.js", "account.js", "item.js", "more.css"]
     wait_until_loaded(shop, *pages, "problems.js", "signin.js")
-    shop.page.wait_for_load_state("networkidle")
+    shop.page.evaluate(_WITH_WHAT_THEY_IMPORT, [page for page in pages if page.endswith(".js")])
     shop.page.context.set_offline(True)
     for address, heading in (("/cart", "Cart"), ("/orders", "Orders"), ("/account", "Account")):
         shop.go(address)

@@ -172,7 +172,7 @@ GUARDS: Mapping[str, Guard] = {
     "a message is closed when it was sent": Guard(DROP),
     "a closed message is not sent": Guard(DROP),
     "a message has one sender at a time": Guard(
-        instead("true,"), "test_of_two_deliveries_at_once_one_sends_and_the_other_comes_again"
+        instead("true,"), "test_a_message_to_nobody_is_closed_by_the_run_that_has_its_claim"
     ),
     "who has lost the claim sends nothing": Guard(
         NEVER, "test_a_run_that_lost_its_claim_before_sending_sends_nothing"
@@ -218,7 +218,7 @@ GUARDS: Mapping[str, Guard] = {
     "records that failed are reported": Guard(value("{'batchItemFailures': []}")),
     "a record left for lack of time is reported": Guard(DROP),
     "a stale version has no effect": Guard(
-        NEVER, "test_an_order_that_was_cancelled_before_its_confirmation_is_not_confirmed_any_more"
+        NEVER, "test_an_older_version_than_the_last_has_no_effect_and_is_not_looked_at_again"
     ),
     "a mail that was too fast is sent again": Guard(
         ALWAYS, "test_what_ses_refused_for_its_rate_alone_is_asked_again_for_some_seconds"

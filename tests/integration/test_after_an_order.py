@@ -237,6 +237,21 @@ def test_what_a_run_that_died_had_claimed_is_sent_by_the_next_when_the_claim_end
     assert len(mailbox.messages) == 1
 
 
+def test_a_message_to_nobody_is_closed_by_the_run_that_has_its_claim(
+    shop: Shop, consumers: Database, placed: Envelope[OrderPlaced]
+) -> None:
+    with pytest.raises(Died):
+        confirm_order(consumers, placed, Mailbox(before=Died()).send)
+    shop.connection.execute("update xpoints.customers set email = null")
+    mailbox = Mailbox()
+    with pytest.raises(BeingSentError):
+        confirm_order(consumers, placed, mailbox.send)
+    end_claims(shop)
+    assert confirm_order(consumers, placed, mailbox.send) == "skipped no-address"
+    assert shop.rows("select status from xpoints.notifications") == [("SKIPPED",)]
+    assert mailbox.messages == []
+
+
 def claimed_by_a_run_that_dies(shop: Shop) -> None:
     end_claims(shop)
     shop.connection.execute(

@@ -319,13 +319,9 @@ class Server:
         )
 
     def _somebody_can_yield(self) -> bool:
-        """Tell whether an idle transaction holds what is waited for: rows, and for DDL what it has read."""
-        is_for_ddl = self._ddl_works()
-        return any(
-            not session.busy_since
-            and (transaction := session.transaction) is not None
-            and transaction.is_block
-            and (is_for_ddl or (transaction.runs and transaction.may_be_parked))
+        """Tell whether an idle transaction holds what is waited for: rows, or, for DDL, what it has read."""
+        return bool(self._holding) or any(
+            not session.busy_since and session.transaction is not None and session.transaction.is_block
             for session in self._sessions.values()
         )
 

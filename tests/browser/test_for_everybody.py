@@ -434,7 +434,8 @@ def says_what_happens(shop: Screen, address: str, asked: str, content: str) -> N
     """Assert that a page says that it loads, then what went wrong, and tries again."""
     held: list[Any] = []
     shop.page.route(asked, lambda route: held.append(route))
-    load_anew(shop, address)
+    with shop.page.expect_request(asked):
+        load_anew(shop, address)
     expect(shop.page.locator("main [aria-busy] .hidden").first).to_have_text("Loading")
     expect(shop.page.locator(content)).to_have_count(0)
     problem = {

@@ -297,7 +297,8 @@ def test_a_page_that_is_loaded_again_in_the_middle_of_an_order_finishes_it(
         "**/v1/orders",
         lambda route: held.append(route) if len(sent) == 1 else route.fallback(),
     )
-    confirm(shop)
+    with shop.page.expect_request("**/v1/orders"):
+        confirm(shop)
     expect(shop.page.get_by_text("Placing your order")).to_be_visible()
     shop.page.reload()
     expect_placed(shop)

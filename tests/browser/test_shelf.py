@@ -19,10 +19,10 @@ def names(shop: Screen) -> list[str]:
 
 def test_the_shelf_shows_pictures_that_have_loaded(screen: Open) -> None:
     shop = screen()
-    expect(shop.page.locator("li.card img").nth(7)).to_be_attached()
-    shop.page.wait_for_function(
-        "[...document.querySelectorAll('li.card img')].slice(0, 8).every((one) => one.naturalWidth)"
-    )
+    pictures = shop.page.locator("li.card img")
+    expect(pictures.nth(7)).to_be_attached()
+    for picture in pictures.all()[:8]:
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
 
 
 def test_search_categories_sorting_and_more_stand_in_the_address(world: World, screen: Open) -> None:
@@ -63,9 +63,8 @@ def test_an_item_shows_all_its_pictures_and_goes_back_to_the_shelf_as_it_was(scr
     thumbnails = shop.page.locator(".thumbs button")
     expect(thumbnails.first).to_be_visible()
     assert thumbnails.count() > 1
-    shop.page.wait_for_function(
-        "[...document.querySelectorAll('.gallery img')].every((one) => one.naturalWidth)"
-    )
+    for picture in shop.page.locator(".gallery img").all():
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
     shown = shop.page.locator(".gallery > .picture img")
     first = shown.get_attribute("src")
     thumbnails.nth(1).click()

@@ -43,6 +43,10 @@ MOST_OF_ALL = (203_000, 81_500)
 #: The same of one page of the staff's, and of the drills', beyond the catalogue that the staff came from.
 MOST_BEYOND = (40_000, 15_000)
 
+#: The most pictures a second that whatever moves without an end may have drawn: without a graphics card the
+#: processor draws each, in the tests, too. An even spinner in a dialog took nine tenths of a core.
+MOST_PICTURES_A_SECOND = 16
+
 #: Kinds of problems that only the staff meet.
 OF_THE_STAFF = {
     *("self-credit", "not-a-household", "household-above-limit", "stock-unlimited", "stock-limit"),
@@ -387,6 +391,42 @@ def test_the_distribution_compresses_and_says_of_which_files_it_may() -> None:
     assert behaviour["Compress"] is True
     # AWS's CachingOptimized, whose keys tell gzip and Brotli apart; without a TTL nothing is compressed.
     assert behaviour["CachePolicyId"] == "658327ea-f89d-4fab-a63d-7e88639e58f6"
+
+
+def restless(sheet: str) -> list[str]:
+    """Give what moves without an end and is drawn more often than it may."""
+    found = []
+    for rule in re.findall(r"animation:[^;}]*\binfinite\b[^;}]*", sheet):
+        steps, seconds = re.search(r"steps\((\d+)", rule), re.search(r"(?<![\w.])(\d*\.?\d+)s\b", rule)
+        if not steps or not seconds or int(steps[1]) / float(seconds[1]) > MOST_PICTURES_A_SECOND:
+            found.append(rule)
+    return found
+
+
+SHEETS = sorted({*WEB.rglob("*.css"), *(path for path in FILES_OF_DRILLS.values() if path.suffix == ".css")})
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_what_moves_without_an_end_moves_in_steps(sheet: Path) -> None:
+    text = sheet.read_text(encoding="utf-8")
+    assert restless(text) == []
+    # What lies over the page is blurred anew with every picture of what moves on it.
+    assert not re.search(r"::backdrop[^}]*backdrop-filter", text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_restless"),
+    [
+        ("animation: turn .8s linear infinite", True),
+        ("animation: turn 1s infinite", True),
+        ("animation: infinite turn .5s steps(12)", True),
+        ("animation: turn .8s steps(12) infinite", False),
+        ("animation: breathe 1.4s steps(16, jump-none) infinite alternate", False),
+        ("animation: once .2s ease", False),
+    ],
+)
+def test_an_even_animation_without_an_end_would_be_found(rule: str, is_restless: bool) -> None:
+    assert bool(restless(f"a {{ {rule}; }}")) is is_restless
 
 
 def test_every_kind_of_ledger_entry_has_its_word() -> None:

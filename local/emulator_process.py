@@ -19,10 +19,13 @@ import hashlib
 import json
 import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parseaddr
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -35,6 +38,11 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses
 from ministack.services import eventbridge, iam, lambda_svc, sqs, sts, tagging
 from ministack.services.cloudformation import provisioners
+
+# It is run by its path, so that only what lies beside it would be found.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from local import function_starter
 
 #: A line of JSON for each kind of call of SAM and of others than root: who, action, resource, decision.
 LOG = Path(os.environ["AUTHORIZATION_LOG"])
@@ -387,10 +395,20 @@ async def handle_iam_request(*request: Any) -> Any:
     return answer
 
 
+def start_process(command: list[str], **options: Any) -> Any:
+    """Start a process of MiniStack's: a function's as a fork of what has its libraries."""
+    if command[0] == sys.executable:
+        return function_starter.start(command, **options)
+    return subprocess.Popen(command, **options)
+
+
 #: What is replaced in every Region, and what is in one that enforces policies.
-ALWAYS: dict[Any, dict[str, Callable[..., Any]]] = {
+ALWAYS: dict[Any, dict[str, Any]] = {
     sts: {"register_session": register_session},
-    lambda_runtime: {"execution_credentials": execution_credentials},
+    lambda_runtime: {
+        "execution_credentials": execution_credentials,
+        "subprocess": SimpleNamespace(**{**vars(subprocess), "Popen": start_process}),
+    },
     lambda_svc: {"execution_credentials": execution_credentials},
     iam: {"handle_request": handle_iam_request},
     provisioners: {"_physical_name": _physical_name},
@@ -418,7 +436,7 @@ def _enforce_policies() -> None:
     iam_evaluator._RESOURCE_POLICY_LOOKUPS["events"] = ("eventbridge", "bus_policy_for_arn")
 
 
-def _replace(replaced: Mapping[Any, Mapping[str, Callable[..., Any]]]) -> None:
+def _replace(replaced: Mapping[Any, Mapping[str, Any]]) -> None:
     for module, functions in replaced.items():
         for name, function in functions.items():
             assert name == "bus_policy_for_arn" or hasattr(module, name), f"MiniStack has no {name} any more"

@@ -325,10 +325,13 @@ def test_a_region_and_its_functions_see_nothing_of_the_developers_account(
     up: Up, account: Server, developer: dict[str, str]
 ) -> None:
     assert any("ministack" in command for command in up.watch.seen)
-    assert any("_worker" in command for command in up.watch.seen), "a function has run"
+    assert any("function_starter" in command for command in up.watch.seen), "a function has run"
     assert any("bundle.py" in command for command in up.watch.seen), "sam build has run"
 
     assert up.watch.found == {}
+    # A function is a fork: it has the emulator's environment, its role's keys and these.
+    functions = region_file.functions(up.project / ".local" / "region.env")
+    assert [name for name, function in functions.items() if planted(function.variables)] == []
     assert_nothing_asked_the_account(account, developer)
 
 

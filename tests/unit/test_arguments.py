@@ -261,6 +261,7 @@ def test_no_command_takes_nonsense_for_any_option_or_fails_over_it() -> None:
 #: What is started by other programs alone, or has to be what it starts: psql reads what psql prints.
 NO_COMMANDS = {
     "local.emulator_process",
+    "local.function_starter",
     "local.sam_process",
     "local_dsql.guard",
     "local_dsql.process",

@@ -23,8 +23,8 @@ import json, os, random, sys
 print("on stderr", file=sys.stderr, flush=True)
 print(json.dumps({{
     "variables": dict(os.environ), "directory": os.getcwd(), "arguments": sys.argv, "path": sys.path,
-    "name": __name__, "libraries": [name for name in {LIBRARIES} if name in sys.modules], "draw": random.random(),
-    "descriptors": len(os.listdir("/proc/self/fd")),
+    "name": __name__, "libraries": [name for name in {LIBRARIES} if name in sys.modules],
+    "draw": random.random(), "descriptors": len(os.listdir("/proc/self/fd")),
 }}), flush=True)
 for line in sys.stdin:
     print(line.strip().upper(), flush=True)
@@ -180,3 +180,54 @@ def test_what_libraries_read_while_they_are_imported_is_known() -> None:
         read |= set(json.loads(done.stdout))
 
     assert {name for name in read if not name.startswith(_PYTHONS_OWN)} == READ_BY_LIBRARIES
+
+
+_LOGGING = """
+import io, sys, time, zipfile
+sys.path.insert(0, sys.argv[1])
+from local import emulator_process
+from local.emulator_process import lambda_runtime
+emulator_process.correct()
+code = io.BytesIO()
+with zipfile.ZipFile(code, "w") as archive:
+    archive.writestr("f.py", '''
+import os
+def handler(event, context):
+    for number in range(event["lines"]):
+        print("line", number)
+    print("half", end="")
+    if event.get("end"):
+        os._exit(1)
+''')
+arn = "arn:aws:lambda:us-east-1:000000000000:function:f"
+configuration = {"Runtime": "python3.13", "Handler": "f.handler", "FunctionArn": arn, "Role": "role/r"}
+worker = lambda_runtime.Worker("f", configuration, code.getvalue())
+# As on a busy machine, what is written comes late.
+was = emulator_process.queue.Queue.put
+emulator_process.queue.Queue.put = lambda self, line: (time.sleep(0.1), was(self, line))
+for event in ({"lines": 2}, {"lines": 0}, {"lines": 1, "end": True}, {"lines": 1}):
+    print(repr(worker.invoke(event, "1")["log"]))
+worker.kill()
+"""
+
+
+def test_what_an_invocation_writes_is_its_own_however_late_it_comes(tmp_path: Path) -> None:
+    variables = {"AUTHORIZATION_LOG": "log", "KEYS_FILE": "keys", "AWS_REGION": "us-east-1"}
+    variables["CLUSTER_ARN"] = "arn:aws:dsql:us-east-1:000000000000:cluster/1"
+    python = ROOT / ".local" / "emulator" / "bin" / "python"
+
+    done = subprocess.run(
+        [python, "-c", _LOGGING, str(ROOT)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **variables},
+        check=False,
+    )
+
+    assert done.stdout.splitlines() == [
+        repr("line 0\nline 1\nhalf"),
+        repr("half"),
+        repr("line 0"),  # what a process has in its buffer when it is killed is lost
+        repr("line 0\nhalf"),
+    ], done.stderr

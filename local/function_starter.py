@@ -142,12 +142,8 @@ def start(
     """Start the process of a function, whose `command` is the interpreter and MiniStack's script."""
     layer = _layer(env.get("_LAMBDA_LAYERS_DIRS", ""))
     request = json.dumps({"script": command[-1], "directory": cwd, "variables": dict(env)}).encode()
-    if (
-        layer
-        and sys.platform == "linux"
-        and not READ_BY_LIBRARIES & env.keys()
-        and len(request) < _MOST_BYTES
-    ):
+    its_own = READ_BY_LIBRARIES & env.keys() or len(request) >= _MOST_BYTES
+    if sys.platform == "linux" and layer and not its_own:
         forked = _fork(layer, env["_LAMBDA_LAYERS_DIRS"], request)
         if forked is not None:
             return forked

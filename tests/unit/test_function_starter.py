@@ -42,7 +42,8 @@ def layer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, layer: Path) -> Iterator[Start]:
+def begin(tmp_path: Path, layer: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # the emulator's environment has none
     script, directory = tmp_path / "_worker.py", tmp_path / "code"
     script.write_text(_SCRIPT)
     directory.mkdir()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -67,9 +68,14 @@ def test_a_token_is_looked_at_once_a_connection() -> None:
     """It may expire under a connection, which goes on; nobody else comes in with it."""
     with open_database() as shop:
         shop.migrate()
-        short, settings = token(shop, "checkout", expires_s=1), shop.database("checkout").settings
-        database, subject = Database(settings, mint=lambda _: short), uuid4()
-        note(database, subject)
+        settings, subject = shop.database("checkout").settings, uuid4()
+        # The shortest that is still good when it arrives: on a busy machine a second may be over by then.
+        for expires_s in (1, 5, 25):
+            short = token(shop, "checkout", expires_s)
+            database = Database(settings, mint=lambda _, short=short: short)
+            with suppress(LoginRefusedError):
+                note(database, subject)
+                break
 
         def login() -> str:
             try:

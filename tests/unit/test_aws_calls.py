@@ -49,19 +49,20 @@ def operations(service: str) -> dict[str, str]:
     return {xform_name(name): name for name in model(service).operation_names}
 
 
-def services(tree: ast.AST) -> set[str]:
+def services(text: str) -> set[str]:
     """Give the services whose clients a module asks for, or whose clients' types it names."""
-    text = ast.unparse(tree)
-    named = set(re.findall(r"client\(\s*'([a-z0-9-]+)'", text))
-    named |= set(re.findall(r"self\.(?:_client|client)\('([a-z0-9-]+)'", text))
+    named = set(re.findall(r"""client\(\s*["']([a-z0-9-]+)["']""", text))
     return named | {one.replace("_", "-") for one in re.findall(r"mypy_boto3_(\w+)", text)}
 
 
-def calls_in(path: Path, also: set[str] = frozenset()) -> Iterator[Call]:  # type: ignore[assignment]
+def calls_in(path: Path, also: frozenset[str] = frozenset()) -> Iterator[Call]:
     """Give a module's calls of the services that it names."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    known = sorted(services(text) | also)
+    if not known:
+        return
     place = str(path.relative_to(ROOT))
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(text)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         name, keywords = node.func.attr, node.keywords
@@ -70,7 +71,7 @@ def calls_in(path: Path, also: set[str] = frozenset()) -> Iterator[Call]:  # typ
             keywords, is_open = [], True
         else:
             is_open = any(keyword.arg is None for keyword in keywords) or bool(node.args)
-        for service in services(tree) | also:
+        for service in known:
             if name in operations(service) and not place.startswith(NOT_CALLS.get(name, ("\0",))):
                 given = frozenset(keyword.arg for keyword in keywords if keyword.arg)
                 yield Call(f"{place}:{node.lineno}", service, operations(service)[name], given, is_open)
@@ -81,7 +82,7 @@ CALLS = [
     for folder in FOLDERS
     for path in sorted((ROOT / folder).rglob("*.py"))
     # Functions that are handed a client name no service themselves.
-    for call in calls_in(path, {"s3"} if folder in ("operations", "local") else set())
+    for call in calls_in(path, frozenset({"s3"} if folder in ("operations", "local") else ()))
 ]
 
 

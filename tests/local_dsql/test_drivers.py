@@ -220,7 +220,7 @@ def test_explain(session: Any) -> None:
     assert any("actual" in line[0] for line in plan)
 
 
-class _Base(orm.DeclarativeBase):
+class _Base(orm.DeclarativeBase):  # type: ignore[misc]  # mypy does not read it
     pass
 
 

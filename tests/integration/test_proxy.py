@@ -130,7 +130,7 @@ def test_a_round_trip_is_counted_when_the_client_sends_after_having_received(ech
 
 def test_what_a_client_sends_without_waiting_is_one_round_trip(echo: _EchoServer) -> None:
     # Half of the delay passes before the first answer leaves the proxy: all ten are on their way by then.
-    with Proxy(echo.port, delay_ms=1000) as proxy, _connect(proxy.port) as client:
+    with Proxy(echo.port, delay_ms=4000) as proxy, _connect(proxy.port) as client:
         for _ in range(10):
             client.sendall(b"x")
         answer = b""

@@ -36,6 +36,10 @@ MEMBERS = 120
 #: The first call of a function starts a process, on a busy machine for seconds.
 PATIENCE_MS = 60_000
 
+#: A page that asks for nothing of its own: where a test begins that is about no page, or about another one.
+#: The shelf with its pictures costs the browser and the emulator half a second of processor time more.
+NOWHERE = "/no-such-page"
+
 if playwright is not None:
     playwright.expect.set_options(timeout=PATIENCE_MS)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Screen, World
+from tests.browser.conftest import NOWHERE, Screen, World
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -18,25 +18,27 @@ Open = Callable[..., Screen]
 AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 WEB = Path(__file__).parents[2] / "web"
 
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+#: What can be wrong in the dark alone: a unit test holds that nothing but colours differs there.
+OF_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 
 #: The whole of a layout's shifts, without those that follow a person's own act.
 MOST_SHIFT = 0.02
 
-ADDRESSES = ["/", "/cart", "/orders", "/account", "/no-such-page"]
+ADDRESSES = ["/", "/cart", "/orders", "/account", NOWHERE]
 
 
-def violations(page: Any) -> list[str]:
+def violations(page: Any, rules: dict[str, Any] = RULES) -> list[str]:
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE)
     # No animation half-way: a colour that is about to change has the wrong contrast.
     # What a list or a table repeats is looked at some times, not for each of twenty-four items.
     found = page.evaluate(
         "(rules) => axe.run({exclude: ['li.card:nth-child(n+5)', 'tbody tr:nth-child(n+9)']},"
-        " {runOnly: {type: 'tag', values: rules}})"
+        " {runOnly: rules})"
         ".then((result) => result.violations.map((one) => `${one.id}: ${one.help}: `"
         " + one.nodes.map((node) => node.html.slice(0, 160)).join(' | ')))",
-        RULES,
+        rules,
     )
     return [str(each) for each in found]
 
@@ -46,9 +48,9 @@ def faults(page: Any, where: str) -> list[str]:
     found = []
     for width in (1200, 390):
         page.set_viewport_size({"width": width, "height": 800})
-        for scheme in ("light", "dark"):
+        for scheme, rules in (("light", RULES), ("dark", OF_COLOURS)):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            found += [f"{where}, {scheme}, {width} px: {each}" for each in violations(page)]
+            found += [f"{where}, {scheme}, {width} px: {each}" for each in violations(page, rules)]
     return found
 
 
@@ -140,7 +142,7 @@ def _words_asked_for() -> list[list[str]]:
 
 def test_every_module_of_a_page_loads(screen: Open) -> None:
     modules = [f"/{path.relative_to(WEB).as_posix()}" for path in WEB.rglob("*.js") if path.parent != WEB]
-    failed = screen().page.evaluate(
+    failed = screen(address=NOWHERE).page.evaluate(
         """(modules) => Promise.all(
             modules.map((one) => import(one).then(() => [], (error) => `${one}: ${error}`))
         ).then((told) => told.flat())""",
@@ -152,7 +154,7 @@ def test_every_module_of_a_page_loads(screen: Open) -> None:
 def test_every_word_that_a_page_takes_is_there(screen: Open) -> None:
     asked = _words_asked_for()
     assert len(asked) > 200
-    missing = screen().page.evaluate(
+    missing = screen(address=NOWHERE).page.evaluate(
         """async (asked) => {
             const missing = [];
             for (const [module, place, name, path] of asked) {
@@ -171,7 +173,7 @@ def test_every_word_that_a_page_takes_is_there(screen: Open) -> None:
 
 
 def test_the_policy_is_in_force_and_a_page_that_offends_it_fails_its_test(screen: Open) -> None:
-    shop = screen()
+    shop = screen(address=NOWHERE)
     settle(shop)
     stopped = shop.page.evaluate(
         """() => new Promise((done) => {
@@ -195,11 +197,19 @@ def test_the_policy_is_in_force_and_a_page_that_offends_it_fails_its_test(screen
 
 
 def test_axe_would_find_a_fault(screen: Open) -> None:
-    shop = screen()
+    shop = screen(address=NOWHERE)
     settle(shop)
     shop.page.evaluate("document.querySelector('.wallet').removeAttribute('aria-label')")
     shop.page.evaluate("document.querySelector('.wallet').textContent = ''")
     assert any(each.startswith("link-name") for each in violations(shop.page))
+    # A colour that cannot be read in the dark alone.
+    shop.page.evaluate(
+        "(rule) => { const sheet = new CSSStyleSheet(); sheet.replaceSync(rule);"
+        " document.adoptedStyleSheets = [sheet]; }",
+        "h1 { color: light-dark(#000, #222) !important }",
+    )
+    of_colours = [each for each in faults(shop.page, "page") if "color-contrast" in each]
+    assert [each.partition(" px")[0] for each in of_colours] == ["page, dark, 1200", "page, dark, 390"]
 
 
 def test_nothing_scrolls_sideways_on_a_narrow_screen(world: World, screen: Open) -> None:
@@ -411,7 +421,7 @@ def test_a_page_keeps_still_while_it_loads(world: World, screen: Open) -> None:
 
 
 def test_a_page_that_moves_would_be_noticed(screen: Open) -> None:
-    first = screen()
+    first = screen(address=NOWHERE)
     shop, _ = first.beside("/", 1200), first.beside("/", 1200)
     shop.page.locator("li.card").first.wait_for()
     settle(shop)
@@ -459,7 +469,7 @@ def test_a_page_says_that_it_loads_what_went_wrong_and_tries_again(world: World,
     member = world.member()
     item = world.shop.item(10, "Awaited Apron")
     world.shop.fill_cart(member.customer_id, {item: 1})
-    shop = screen(member, address="/no-such-page")
+    shop = screen(member, address=NOWHERE)
     for address, asked, content in PARTS:
         says_what_happens(shop, address.format(item=item), asked, content)
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.authenticator import code
-from tests.browser.conftest import Member, Screen, World
+from tests.browser.conftest import NOWHERE, Member, Screen, World
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -106,7 +106,7 @@ def test_who_was_invited_chooses_a_password_and_a_second_step(world: World, scre
 
 
 def test_signing_out_revokes_and_forgets(world: World, screen: Open) -> None:
-    shop = screen()
+    shop = screen(address=NOWHERE)
     shop.page.evaluate("0")
     token = shop.page.evaluate("sessionStorage.getItem('rewards.refresh.us-east-1')")
     shop.button("Sign out").click()
@@ -135,7 +135,7 @@ def expire(route: Any) -> None:
 
 
 def test_an_expired_token_is_renewed_without_a_word(screen: Open) -> None:
-    shop = screen()
+    shop = screen(address=NOWHERE)
     refused: list[str] = []
 
     def first_only(route: Any) -> None:
@@ -151,7 +151,7 @@ def test_an_expired_token_is_renewed_without_a_word(screen: Open) -> None:
 def test_a_session_that_cannot_be_renewed_asks_for_the_password_and_goes_on(
     world: World, screen: Open
 ) -> None:
-    shop = screen()
+    shop = screen(address=NOWHERE)
     item = world.shop.item(100, "Kept Teapot")
     shop.go(f"/item/{item}")
     shop.expect_heading("Kept Teapot")

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from handlers.edge.monitoring import FIGURES
-from tests.browser.conftest import POINTS, Screen, World
+from tests.browser.conftest import NOWHERE, POINTS, Screen, World
 from tests.browser.test_for_everybody import faults, moved, press_until, says_what_happens, settle
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -70,7 +70,7 @@ def test_a_customer_reads_that_staff_pages_are_not_for_them_and_loads_nothing(
     world: World, screen: Open
 ) -> None:
     asked: list[str] = []
-    shop = screen()
+    shop = screen(address=NOWHERE)
     shop.page.on("request", lambda request: asked.append(request.url))
     for address in OF_STAFF:
         shop.go(address)
@@ -81,7 +81,7 @@ def test_a_customer_reads_that_staff_pages_are_not_for_them_and_loads_nothing(
 
 def test_whoever_is_none_of_the_staff_any_more_reads_so(world: World, screen: Open) -> None:
     """Their token still says that they are; the database does not."""
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
     where = (world.staff.customer_id,)
     world.database.execute("delete from xpoints.staff_members where customer_id = %s", where)
     try:
@@ -190,7 +190,7 @@ def test_both_regions_stand_side_by_side_and_one_that_does_not_answer_is_shown_s
 
 
 def test_charts_draw_the_objective_and_leave_gaps_and_say_so_in_words(world: World, screen: Open) -> None:
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
 
     def with_figures(route: Any) -> None:
         answer = route.fetch()
@@ -226,7 +226,7 @@ def test_charts_draw_the_objective_and_leave_gaps_and_say_so_in_words(world: Wor
 
 
 def test_what_cloudwatch_does_not_say_is_said_to_be_unknown(world: World, screen: Open) -> None:
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
 
     def without(route: Any) -> None:
         answer = route.fetch()
@@ -241,7 +241,7 @@ def test_what_cloudwatch_does_not_say_is_said_to_be_unknown(world: World, screen
 
 
 def test_operations_are_not_asked_while_nobody_looks(world: World, screen: Open) -> None:
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
     asked: list[str] = []
     staff.page.on(
         "request",
@@ -477,7 +477,7 @@ def test_axe_finds_nothing_on_the_staffs_pages(world: World, screen: Open) -> No
     addresses = of_every_kind(world, screen)
     queue = world.home.resources["RetireItemDeadLetterQueue"]
     world.home.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps({}))
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
     found = []
     for address in dict.fromkeys([*OF_STAFF, *addresses.values()]):
         staff.go(address)
@@ -525,7 +525,7 @@ def of_every_kind(world: World, screen: Open) -> dict[str, str]:
 
 def test_staffs_pages_keep_still_while_they_load(world: World, screen: Open) -> None:
     addresses = of_every_kind(world, screen)
-    staff = as_staff(world, screen, "/")
+    staff = as_staff(world, screen, NOWHERE)
     assert moved(staff, [*addresses.values(), "/staff/orders", "/staff/items/new", "/staff/customers"]) == []
 
 

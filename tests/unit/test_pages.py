@@ -54,6 +54,7 @@ OF_THE_STAFF = {
 }
 
 PAGES = sorted(WEB.glob("*.html"))
+SHEETS = sorted({*WEB.rglob("*.css"), *(path for path in FILES_OF_DRILLS.values() if path.suffix == ".css")})
 OURS = sorted(path for path in WEB.rglob("*.js") if VENDOR not in path.parents)
 
 
@@ -291,6 +292,17 @@ def test_colours_can_be_told_apart_in_light_and_in_dark(front: str, back: str, l
         assert found >= least, f"{found:.2f} in {('light', 'dark')[scheme]}"
 
 
+def test_nothing_but_colours_differs_in_the_dark() -> None:
+    """So that in the dark the tests have axe look at colours alone."""
+    files = {*SHEETS, *OURS, *PAGES, *FILES_OF_DRILLS.values()}
+    asking = [path for path in files if b"prefers-color-scheme" in path.read_bytes()]
+    pairs = [
+        pair for path in SHEETS for pair in re.findall(r"light-dark\(([^()]*)\)", path.read_text("utf-8"))
+    ]
+    assert asking == []
+    assert [pair for pair in pairs if not re.fullmatch(r"#[0-9a-f]+, #[0-9a-f]+", pair)] == []
+
+
 def test_black_on_white_is_21_times_as_light() -> None:
     assert round(contrast("#000000", "#ffffff"), 2) == 21
 
@@ -401,9 +413,6 @@ def restless(sheet: str) -> list[str]:
         if not steps or not seconds or int(steps[1]) / float(seconds[1]) > MOST_PICTURES_A_SECOND:
             found.append(rule)
     return found
-
-
-SHEETS = sorted({*WEB.rglob("*.css"), *(path for path in FILES_OF_DRILLS.values() if path.suffix == ".css")})
 
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: "/".join(path.parts[-2:]))

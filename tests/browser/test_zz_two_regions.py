@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import POINTS, Screen, World
+from tests.browser.conftest import PATIENCE_MS, POINTS, Screen, World
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -38,6 +38,7 @@ def test_who_comes_while_a_region_cannot_serve_signs_in_at_the_other(world: Worl
     entrance.expect_heading("Sign in")
     expect(entrance.page.get_by_label("Region")).to_have_count(0)
     context = world.browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.route(f"{world.away.api_url}/health", lambda route: route.fulfill(status=503, body="{}"))
     page.goto(world.away.pages_url)

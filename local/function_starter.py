@@ -6,11 +6,12 @@ function's own modules, its variables and its clients are its own, as before. Ho
 is measured with Lambda's runtime, which knows nothing of this (`bench/coldstart.py`).
 
 The emulator asks with `start`; run as a program, by its path and in the emulator's environment, this is the
-process that is forked. Where the system is not Linux, a function has another layer or a variable that changes
-what is imported, its process starts as MiniStack starts it.
+process that is forked. Where the system is not Linux, or older than 5.3, and where a function has another
+layer or a variable that changes what is imported, its process starts as MiniStack starts it.
 """
 
 import ctypes
+import functools
 import gc
 import importlib
 import json
@@ -143,11 +144,27 @@ def start(
     layer = _layer(env.get("_LAMBDA_LAYERS_DIRS", ""))
     request = json.dumps({"script": command[-1], "directory": cwd, "variables": dict(env)}).encode()
     its_own = READ_BY_LIBRARIES & env.keys() or len(request) >= _MOST_BYTES
-    if sys.platform == "linux" and layer and not its_own:
+    if layer and not its_own and _can_fork():
         forked = _fork(layer, env["_LAMBDA_LAYERS_DIRS"], request)
         if forked is not None:
             return forked
     return subprocess.Popen(command, cwd=cwd, env=env, **options)
+
+
+@functools.cache
+def _can_fork() -> bool:
+    """Tell whether a process can be held by a handle: on Linux 5.3, by a Python that was built for it."""
+    try:
+        handle = os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return False
+    try:
+        signal.pidfd_send_signal(handle, 0)
+    except (AttributeError, OSError):
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _layer(directories: str) -> str:

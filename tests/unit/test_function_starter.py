@@ -16,7 +16,7 @@ from local import function_starter
 from local.function_starter import LIBRARIES, READ_BY_LIBRARIES, Forked, start
 from tools.template import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere functions are not forked")
+pytestmark = pytest.mark.skipif(not function_starter._can_fork(), reason="functions are not forked here")
 
 _SCRIPT = f"""
 import json, os, random, sys
@@ -142,6 +142,29 @@ def test_a_function_with_another_layer_imports_its_own(begin: Start, layer: Path
         (layer / "python" / "pydantic.py").touch()
 
     started = begin(_LAMBDA_LAYERS_DIRS=directories)
+
+    assert isinstance(started, subprocess.Popen)
+    assert started.stdout is not None
+    assert json.loads(started.stdout.readline())["libraries"] == []
+
+
+def refuse(*_: object) -> None:
+    raise OSError("ENOSYS")
+
+
+@pytest.mark.parametrize("lacks", [(os, "pidfd_open"), (signal, "pidfd_send_signal")])
+@pytest.mark.parametrize("by_python", [True, False])
+def test_where_a_process_cannot_be_held_a_function_is_started(
+    begin: Start, monkeypatch: pytest.MonkeyPatch, lacks: tuple[Any, str], by_python: bool
+) -> None:
+    if by_python:
+        monkeypatch.delattr(*lacks)
+    else:
+        monkeypatch.setattr(*lacks, refuse)
+    function_starter._can_fork.cache_clear()
+
+    started = begin()
+    function_starter._can_fork.cache_clear()
 
     assert isinstance(started, subprocess.Popen)
     assert started.stdout is not None

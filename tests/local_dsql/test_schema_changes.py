@@ -1,6 +1,5 @@
 """DDL: one statement a transaction, asynchronous jobs, and OC001 for whoever knows the schema of before."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -152,9 +151,7 @@ def test_ddl_waits_for_nobody(connect: Connect, maker: Connection) -> None:
     writer.execute("insert into t values (1, 1)")
     maker.execute("insert into t values (2, 2)")
     doomed.execute("insert into t values (2, 3)")
-    started = time.monotonic()
     maker.execute("alter table t add column w int")
-    assert time.monotonic() - started < 20
     assert failure(reader, "commit") == ""
     assert failure(writer, "commit") == OC001
     assert failure(doomed, "commit") in (OC001, "40001 change conflicts with another transaction (OC000)")

@@ -102,6 +102,7 @@ def _schemathesis(
         *("--url", deployed.region.api_url),
         *(() if token is None else ("-H", f"Authorization: Bearer {token}")),
         *("--checks", "all", "--phases", phases),
+        *("--request-timeout", "29"),  # API Gateway's own
         *("--continue-on-failure", "--no-color", "--warnings", "off"),
         *options,
     ]

@@ -442,10 +442,6 @@ class Drill:
         self._lost.come_back()
         back = datetime.now(UTC)
         board.mark(f"{lost} is back", **{lost: "up"})
-        for queue, seconds_ in visibility.items():
-            self._lost.client("sqs").set_queue_attributes(
-                QueueUrl=queue, Attributes={"VisibilityTimeout": seconds_}
-            )
         board.note(
             f"{len(with_queues)} events were in its queues and had no effect yet. The {len(stranded)} that "
             "the survivor has published\n   are published here as well, as by a relay that was stopped "
@@ -480,6 +476,12 @@ class Drill:
             lambda: f"{lost} consumes what its queues have kept",
             timeout_s=_RETURN_TIMEOUT_S,
         )
+        # Not before: a consumer that was killed while it sent has left a claim, and its event is to come
+        # again soon after that has run out.
+        for queue, seconds_ in visibility.items():
+            self._lost.client("sqs").set_queue_attributes(
+                QueueUrl=queue, Attributes={"VisibilityTimeout": seconds_}
+            )
         board.expect(True, f"the {len(with_queues)} events that its queues had kept have had their effect")
         self._mails_before = {mail["MessageId"]: mail for mail in mails}
         self._at("")

@@ -1,5 +1,6 @@
 """What SAM makes of a template: the translator that CloudFormation runs, in the SAM CLI's environment."""
 
+import atexit
 import json
 import subprocess
 from collections.abc import Mapping
@@ -10,14 +11,16 @@ from tools.template import ROOT, template
 
 REQUIRED = {"SenderAddress": "orders@example.com", "DemoPassword": "Shop-Points-2026"}
 
-#: Runs there: reads {"template", "parameters"}, writes the result. No policy is named by a short name.
+#: Runs there: reads a line of {"template", "parameters"}, writes one of the result. No policy is named by a
+#: short name.
 _TRANSLATE = """
 import json, sys
 from types import SimpleNamespace
 from samtranslator.translator.transform import transform
-given = json.load(sys.stdin)
 nothing = SimpleNamespace(load=lambda: {})
-json.dump(transform(given["template"], given["parameters"], nothing), sys.stdout)
+for line in sys.stdin:
+    given = json.loads(line)
+    print(json.dumps(transform(given["template"], given["parameters"], nothing)), flush=True)
 """
 
 
@@ -25,17 +28,29 @@ def translated(source: Mapping[str, Any], parameters: Mapping[str, str] | None =
     """Give a template's resources after SAM's transform, its code paths standing for uploaded code."""
     uploaded = json.loads(json.dumps(source), object_hook=_upload)
     given = {"template": uploaded, "parameters": {**REQUIRED, **(parameters or {})}}
-    done = subprocess.run(
-        [ROOT / ".local" / "sam" / "bin" / "python", "-c", _TRANSLATE],
-        input=json.dumps(given),
-        env={"AWS_DEFAULT_REGION": "us-east-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    resources: dict[str, Any] = json.loads(done.stdout)["Resources"]
+    process = _translator()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(given) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, "SAM has refused the template, see above"
+    resources: dict[str, Any] = json.loads(answer)["Resources"]
     return resources
+
+
+@cache
+def _translator() -> subprocess.Popen[str]:
+    # One for all: to import what translates takes longer than to translate.
+    process = subprocess.Popen(
+        [ROOT / ".local" / "sam" / "bin" / "python", "-c", _TRANSLATE],
+        env={"AWS_DEFAULT_REGION": "us-east-1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(process.communicate)
+    return process
 
 
 @cache

@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -12,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.started import LIBRARIES, run_script
 from tools import browser
-from tools.template import ROOT
 
 
 @pytest.fixture
@@ -114,33 +112,25 @@ def test_why_none_could_be_fetched_is_kept(
     assert browser.DEBIAN in capsys.readouterr().out
 
 
-#: A run of the pages' tests on a machine that has no browser.
+#: A run of the pages' tests on a machine that has no browser, with a variable set.
 WITHOUT = """
-import pathlib, sys, tools.browser as browser
-browser.PROGRAMS, browser.BUNDLES, browser._CACHE = ("no-such-browser",), (), pathlib.Path(sys.argv[1])
+import os, pathlib, sys, tools.browser as browser
+browser.PROGRAMS, browser.BUNDLES, browser._CACHE = ("no-such-browser",), (), pathlib.Path(sys.argv[0])
 browser._REASON = browser._CACHE / "not-fetched.txt"
+os.environ.update([each.split("=") for each in sys.argv[1:]])
 import pytest
 sys.exit(pytest.main(["-q", "-n0", "-p", "no:cacheprovider", "tests/browser/test_shelf.py"]))
 """
 
 
-@pytest.mark.parametrize(
-    ("required", "fails"), [({}, False), ({"CI": "true"}, True), ({"BROWSER": "required"}, True)]
-)
-def test_without_any_the_last_lines_say_so_and_it_fails_where_one_is_expected(
-    tmp_path: Path, required: dict[str, str], fails: bool
-) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "BROWSER")}
-    environment.pop("REWARDS_BROWSER", None)
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, str(tmp_path)],
-        cwd=ROOT,
-        env=environment | required,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert bool(done.returncode) is fails, done.stdout
-    last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("NOT TESTED: ")
-    assert "of the pages" in last or last.startswith("NOT TESTED: the pages, for want of Playwright")
+def test_without_any_the_last_lines_say_so_and_it_fails_where_one_is_expected(tmp_path: Path) -> None:
+    of_the_user = ("CI", "BROWSER", "REWARDS_BROWSER")
+    environment = {name: value for name, value in os.environ.items() if name not in of_the_user}
+    expected = {(): False, ("CI=true",): True, ("BROWSER=required",): True}
+    starts = [[str(tmp_path), *required] for required in expected]
+    runs = run_script(WITHOUT, starts, environment, [*LIBRARIES, "tools.browser"])
+    for done, fails in zip(runs, expected.values(), strict=True):
+        assert bool(done.returncode) is fails, done.stdout
+        last = done.stdout.strip().splitlines()[-1]
+        assert last.startswith("NOT TESTED: ")
+        assert "of the pages" in last or last.startswith("NOT TESTED: the pages, for want of Playwright")

@@ -431,6 +431,15 @@ def test_a_transaction_grows_too_old(server: LocalDsql, directory: Path, databas
             time.sleep(1.1)
             assert failure(session, statement).startswith(words)
             session.execute("rollback")
+        # One that is prepared is recognised by the layout of its batch, and let through without a look.
+        prepared = "select id from t where id = %s"
+        for _ in range(3):
+            session.execute(prepared, [1], prepare=True)
+        begin_and_write(session)
+        time.sleep(1.1)
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="transaction age limit"):
+            session.execute(prepared, [1], prepare=True)
+        session.execute("rollback")
         assert session.execute("select count(*) from t").fetchone() == (0,)
 
 

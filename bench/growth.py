@@ -72,6 +72,8 @@ _SETTINGS = {
     "checkpoint_timeout": "1h",
     "max_wal_size": "16GB",
 }
+#: Both shops fit into it. By default PostgreSQL keeps 128 MB at hand; the large shop has 1.5 GB.
+_MEMORY = {"shared_buffers": "2GB"}
 _FILL = """insert into xpoints.outbox (region, shard, id, event_type, detail)
     select %s, i %% %s, gen_random_uuid(), 'OrderPlaced.v1', '{"x": "' || repeat('y', 700) || '"}'
     from generate_series(1, %s) i"""
@@ -194,11 +196,11 @@ def _check_out(shop: Shop) -> Ready:
 def _page(
     shop: Shop, sort: str, after: Any, after_id: UUID, q: str | None = None, category: str | None = None
 ) -> Ready:
-    wanted = wanted_words(q, category)
+    wanted = wanted_words(q)
     assert wanted is not None
     return partial(
         list_items,
-        *(shop.way("storefront"), REGION, sort, after, after_id, wanted, 20),  # type: ignore[arg-type]
+        *(shop.way("storefront"), REGION, sort, after, after_id, wanted, category, 20),  # type: ignore[arg-type]
     )
 
 
@@ -323,7 +325,7 @@ def _thousand_events_cost(shop: Shop, events: int) -> Cost:
 def _two_shops(sizes: tuple[Size, Size]) -> Iterator[list[Shop]]:
     with own_directory("rewards-bench", passable=True) as directory:
         say("Starting PostgreSQL (fsync on) ...")
-        with EmbeddedPostgres(directory / "data") as server:
+        with EmbeddedPostgres(directory / "data", settings=_MEMORY) as server:
             with psycopg.connect(server.conninfo(), autocommit=True) as admin:
                 for name, setting in _SETTINGS.items():
                     admin.execute(f"alter system set {name} = '{setting}'".encode())

@@ -1,4 +1,4 @@
-"""What the catalogue's search finds an item by: words without case and accents, and the item's category.
+"""What the catalogue's search finds an item by: words without case and accents.
 
 The words of an item stand in a table of their own (`item_words`), written with the item; a search looks there
 for words that begin as it asks, by an index that any database has.
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: Characters of a word that count. The table's column has room for them and for a category's mark.
+#: Characters of a word that count. The table's column has room for them.
 MAX_WORD_LENGTH = 40
 
 _WORD = re.compile(r"[^\W_]+")
@@ -16,8 +16,6 @@ _WORD = re.compile(r"[^\W_]+")
 _LAST = "\U0010ffff"
 #: Letters that have no accent apart from them, as people type them without: I is the capital of i and of ı.
 _PLAIN = str.maketrans("ıøłđðħŧ", "iolddht") | {ord("æ"): "ae", ord("œ"): "oe", ord("þ"): "th"}
-#: No word begins so: a category is compared as it is, letter by letter.
-_CATEGORY = "="
 
 
 class WordRange(NamedTuple):
@@ -45,13 +43,12 @@ def words_of(text: str) -> Iterator[str]:
         yield word[:MAX_WORD_LENGTH]
 
 
-def item_words(name: str | None, description: str | None, category: str | None) -> set[str]:
+def item_words(name: str | None, description: str | None) -> set[str]:
     """Give everything that an item is found by."""
-    words = {*words_of(name or ""), *words_of(description or "")}
-    return words if category is None else {*words, _CATEGORY + category}
+    return {*words_of(name or ""), *words_of(description or "")}
 
 
-def wanted_words(text: str | None, category: str | None) -> list[WordRange] | None:
+def wanted_words(text: str | None) -> list[WordRange] | None:
     """Give what an item must have a word of each of; None for a text without a letter or digit: none has.
 
     Every word of the text may be the beginning of an item's.
@@ -59,9 +56,4 @@ def wanted_words(text: str | None, category: str | None) -> list[WordRange] | No
     words = sorted(set(words_of(text or "")))
     if text is not None and not words:
         return None
-    ranges = [WordRange(word, word + _LAST) for word in words]
-    return (
-        ranges
-        if category is None
-        else [*ranges, WordRange(_CATEGORY + category, _CATEGORY + category + "\x01")]
-    )
+    return [WordRange(word, word + _LAST) for word in words]

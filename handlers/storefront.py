@@ -151,11 +151,14 @@ def _list_catalog(call: Call[None, CatalogQuery]) -> CatalogPage:
                 "Use a cursor with the sort that it was given for.",
                 [FieldError("query:cursor", "is of a list in another order")],
             )
-    wanted = wanted_words(query.q, query.category)
+    wanted = wanted_words(query.q)
     if wanted is None:
         page = ItemPage([], None)
     else:
-        page = list_items(_DATABASE, _ENVIRONMENT.region, query.sort, after, after_id, wanted, query.limit)
+        page = list_items(
+            *(_DATABASE, _ENVIRONMENT.region, query.sort, after, after_id),
+            *(wanted, query.category, query.limit),
+        )
     pictures = [picture for _, picture in page.items if picture]
     urls = _PICTURES.resolve(_DATABASE, pictures, datetime.now(UTC))
     cursor = None if page.end is None else write_cursor(query.sort, page.end[0], str(page.end[1]))

@@ -224,6 +224,6 @@ def _add(
             *(values["sku"] or None, *measures, thumbnail_id),
         )
     )
-    tables["item_words"] += [(item_id, word) for word in sorted(item_words(name, description, category))]
+    tables["item_words"] += [(item_id, word) for word in sorted(item_words(name, description))]
     if values["stock"]:
         tables["stock"].append((item_id, 0, int(values["stock"])))

@@ -29,6 +29,7 @@ from local_dsql.table_refusals import TableState, find_with_table
 from sql import queries
 from sql.migrate import DIRECTORY as MIGRATIONS
 from sql.migrate import read_migrations, split
+from sql.reads.catalogue import CATEGORY_LISTS, LISTS
 from sql.references import REFERENCES, TABLES
 from sql.scan import fill
 from sql.transactions.sweep_orphans import orphans
@@ -61,6 +62,7 @@ def query_statements() -> list[Statement]:
     ]
     named += [("scan.sql", fill("read_batch_end", table)) for table in TABLES.values()]
     named += [("scan.sql", orphans(reference)) for reference in REFERENCES]
+    named += [("catalog.sql", query) for query in (*LISTS.values(), *CATEGORY_LISTS.values())]
     return [
         Statement(numbered(query.text.decode()), f"{file}:{query.name}", query.comment)
         for file, query in named

@@ -32,7 +32,7 @@ def generate(customers: int = 5000, items: int = 200, seed: int = 1) -> SampleDa
         item_words=tuple(
             ItemWord(item.id, word)
             for item in catalogue.items
-            for word in sorted(item_words(item.name, item.description, item.category))
+            for word in sorted(item_words(item.name, item.description))
         ),
         catalog_images=tuple(catalogue.catalog_images),
         stock=tuple(catalogue.stock),

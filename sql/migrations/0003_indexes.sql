@@ -12,9 +12,15 @@ create index async if not exists shopping_cart_items_item_customer on xpoints.sh
 
 create index async if not exists transactions_customer on xpoints.transactions (customer_id, tx_dt, id);
 
-create index async if not exists order_items_tx on xpoints.order_items (tx_id);
+-- How many units an order has, without its lines.
+create index async if not exists order_items_tx on xpoints.order_items (tx_id) include (unit_cnt);
 
 create index async if not exists catalog_items_category on xpoints.catalog_items (category, points_price, id);
+
+-- A category in each order of sorting: a page of one reads no item of another.
+create index async if not exists catalog_items_category_name on xpoints.catalog_items (category, name, id);
+
+create index async if not exists catalog_items_category_rating on xpoints.catalog_items (category, rating, id);
 
 create index async if not exists catalog_items_name on xpoints.catalog_items (name, id);
 
@@ -27,7 +33,9 @@ create index async if not exists catalog_images_image on xpoints.catalog_images 
 
 create index async if not exists catalog_items_thumbnail on xpoints.catalog_items (thumbnail_id);
 
-create index async if not exists orders_customer on xpoints.orders (customer_id, placed_at, id);
+-- A list of orders is read from here alone, without a look at each order.
+create index async if not exists orders_customer on xpoints.orders (customer_id, placed_at, id)
+include (status, total_points, refunded_points);
 
 create index async if not exists notifications_customer on xpoints.notifications (customer_id);
 

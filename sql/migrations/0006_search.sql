@@ -1,6 +1,5 @@
--- What the catalogue's search finds an item by: its words without case and accents, and its category behind a
--- "=". domain/search.py makes them, and whoever writes an item writes them with it; the sweep puts right what
--- other tools left.
+-- What the catalogue's search finds an item by: its words without case and accents. domain/search.py makes them, and
+-- whoever writes an item writes them with it; a job puts right what other tools left.
 create table if not exists xpoints.item_words (
     item_id uuid,
     word varchar(50),

@@ -1,162 +1,11 @@
--- The catalogue as shoppers read it. Each order of sorting has a statement of its own, so that each scans its
--- own index from the place where the last page ended. The bound of the first column is said by itself, too: an
--- engine that does not take a comparison of rows to its index finds the place all the same.
+-- The catalogue as shoppers read it; its lists are in templates/catalog.sql.
 --
--- A list reads a bounded part of its index, and of that what has a word in each of the ranges asked for (none:
--- all). The last row of a part that is full comes along whether it has or not: it says where to go on.
--- The bound stands there as a number, too, the largest that is given: of a parameter the planner knows nothing,
--- takes it for a tenth of the table, and in a large one plans anew at each call because of that.
-
--- name: list_items_by_name
--- A page by name.
-select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    m.id as image_id, m.filename, u.presigned_url as url, u.created, part.is_wanted, part.is_last
-from (
-    select read.id, read.name, read.is_last, read.is_wanted
-    from (
-        select near.id, near.name, near.is_last, not exists (
-            select 1 from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as wanted (first, last)
-            where not exists (
-                select 1 from xpoints.item_words w
-                where w.item_id = near.id and w.word >= wanted.first and w.word < wanted.last
-            )
-        ) as is_wanted
-        from (
-            select c.id, c.name, row_number() over (order by c.name, c.id) = %(part)s as is_last
-            from (
-                select c.id, c.name
-                from xpoints.catalog_items c
-                where c.name >= %(after)s::varchar and (c.name, c.id) > (%(after)s::varchar, %(after_id)s)
-                    and c.retired_at is null and c.name is not null and c.points_price is not null
-                order by c.name, c.id
-                limit 1000
-            ) as c
-            order by c.name, c.id
-            limit %(part)s
-        ) as near
-    ) as read
-    where read.is_wanted or read.is_last
-    order by read.name, read.id
-    limit %(most)s
-) as part
-join xpoints.items_for_sale i on i.id = part.id
-left join xpoints.images m on m.id = i.thumbnail_id
-left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
-order by part.name, part.id
-
--- name: list_items_by_points
--- A page by price in points, cheapest first.
-select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    m.id as image_id, m.filename, u.presigned_url as url, u.created, part.is_wanted, part.is_last
-from (
-    select read.id, read.points_price, read.is_last, read.is_wanted
-    from (
-        select near.id, near.points_price, near.is_last, not exists (
-            select 1 from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as wanted (first, last)
-            where not exists (
-                select 1 from xpoints.item_words w
-                where w.item_id = near.id and w.word >= wanted.first and w.word < wanted.last
-            )
-        ) as is_wanted
-        from (
-            select c.id, c.points_price, row_number() over (order by c.points_price, c.id) = %(part)s as is_last
-            from (
-                select c.id, c.points_price
-                from xpoints.catalog_items c
-                where c.points_price >= %(after)s::bigint and (c.points_price, c.id) > (%(after)s::bigint, %(after_id)s)
-                    and c.retired_at is null and c.name is not null and c.points_price is not null
-                order by c.points_price, c.id
-                limit 1000
-            ) as c
-            order by c.points_price, c.id
-            limit %(part)s
-        ) as near
-    ) as read
-    where read.is_wanted or read.is_last
-    order by read.points_price, read.id
-    limit %(most)s
-) as part
-join xpoints.items_for_sale i on i.id = part.id
-left join xpoints.images m on m.id = i.thumbnail_id
-left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
-order by part.points_price, part.id
-
--- name: list_items_by_points_down
--- A page by price in points, dearest first.
-select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    m.id as image_id, m.filename, u.presigned_url as url, u.created, part.is_wanted, part.is_last
-from (
-    select read.id, read.points_price, read.is_last, read.is_wanted
-    from (
-        select near.id, near.points_price, near.is_last, not exists (
-            select 1 from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as wanted (first, last)
-            where not exists (
-                select 1 from xpoints.item_words w
-                where w.item_id = near.id and w.word >= wanted.first and w.word < wanted.last
-            )
-        ) as is_wanted
-        from (
-            select c.id, c.points_price, row_number() over (order by c.points_price desc, c.id desc) = %(part)s as is_last
-            from (
-                select c.id, c.points_price
-                from xpoints.catalog_items c
-                where c.points_price <= %(after)s::bigint and (c.points_price, c.id) < (%(after)s::bigint, %(after_id)s)
-                    and c.retired_at is null and c.name is not null and c.points_price is not null
-                order by c.points_price desc, c.id desc
-                limit 1000
-            ) as c
-            order by c.points_price desc, c.id desc
-            limit %(part)s
-        ) as near
-    ) as read
-    where read.is_wanted or read.is_last
-    order by read.points_price desc, read.id desc
-    limit %(most)s
-) as part
-join xpoints.items_for_sale i on i.id = part.id
-left join xpoints.images m on m.id = i.thumbnail_id
-left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
-order by part.points_price desc, part.id desc
-
--- name: list_items_by_rating_down
--- A page by rating, best first; items that nobody rated are left out.
-select i.id as item_id, i.name, i.description, i.category, i.points_price as points, i.rating, i.available,
-    m.id as image_id, m.filename, u.presigned_url as url, u.created, part.is_wanted, part.is_last
-from (
-    select read.id, read.rating, read.is_last, read.is_wanted
-    from (
-        select near.id, near.rating, near.is_last, not exists (
-            select 1 from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as wanted (first, last)
-            where not exists (
-                select 1 from xpoints.item_words w
-                where w.item_id = near.id and w.word >= wanted.first and w.word < wanted.last
-            )
-        ) as is_wanted
-        from (
-            select c.id, c.rating, row_number() over (order by c.rating desc, c.id desc) = %(part)s as is_last
-            from (
-                select c.id, c.rating
-                from xpoints.catalog_items c
-                where c.rating <= %(after)s::real and (c.rating, c.id) < (%(after)s::real, %(after_id)s)
-                    and c.retired_at is null and c.name is not null and c.points_price is not null
-                order by c.rating desc, c.id desc
-                limit 1000
-            ) as c
-            order by c.rating desc, c.id desc
-            limit %(part)s
-        ) as near
-    ) as read
-    where read.is_wanted or read.is_last
-    order by read.rating desc, read.id desc
-    limit %(most)s
-) as part
-join xpoints.items_for_sale i on i.id = part.id
-left join xpoints.images m on m.id = i.thumbnail_id
-left join xpoints.image_urls u on u.image_id = i.thumbnail_id and u.region = %(region)s
-order by part.rating desc, part.id desc
+-- What is sought is handed in by subqueries: the planner would otherwise count an array's members where it sees
+-- them, find each plan for two words dearer than one for any number, and plan every search anew.
 
 -- name: find_items
--- A page of the items with a word in each range, where one range has few: these are all looked at and sorted.
+-- A page of the items with a word in each range, of one category or (null) of all, where one range has few words:
+-- these items are all looked at and sorted.
 -- Each row says how many words the range with fewest has, counted up to one above the bound; where no item is
 -- found, one row says that alone. Each step is bounded by a number that planning sees, so that no step reads a
 -- table from end to end: 1,000 is the largest bound that is given. Counting is ordered, so that only the index on
@@ -170,7 +19,7 @@ with wanted as materialized (
             limit %(bound)s + 1
         ) as counted
     ) as words
-    from unnest(%(firsts)s::varchar[], %(lasts)s::varchar[]) as given (first, last)
+    from unnest((select %(firsts)s::varchar[]), (select %(lasts)s::varchar[])) as given (first, last)
 ), rarest as materialized (
     select first, last from wanted where words <= %(bound)s order by words, first limit 1
 ), found as materialized (
@@ -202,6 +51,7 @@ with wanted as materialized (
                 when '-rating' then -i.rating::float8 else 0 end as number_key
         from xpoints.catalog_items i
         where i.id = found.item_id and i.retired_at is null and i.name is not null and i.points_price is not null
+            and i.category is not distinct from coalesce(%(category)s::varchar, i.category)
         limit 1
     ) as c
     where c.number_key > %(number_after)s::float8

@@ -48,7 +48,7 @@ delete from xpoints.item_words where item_id = %(item_id)s and word <> all(%(wor
 
 -- name: read_texts_of_items
 -- What the search finds the items of a batch by.
-select id, name, description, category
+select id, name, description
 from xpoints.catalog_items
 where id > %(after_0)s and id <= %(upto_0)s and retired_at is null
 

@@ -72,12 +72,27 @@ class ItemDetail(NamedTuple):
     thumbnail_id: UUID | None
 
 
-_LISTS: dict[str, Query[dict[str, Any]]] = {
-    "name": _CATALOG["list_items_by_name"].of(dict),
-    "points": _CATALOG["list_items_by_points"].of(dict),
-    "-points": _CATALOG["list_items_by_points_down"].of(dict),
-    "-rating": _CATALOG["list_items_by_rating_down"].of(dict),
+_TEMPLATES = load("templates/catalog")
+#: What each order of sorting is by: the column, its type, and how it is gone through.
+_UP, _DOWN = {"beyond": ">", "down": ""}, {"beyond": "<", "down": " desc"}
+_SORTS: dict[str, dict[str, str]] = {
+    "name": {"column": "name", "type": "varchar", **_UP},
+    "points": {"column": "points_price", "type": "bigint", **_UP},
+    "-points": {"column": "points_price", "type": "bigint", **_DOWN},
+    "-rating": {"column": "rating", "type": "real", **_DOWN},
 }
+
+
+def _list_query(sort: str, shelf: str) -> Query[dict[str, Any]]:
+    """Write into the list's template what it is by and of: names from here, none that a caller gave."""
+    query = _TEMPLATES["list_items"]
+    text = query.text.decode().format(shelf=_TEMPLATES[shelf].text.decode(), **_SORTS[sort])
+    return Query(f"{query.name} by {sort}, {shelf}", text.encode(), query.comment).of(dict)
+
+
+#: The lists' statements by their order of sorting: of the whole shelf, and of one category.
+LISTS = {sort: _list_query(sort, "whole_shelf") for sort in _SORTS}
+CATEGORY_LISTS = {sort: _list_query(sort, "shelf_of_category") for sort in _SORTS}
 _FIND_ITEMS = _CATALOG["find_items"].of(dict)
 _SHOW_ITEM = _CATALOG["show_item"].of(dict)
 _LIST_PICTURES = _CATALOG["list_item_pictures"].of(StoredPicture)
@@ -92,16 +107,17 @@ def list_items(
     after: Any,
     after_id: UUID,
     wanted: Sequence[WordRange],
+    category: str | None,
     limit: int,
 ) -> ItemPage:
-    """Give a page of the items that have a word in each range, each with its thumbnail.
+    """Give a page of a category's items, or of all, that have a word in each range, with their thumbnails.
 
     A search of which one word is rare looks at all items with that word. What is common is found on the way
     along the list, of which one call reads a bounded part: then a page may hold fewer items than its limit,
     or none, and still lead on.
     """
     ranges = {"firsts": [one.first for one in wanted], "lasts": [one.last for one in wanted]}
-    place = {"region": region, "after_id": after_id, "most": limit + 1, **ranges}
+    place = {"region": region, "after_id": after_id, "category": category, "most": limit + 1, **ranges}
     if wanted:
         is_text = isinstance(after, str)
         sign = -1 if sort.startswith("-") else 1
@@ -120,7 +136,8 @@ def list_items(
             return _page([row for row in rows if row["item_id"]], sort, limit)
     # guard: a search reads a bounded part of a list
     rows_read = max(LIST_PART, limit + 1) if wanted else limit + 1
-    (rows,) = snapshot(database, _LISTS[sort](after=after, part=rows_read, **place))
+    lists = LISTS if category is None else CATEGORY_LISTS
+    (rows,) = snapshot(database, lists[sort](after=after, part=rows_read, **place))
     return _page(rows, sort, limit)
 
 

@@ -121,7 +121,7 @@ def _stored(rows: list[dict[str, Any]]) -> StoredItem | None:
 
 def _words(item_id: UUID, data: ItemData) -> tuple[Statement[Any], ...]:
     """Give the statements that have the search find an item by what it says now, and by nothing else."""
-    words = sorted(item_words(data.name, data.description, data.category))
+    words = sorted(item_words(data.name, data.description))
     return (_DELETE_OTHER_WORDS(item_id=item_id, words=words), _INSERT_WORDS(item_id=item_id, words=words))
 
 

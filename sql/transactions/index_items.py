@@ -26,7 +26,6 @@ class ItemTexts(NamedTuple):
     id: UUID
     name: str | None
     description: str | None
-    category: str | None
 
 
 class ItemWord(NamedTuple):
@@ -64,11 +63,7 @@ def index_items(
 def _put_right(transaction: Transaction, batch: Batch) -> Sequence[Statement[Any]]:
     bounds = batch.parameters()
     texts, stored = transaction.read(_READ_TEXTS(**bounds), _READ_WORDS(**bounds))
-    wanted = {
-        ItemWord(item.id, word)
-        for item in texts
-        for word in item_words(item.name, item.description, item.category)
-    }
+    wanted = {ItemWord(item.id, word) for item in texts for word in item_words(item.name, item.description)}
     missing = sorted(wanted.difference(stored))[: MAX_ROWS - 1]
     left_over = sorted(set(stored) - wanted)[: MAX_ROWS - 1 - len(missing)]
     return [query(**_columns(words)) for query, words in ((_INSERT, missing), (_DELETE, left_over)) if words]

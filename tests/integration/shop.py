@@ -31,7 +31,7 @@ class Shop:
             "values (%s, %s, 'Home', %s)",
             (item_id, name, points),
         )
-        for word in item_words(name, None, "Home"):
+        for word in item_words(name, None):
             self.connection.execute("insert into xpoints.item_words values (%s, %s)", (item_id, word))
         for slot, available in enumerate(stock or ()):
             self.connection.execute(

@@ -22,9 +22,7 @@ def _words(shop: Shop) -> set[tuple[object, ...]]:
 
 
 def _wanted(shop: Shop) -> set[tuple[object, ...]]:
-    items = shop.rows(
-        "select id, name, description, category from xpoints.catalog_items where retired_at is null"
-    )
+    items = shop.rows("select id, name, description from xpoints.catalog_items where retired_at is null")
     return {(item_id, word) for item_id, *texts in items for word in item_words(*texts)}
 
 

@@ -11,8 +11,8 @@ from tools.template import ROOT, template
 
 REQUIRED = {"SenderAddress": "orders@example.com", "DemoPassword": "Shop-Points-2026"}
 
-#: Runs there: reads a line of {"template", "parameters"}, writes one of the result. No policy is named by a
-#: short name.
+#: Runs there: reads a line of {"template", "parameters"}, writes one of the result, or of why SAM refuses
+#: it. No policy is named by a short name.
 _TRANSLATE = """
 import json, sys
 from types import SimpleNamespace
@@ -20,7 +20,12 @@ from samtranslator.translator.transform import transform
 nothing = SimpleNamespace(load=lambda: {})
 for line in sys.stdin:
     given = json.loads(line)
-    print(json.dumps(transform(given["template"], given["parameters"], nothing)), flush=True)
+    try:
+        answer = transform(given["template"], given["parameters"], nothing)
+    except Exception as error:
+        causes = getattr(error, "causes", [error])
+        answer = {"refusal": [getattr(cause, "message", repr(cause)) for cause in causes]}
+    print(json.dumps(answer), flush=True)
 """
 
 
@@ -33,9 +38,9 @@ def translated(source: Mapping[str, Any], parameters: Mapping[str, str] | None =
     assert process.stdout is not None
     process.stdin.write(json.dumps(given) + "\n")
     process.stdin.flush()
-    answer = process.stdout.readline()
-    assert answer, "SAM has refused the template, see above"
-    resources: dict[str, Any] = json.loads(answer)["Resources"]
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    assert "refusal" not in answer, answer["refusal"]
+    resources: dict[str, Any] = answer["Resources"]
     return resources
 
 

@@ -25,7 +25,7 @@ with wanted as materialized (
 ), found as materialized (
     select distinct near.item_id
     from (
-        select w.item_id
+        select w.item_id, rarest.first
         from rarest
         cross join lateral (
             select w.item_id from xpoints.item_words w
@@ -37,7 +37,7 @@ with wanted as materialized (
     ) as near
     where not exists (
         select 1 from wanted
-        where not exists (
+        where wanted.first <> near.first and not exists (
             select 1 from xpoints.item_words w
             where w.item_id = near.item_id and w.word >= wanted.first and w.word < wanted.last
         )

@@ -459,7 +459,7 @@ class World:
     def _measure(self, database: ChaosDatabase) -> None:
         backlogs, dead, _ = measure_backlog(database)
         if dead > len(self.poison) or (self._quiet and (backlogs or dead != len(self.poison))):
-            self.exchanges.problems.append(f"{dead} dead letters, of {self.poison}: {backlogs}")
+            self.exchanges.problems.append(f"{dead} outbox dead letters, of {self.poison}: {backlogs}")
 
     def _requeue(self, database: ChaosDatabase) -> None:
         requeue_dead_letters(database, self.poison)

@@ -32,6 +32,11 @@ class OutboxMessage(NamedTuple):
     attempts: int
     lag_ms: int
 
+    @property
+    def detail_bytes(self) -> int:
+        """How many bytes of UTF-8 the event has."""
+        return len(self.detail) if self.detail.isascii() else len(self.detail.encode())
+
 
 class Rejection(StrEnum):
     """Why the bus did not accept a message, by what follows from it."""

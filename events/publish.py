@@ -81,18 +81,14 @@ class Publication:
         self, client: EventsClient, bus: str, messages: Sequence[OutboxMessage], pool: ThreadPoolExecutor
     ) -> None:
         self._outcome = PublishResult()
-        sendable = []
-        for message in messages:
-            size = size_bytes(message)
-            if size > MAX_BYTES:
+        self._requests: list[Future[PublishResult]] = []
+        for batch in batches(messages, size_bytes, MAX_BYTES, MAX_ENTRIES):
+            # What is too large is alone in its batch.
+            if len(batch) == 1 and (size := size_bytes(batch[0])) > MAX_BYTES:
                 reason = f"EntryTooLarge: the event has {size} bytes of at most {MAX_BYTES}"
-                self._outcome.failed.append(Failure(message, Rejection.PERMANENT, reason))
+                self._outcome.failed.append(Failure(batch[0], Rejection.PERMANENT, reason))
             else:
-                sendable.append(message)
-        self._requests: list[Future[PublishResult]] = [
-            pool.submit(_send, client, bus, batch)
-            for batch in batches(sendable, size_bytes, MAX_BYTES, MAX_ENTRIES)
-        ]
+                self._requests.append(pool.submit(_send, client, bus, batch))
 
     def result(self) -> PublishResult:
         """Wait for all answers and sort the messages by what the bus said."""
@@ -108,9 +104,7 @@ class Publication:
 
 def size_bytes(message: OutboxMessage) -> int:
     """Give a message's size as an entry, at least what EventBridge counts: the UTF-8 bytes of its strings."""
-    detail = message.detail
-    detail_bytes = len(detail) if detail.isascii() else len(detail.encode())
-    return detail_bytes + len(message.event_type) + len(SOURCE) + _ENTRY_OVERHEAD_BYTES
+    return message.detail_bytes + len(message.event_type) + len(SOURCE) + _ENTRY_OVERHEAD_BYTES
 
 
 def _send(client: EventsClient, bus: str, batch: Sequence[OutboxMessage]) -> PublishResult:

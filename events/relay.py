@@ -93,9 +93,9 @@ class RelayReport:
     superseded: bool = False
     lags: Counter[int] = field(default_factory=Counter)
 
-    def observe(self, lag_ms: float) -> None:
-        """Note one message's lag."""
-        self.lags[int(lag_ms / _LAG_STEP_MS)] += 1
+    def observe(self, lags_ms: Iterable[float]) -> None:
+        """Note a lag for each message."""
+        self.lags.update(int(lag_ms / _LAG_STEP_MS) for lag_ms in lags_ms)
 
     def lag_ms(self, percent: float) -> int:
         """Give the lag within which `percent` of the messages were published, 0 without any."""
@@ -251,8 +251,8 @@ class Relay:
         report.published += len(accepted)
         report.rejected += len(verdict.counted)
         report.dead_lettered += len(verdict.dead_letters)
-        for message in accepted:
-            report.observe(message.lag_ms + (now - flight.read_at) * 1000)
+        since_ms = (now - flight.read_at) * 1000
+        report.observe(message.lag_ms + since_ms for message in accepted)
         if outcome.outage is None and not verdict.free:
             self._failing_since = None
         else:

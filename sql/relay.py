@@ -166,7 +166,7 @@ class Outbox:
 
         Safe to repeat. Deleting needs no lease, as the bus has the message; the other two do.
         """
-        for messages in batches(accepted, _written_bytes, _BATCH_BYTES):
+        for messages in batches(accepted, lambda message: message.detail_bytes, _BATCH_BYTES):
             # guard: what was accepted is deleted
             self._alone(_DELETE(**_addresses(messages)))
         for failures in batches(verdict.counted, _failed_bytes, _BATCH_BYTES):
@@ -200,12 +200,8 @@ def _columns(shards: Sequence[Shard]) -> dict[str, list[Any]]:
     return {"regions": [each.region for each in shards], "shards": [each.shard for each in shards]}
 
 
-def _written_bytes(message: OutboxMessage) -> int:
-    return len(message.detail.encode())
-
-
 def _failed_bytes(failure: Failure) -> int:
-    return _written_bytes(failure.message)
+    return failure.message.detail_bytes
 
 
 def _addresses(messages: Sequence[OutboxMessage]) -> dict[str, list[Any]]:

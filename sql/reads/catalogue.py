@@ -83,16 +83,16 @@ _SORTS: dict[str, dict[str, str]] = {
 }
 
 
-def _list_query(sort: str, shelf: str) -> Query[dict[str, Any]]:
+def _list_query(sort: str, shelf: str) -> Query[object]:
     """Write into the list's template what it is by and of: names from here, none that a caller gave."""
     query = _TEMPLATES["list_items"]
     text = query.text.decode().format(shelf=_TEMPLATES[shelf].text.decode(), **_SORTS[sort])
-    return Query(f"{query.name} by {sort}, {shelf}", text.encode(), query.comment).of(dict)
+    return Query(f"{query.name} by {sort}, {shelf}", text.encode(), query.comment)
 
 
 #: The lists' statements by their order of sorting: of the whole shelf, and of one category.
-LISTS = {sort: _list_query(sort, "whole_shelf") for sort in _SORTS}
-CATEGORY_LISTS = {sort: _list_query(sort, "shelf_of_category") for sort in _SORTS}
+LISTS = {sort: _list_query(sort, "whole_shelf").of(dict) for sort in _SORTS}
+CATEGORY_LISTS = {sort: _list_query(sort, "shelf_of_category").of(dict) for sort in _SORTS}
 _FIND_ITEMS = _CATALOG["find_items"].of(dict)
 _SHOW_ITEM = _CATALOG["show_item"].of(dict)
 _LIST_PICTURES = _CATALOG["list_item_pictures"].of(StoredPicture)

@@ -64,3 +64,26 @@ def test_a_seed_repeats_the_same_run_step_by_step(figures: dict[str, Any], tmp_p
     # In another process, on another server, after other seeds than the first time.
     again = chaos(tmp_path / "again.json", "--first", "20", "--seeds", "6", "--jobs", "1")
     assert again["fingerprints"] == {seed: figures["fingerprints"][seed] for seed in map(str, range(20, 26))}
+
+
+#: Runs a seed with the database's clock two days before this machine's, and two behind it.
+AT_ANOTHER_HOUR = """
+import sys
+from tests.chaos import wire
+from tests.chaos.runner import open_links, open_server, quieten, run_seed
+quieten()
+with open_server() as server:
+    links = open_links(server, "another_hour")
+    noon = wire.SET_CLOCK
+    for hours in (-36, 60):
+        wire.SET_CLOCK = noon.replace(b"'12 hours'", b"'%d hours'" % hours)
+        print(run_seed(int(sys.argv[1]), links).fingerprint)
+    links.close()
+"""
+
+
+def test_a_seed_is_the_same_at_any_hour(figures: dict[str, Any]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ANOTHER_HOUR, "1"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(map(int, done.stdout.split())) == {figures["fingerprints"]["1"]}

@@ -39,6 +39,10 @@ create schema clock;
 create table chaos.clock (now timestamptz not null);
 insert into chaos.clock values (now());
 create function clock.now() returns timestamptz stable language sql as $$ select now from chaos.clock $$;
+-- Of each call its own, later than all before: the machine's comes before this clock in the morning.
+create sequence chaos.ticks;
+create function clock.clock_timestamp() returns timestamptz volatile language sql as
+    $$ select now + nextval('chaos.ticks') * interval '1 microsecond' from chaos.clock $$;
 do $$ declare found record; begin
     for found in
         select table_name, column_name, replace(column_default, 'now()', 'clock.now()') as by_the_clock
@@ -52,7 +56,7 @@ do $$ declare found record; begin
 end $$;
 grant select on chaos.clock to public;
 grant usage on schema chaos, clock to public;
-grant usage on sequence chaos.numbers to public;
+grant usage on sequence chaos.numbers, chaos.ticks to public;
 grant insert on chaos.trip to public;
 """
 

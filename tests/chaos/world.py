@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -219,8 +219,11 @@ class World:
         return UUID(int=self.random.getrandbits(128), version=4)
 
     def now(self) -> datetime:
-        """Give the time by some function's clock, which may be wrong by hours."""
-        return datetime.now(UTC) + timedelta(seconds=self.random.choice((0, 0, -7200, 7200)))
+        """Give the time by some function's clock, which may be wrong by hours.
+
+        It begins where the database's does: a seed is the same at whatever hour it is run.
+        """
+        return self._began_at + timedelta(seconds=self.random.choice((0, 0, -7200, 7200)))
 
     # --- The shop ---------------------------------------------------------------------------------------
 
@@ -228,7 +231,9 @@ class World:
         random, execute = self.random, self.admin.execute
         tables = ", ".join(name for (name,) in self.rows(_TABLES))
         self.links.begin_afresh(f"{tables}, chaos.trip")
+        ((self._began_at,),) = self.rows("select now from chaos.clock")
         execute(b"alter sequence chaos.numbers restart")
+        execute(b"alter sequence chaos.ticks restart")
         self.staff_id = self.uuid()
         self.customers = [self.uuid() for _ in range(random.randint(2, 4))]
         self.items = [self.uuid() for _ in range(random.randint(2, 4))]

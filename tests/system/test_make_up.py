@@ -472,8 +472,9 @@ def test_an_edited_rule_is_used_by_the_next_request(up: Up) -> None:
 
 def test_an_edited_statement_is_used_by_the_next_request(up: Up) -> None:
     name = get(up, "/catalog?limit=1").json()["items"][0]["name"]
-    before = edit(up, "sql/queries/catalog.sql", " i.name, i.desc", " upper(i.name) as name, i.desc")
-    up.wait_for("sql/queries/catalog.sql", before)
+    lists = "sql/queries/templates/catalog.sql"
+    before = edit(up, lists, " i.name, i.desc", " upper(i.name) as name, i.desc")
+    up.wait_for(lists, before)
 
     assert get(up, "/catalog?limit=1").json()["items"][0]["name"] == name.upper()
 

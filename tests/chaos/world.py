@@ -231,7 +231,7 @@ class World:
         random, execute = self.random, self.admin.execute
         tables = ", ".join(name for (name,) in self.rows(_TABLES))
         self.links.begin_afresh(f"{tables}, chaos.trip")
-        ((self._began_at,),) = self.rows("select now from chaos.clock")
+        self._began_at: datetime = self.rows("select now from chaos.clock")[0][0]
         execute(b"alter sequence chaos.numbers restart")
         execute(b"alter sequence chaos.ticks restart")
         self.staff_id = self.uuid()

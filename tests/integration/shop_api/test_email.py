@@ -30,7 +30,7 @@ LINK = "Win at http://evil.example"
 
 @pytest.fixture(autouse=True)
 def _within_an_hour() -> None:
-    """Uses are counted by the clock's hours: a test at the turn of one would count in two."""
+    """Uses are counted by the clock's hours: a test that begins at the end of one counts in two."""
     left_s = 3600 - time.time() % 3600
     if left_s < _LONGEST_S:
         time.sleep(left_s)

@@ -71,9 +71,9 @@ _SETTINGS = {
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
     "max_wal_size": "16GB",
+    # Both shops fit into it. By default PostgreSQL keeps 128 MB at hand; the large shop has 1.5 GB.
+    "shared_buffers": "2GB",
 }
-#: Both shops fit into it. By default PostgreSQL keeps 128 MB at hand; the large shop has 1.5 GB.
-_MEMORY = {"shared_buffers": "2GB"}
 _FILL = """insert into xpoints.outbox (region, shard, id, event_type, detail)
     select %s, i %% %s, gen_random_uuid(), 'OrderPlaced.v1', '{"x": "' || repeat('y', 700) || '"}'
     from generate_series(1, %s) i"""
@@ -325,11 +325,7 @@ def _thousand_events_cost(shop: Shop, events: int) -> Cost:
 def _two_shops(sizes: tuple[Size, Size]) -> Iterator[list[Shop]]:
     with own_directory("rewards-bench", passable=True) as directory:
         say("Starting PostgreSQL (fsync on) ...")
-        with EmbeddedPostgres(directory / "data", settings=_MEMORY) as server:
-            with psycopg.connect(server.conninfo(), autocommit=True) as admin:
-                for name, setting in _SETTINGS.items():
-                    admin.execute(f"alter system set {name} = '{setting}'".encode())
-                admin.execute("select pg_reload_conf()")
+        with EmbeddedPostgres(directory / "data", settings=_SETTINGS) as server:
             shops = [Shop(server, size) for size in sizes]
             with psycopg.connect(server.conninfo(), autocommit=True) as admin:
                 admin.execute("checkpoint")

@@ -73,8 +73,8 @@ class ItemDetail(NamedTuple):
 
 
 _TEMPLATES = load("templates/catalog")
-#: What each order of sorting is by: the column, its type, and how it is gone through.
 _UP, _DOWN = {"beyond": ">", "down": ""}, {"beyond": "<", "down": " desc"}
+#: What each order of sorting is by: the column, its type, and how it is gone through.
 _SORTS: dict[str, dict[str, str]] = {
     "name": {"column": "name", "type": "varchar", **_UP},
     "points": {"column": "points_price", "type": "bigint", **_UP},

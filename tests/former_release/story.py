@@ -66,6 +66,7 @@ class _Functions:
         resource: str,
         body: Any = None,
         key: str | None = None,
+        query: dict[str, str] | None = None,
         **path: str,
     ) -> dict[str, Any]:
         """Send a request as API Gateway hands it on; every caller is of the staff, too."""
@@ -80,8 +81,8 @@ class _Functions:
                 "httpMethod": method,
                 "resource": resource,
                 "pathParameters": path or None,
-                "queryStringParameters": None,
-                "multiValueQueryStringParameters": None,
+                "queryStringParameters": query,
+                "multiValueQueryStringParameters": query and {name: [each] for name, each in query.items()},
                 "headers": headers,
                 "body": None if body is None else json.dumps(body),
                 "isBase64Encoded": False,
@@ -124,7 +125,11 @@ def tell(functions: _Functions, ana: str, ben: str, bens_name: str) -> dict[str,
     credit = {"points": 500, "kind": "GIFT"}
     credits_of = "/staff/customers/{customer_id}/credits"
     request("credit", "staff", ana, "POST", credits_of, credit, customer_id=ben)
-    request("catalogue", "storefront", ana, "GET", "/catalog")
+    for sort in ("name", "points", "-points", "-rating"):
+        # Each of these is a statement that is filled in when it is loaded, so that it stands in no file.
+        request(f"by {sort}", "storefront", ana, "GET", "/catalog", query={"sort": sort})
+        of = {"sort": sort, "category": "Cups"}
+        request(f"by {sort}, of one", "storefront", ana, "GET", "/catalog", query=of)
     order: Any = {}
     for number in ("first", "second"):
         set_item = "/cart/items/{item_id}"

@@ -171,7 +171,7 @@ TOLD = {
     "add item": 201,
     "set stock": 200,
     "credit": 201,
-    "catalogue": 200,
+    **{f"by {sort}{of}": 200 for sort in ("name", "points", "-points", "-rating") for of in ("", ", of one")},
     "first cart": 200,
     "first look": 200,
     "first order": 201,
